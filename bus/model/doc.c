@@ -1,0 +1,488 @@
+/* doc.c - the reader side of documents, and what owns their bytes.
+ *
+ * WHY our own reader and not msgpack-c's: its unpacker decodes the whole value into a tree of
+ * heap cells, while most readers here want one field of a few kilobytes. Walking the bytes costs
+ * less than one allocation. msgpack-c packs (doc_write.c).
+ *
+ * INVARIANT: everything below `kb_val_check` may trust the bytes: lengths lie within the document,
+ * keys are strings, depth is bounded. The checker is the only code that reads untrusted bytes. */
+#include "bus/model/doc.h"
+
+#include "bus/base/check.h"
+#include "bus/base/limits.h"
+
+#include <math.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+
+struct kb_doc {
+    atomic_uint owners;
+    size_t n;
+    uint8_t *bytes; /* behind the struct, or taken from a buffer */
+    uint8_t inlined[];
+};
+
+/* The head of a value: what it is, and where its content and the head end. */
+struct head {
+    enum kb_type type;
+    bool bin;         /* a KB_STR that is raw bytes */
+    uint64_t n;       /* bytes of a string, members of a container */
+    int64_t i;        /* integers and booleans */
+    double d;         /* doubles */
+    const uint8_t *at; /* behind the head */
+};
+
+static uint64_t big_endian(const uint8_t *p, size_t n)
+{
+    uint64_t x = 0;
+    for (size_t i = 0; i < n; i++)
+        x = x << 8 | p[i];
+    return x;
+}
+
+static double double_of(uint64_t bits)
+{
+    double d;
+    memcpy(&d, &bits, sizeof(d));
+    return d;
+}
+
+static double float_of(uint32_t bits)
+{
+    float f;
+    memcpy(&f, &bits, sizeof(f));
+    return (double)f;
+}
+
+/* How many bytes follow the first byte `b` in the head: 0xff marks what we do not accept. */
+static uint8_t head_extra(uint8_t b)
+{
+    static const uint8_t extra[32] = {
+        /* c0 nil, never, false, true */ 0, 0xff, 0, 0,
+        /* c4 bin8, 16, 32 */ 1, 2, 4,
+        /* c7 ext8, 16, 32 */ 0xff, 0xff, 0xff,
+        /* ca float, double */ 4, 8,
+        /* cc uint8..64 */ 1, 2, 4, 8,
+        /* d0 int8..64 */ 1, 2, 4, 8,
+        /* d4 fixext */ 0xff, 0xff, 0xff, 0xff, 0xff,
+        /* d9 str8, 16, 32 */ 1, 2, 4,
+        /* dc array16, 32, map16, 32 */ 2, 4, 2, 4,
+    };
+    return b >= 0xc0 && b <= 0xdf ? extra[b - 0xc0] : 0;
+}
+
+static void head_scalar(uint8_t b, const uint8_t *p, size_t extra, struct head *head)
+{
+    uint64_t x = big_endian(p, extra);
+    head->type = KB_INT;
+    if (b == 0xc0)
+        head->type = KB_NIL;
+    else if (b == 0xc2 || b == 0xc3)
+        head->type = KB_BOOL, head->i = b == 0xc3;
+    else if (b == 0xca)
+        head->type = KB_DOUBLE, head->d = float_of((uint32_t)x);
+    else if (b == 0xcb)
+        head->type = KB_DOUBLE, head->d = double_of(x);
+    else if (b <= 0xcf)
+        head->i = (int64_t)x;
+    else
+        head->i = extra == 1   ? (int8_t)x
+                  : extra == 2 ? (int16_t)x
+                  : extra == 4 ? (int32_t)x
+                               : (int64_t)x;
+}
+
+/* Read the head at `p`; the bytes are trusted, or `head_extra` was checked to lie within them. */
+static struct head head_read(const uint8_t *p)
+{
+    uint8_t b = *p;
+    size_t extra = head_extra(b);
+    struct head head = {.at = p + 1 + extra};
+    if (b <= 0x7f || b >= 0xe0) {
+        head.type = KB_INT;
+        head.i = (int8_t)b;
+    } else if (b <= 0x8f) {
+        head.type = KB_MAP;
+        head.n = b & 0x0f;
+    } else if (b <= 0x9f) {
+        head.type = KB_ARRAY;
+        head.n = b & 0x0f;
+    } else if (b <= 0xbf) {
+        head.type = KB_STR;
+        head.n = b & 0x1f;
+    } else if ((b >= 0xc4 && b <= 0xc6) || (b >= 0xd9 && b <= 0xdb)) {
+        head.type = KB_STR;
+        head.bin = b <= 0xc6;
+        head.n = big_endian(p + 1, extra);
+    } else if (b >= 0xdc) {
+        head.type = b <= 0xdd ? KB_ARRAY : KB_MAP;
+        head.n = big_endian(p + 1, extra);
+    } else {
+        head_scalar(b, p + 1, extra, &head);
+    }
+    return head;
+}
+
+/* Behind the value at `p`, in checked bytes. Iterative: containers add to what is left to skip. */
+static const uint8_t *skip(const uint8_t *p)
+{
+    uint64_t left = 1;
+    while (left-- > 0) {
+        struct head head = head_read(p);
+        p = head.at;
+        if (head.type == KB_STR)
+            p += head.n;
+        else if (head.type == KB_MAP)
+            left += 2 * head.n;
+        else if (head.type == KB_ARRAY)
+            left += head.n;
+    }
+    return p;
+}
+
+/* ---- checking ---- */
+
+/* RFC 3629: no overlong forms, no surrogates, nothing above U+10FFFF. */
+static bool utf8_valid(const uint8_t *p, size_t n)
+{
+    const uint8_t *end = p + n;
+    while (p < end) {
+        uint8_t b = *p++;
+        if (b < 0x80)
+            continue;
+        int more = b >= 0xf0 ? 3 : b >= 0xe0 ? 2 : 1;
+        if (b < 0xc2 || b > 0xf4 || end - p < more)
+            return false;
+        uint8_t low = b == 0xe0 ? 0xa0 : b == 0xf0 ? 0x90 : 0x80;
+        uint8_t high = b == 0xed ? 0x9f : b == 0xf4 ? 0x8f : 0xbf;
+        for (int i = 0; i < more; i++, p++, low = 0x80, high = 0xbf)
+            if (*p < low || *p > high)
+                return false;
+    }
+    return true;
+}
+
+struct level {
+    uint64_t left; /* values still to come in this container */
+    bool map;
+    bool key_next;
+};
+
+static int check_head(const uint8_t *p, const uint8_t *end, struct head *head, struct kb_err *err)
+{
+    if (p >= end)
+        return kb_err_set(err, KB_EINVAL, "document is cut off");
+    uint8_t extra = head_extra(*p);
+    if (extra == 0xff)
+        return kb_err_set(err, KB_EINVAL, "document has a type that is not supported (0x%02x)", *p);
+    if (end - p <= extra)
+        return kb_err_set(err, KB_EINVAL, "document is cut off");
+    *head = head_read(p);
+    if (*p == 0xcf && head->i < 0)
+        return kb_err_set(err, KB_EINVAL, "integer does not fit in 64 bits with a sign");
+    if (head->n > (uint64_t)(end - head->at))
+        return kb_err_set(err, KB_EINVAL, "document is cut off");
+    if (head->type == KB_DOUBLE && !isfinite(head->d))
+        return kb_err_set(err, KB_EINVAL, "number is not finite");
+    if (head->type == KB_STR && !head->bin && !utf8_valid(head->at, head->n))
+        return kb_err_set(err, KB_EINVAL, "text is not valid UTF-8");
+    return 0;
+}
+
+int kb_val_check(const void *bytes, size_t n, kb_val *ret_val, struct kb_err *err)
+{
+    const uint8_t *p = bytes, *end = p + n;
+    struct level stack[KB_DEPTH_MAX + 1];
+    size_t depth = 0;
+    stack[0] = (struct level){.left = 1};
+    for (;;) {
+        struct level *level = &stack[depth];
+        if (level->left == 0) {
+            if (depth == 0)
+                break;
+            depth--;
+            continue;
+        }
+        struct head head = {0};
+        if (check_head(p, end, &head, err) < 0)
+            return -err->code;
+        if (level->key_next && (head.type != KB_STR || head.bin))
+            return kb_err_set(err, KB_EINVAL, "map has a key that is not text");
+        level->left--;
+        level->key_next = level->map && !level->key_next;
+        p = head.at + (head.type == KB_STR ? head.n : 0);
+        if (head.type != KB_MAP && head.type != KB_ARRAY)
+            continue;
+        if (++depth > KB_DEPTH_MAX)
+            return kb_err_set(err, KB_E2BIG, "document is nested deeper than %u", KB_DEPTH_MAX);
+        bool map = head.type == KB_MAP;
+        stack[depth] = (struct level){.left = head.n * (map ? 2 : 1), .map = map, .key_next = map};
+    }
+    if (p != end)
+        return kb_err_set(err, KB_EINVAL, "document has trailing bytes");
+    *ret_val = (kb_val){bytes, end};
+    return 0;
+}
+
+/* ---- documents ---- */
+
+static struct kb_doc *doc_copy(const void *bytes, size_t n)
+{
+    struct kb_doc *doc = malloc(sizeof(*doc) + n);
+    KB_ASSERT(doc != NULL);
+    atomic_init(&doc->owners, 1);
+    doc->n = n;
+    doc->bytes = doc->inlined;
+    memcpy(doc->inlined, bytes, n);
+    return doc;
+}
+
+int kb_doc_new(const void *bytes, size_t n, struct kb_doc **ret_doc, struct kb_err *err)
+{
+    struct kb_err local = {0};
+    kb_val val;
+    int rc = kb_val_check(bytes, n, &val, err ? err : &local);
+    if (rc < 0)
+        return rc;
+    *ret_doc = doc_copy(bytes, n);
+    return 0;
+}
+
+struct kb_doc *kb_doc_of(kb_val val)
+{
+    KB_ASSERT(val.p != NULL);
+    return doc_copy(val.p, kb_val_size(val));
+}
+
+struct kb_doc *kb_doc_take(struct kb_buf *bytes)
+{
+    KB_ASSERT(bytes->n > 0);
+    struct kb_doc *doc = malloc(sizeof(*doc));
+    KB_ASSERT(doc != NULL);
+    atomic_init(&doc->owners, 1);
+    doc->bytes = (uint8_t *)kb_buf_steal(bytes, &doc->n);
+    return doc;
+}
+
+struct kb_doc *kb_doc_ref(const struct kb_doc *doc)
+{
+    struct kb_doc *shared = (struct kb_doc *)doc; /* only the count changes */
+    if (shared)
+        atomic_fetch_add_explicit(&shared->owners, 1, memory_order_relaxed);
+    return shared;
+}
+
+void kb_doc_destroy(struct kb_doc **doc_p)
+{
+    struct kb_doc *doc = KB_STEAL(*doc_p);
+    if (doc == NULL || atomic_fetch_sub_explicit(&doc->owners, 1, memory_order_acq_rel) != 1)
+        return;
+    if (doc->bytes != doc->inlined)
+        free(doc->bytes);
+    free(doc);
+}
+
+kb_val kb_doc_root(const struct kb_doc *doc)
+{
+    return doc ? (kb_val){doc->bytes, doc->bytes + doc->n} : (kb_val){NULL, NULL};
+}
+
+size_t kb_doc_bytes(const struct kb_doc *doc, const void **ret_bytes)
+{
+    *ret_bytes = doc->bytes;
+    return doc->n;
+}
+
+/* ---- reading ---- */
+
+enum kb_type kb_val_type(kb_val val)
+{
+    return val.p ? head_read(val.p).type : KB_NONE;
+}
+
+bool kb_val_bool(kb_val val, bool otherwise)
+{
+    if (val.p == NULL)
+        return otherwise;
+    return *val.p == 0xc3 ? true : *val.p == 0xc2 ? false : otherwise;
+}
+
+int64_t kb_val_int(kb_val val, int64_t otherwise)
+{
+    if (val.p == NULL)
+        return otherwise;
+    struct head head = head_read(val.p);
+    if (head.type == KB_INT)
+        return head.i;
+    if (head.type == KB_DOUBLE && head.d >= -0x1p63 && head.d < 0x1p63 && head.d == trunc(head.d))
+        return (int64_t)head.d;
+    return otherwise;
+}
+
+double kb_val_double(kb_val val, double otherwise)
+{
+    if (val.p == NULL)
+        return otherwise;
+    struct head head = head_read(val.p);
+    return head.type == KB_DOUBLE ? head.d : head.type == KB_INT ? (double)head.i : otherwise;
+}
+
+kb_str kb_val_str(kb_val val)
+{
+    if (val.p == NULL)
+        return kb_str_n(NULL, 0);
+    struct head head = head_read(val.p);
+    return head.type == KB_STR ? kb_str_n((const char *)head.at, head.n) : kb_str_n(NULL, 0);
+}
+
+size_t kb_val_count(kb_val val)
+{
+    if (val.p == NULL)
+        return 0;
+    struct head head = head_read(val.p);
+    return head.type == KB_MAP || head.type == KB_ARRAY ? head.n : 0;
+}
+
+size_t kb_val_size(kb_val val)
+{
+    return val.p ? (size_t)(skip(val.p) - val.p) : 0;
+}
+
+struct kb_iter kb_iter(kb_val container)
+{
+    struct kb_iter it = {0};
+    if (container.p == NULL)
+        return it;
+    struct head head = head_read(container.p);
+    if (head.type != KB_MAP && head.type != KB_ARRAY)
+        return it;
+    it.at = head.at;
+    it.end = container.end;
+    it.left = head.n;
+    it.map = head.type == KB_MAP;
+    return it;
+}
+
+bool kb_iter_next(struct kb_iter *it)
+{
+    if (it->left == 0)
+        return false;
+    it->left--;
+    if (it->val.p != NULL)
+        it->at = skip(it->val.p);
+    if (it->map) {
+        struct head key = head_read(it->at);
+        it->key = kb_str_n((const char *)key.at, key.n);
+        it->at = key.at + key.n;
+    }
+    it->val = (kb_val){it->at, it->end};
+    return true;
+}
+
+kb_val kb_val_getn(kb_val map, kb_str key)
+{
+    struct kb_iter it = kb_iter(map);
+    if (it.map)
+        while (kb_iter_next(&it))
+            if (kb_str_eq(it.key, key))
+                return it.val;
+    return (kb_val){NULL, NULL};
+}
+
+kb_val kb_val_get(kb_val map, const char *key)
+{
+    return kb_val_getn(map, kb_str_of(key));
+}
+
+kb_val kb_val_index(kb_val array, size_t at)
+{
+    struct kb_iter it = kb_iter(array);
+    if (!it.map)
+        while (kb_iter_next(&it))
+            if (at-- == 0)
+                return it.val;
+    return (kb_val){NULL, NULL};
+}
+
+kb_val kb_val_at(kb_val val, const char *path)
+{
+    while (*path && val.p) {
+        if (*path == '[') {
+            char *after;
+            val = kb_val_index(val, strtoul(path + 1, &after, 10));
+            KB_ASSERT(*after == ']');
+            path = after + 1;
+        } else {
+            size_t n = strcspn(path, ".[");
+            val = kb_val_getn(val, kb_str_n(path, n));
+            path += n;
+        }
+        if (*path == '.')
+            path++;
+    }
+    return val;
+}
+
+kb_val kb_doc_at(const struct kb_doc *doc, const char *path)
+{
+    return kb_val_at(kb_doc_root(doc), path);
+}
+
+kb_str kb_val_str_at(kb_val val, const char *path)
+{
+    return kb_val_str(kb_val_at(val, path));
+}
+
+int64_t kb_val_int_at(kb_val val, const char *path, int64_t otherwise)
+{
+    return kb_val_int(kb_val_at(val, path), otherwise);
+}
+
+bool kb_val_bool_at(kb_val val, const char *path, bool otherwise)
+{
+    return kb_val_bool(kb_val_at(val, path), otherwise);
+}
+
+static bool maps_equal(kb_val a, kb_val b)
+{
+    for (struct kb_iter it = kb_iter(a); kb_iter_next(&it);) {
+        kb_val other = kb_val_getn(b, it.key);
+        if (other.p == NULL || !kb_val_equal(it.val, other))
+            return false;
+    }
+    return true;
+}
+
+static bool arrays_equal(kb_val a, kb_val b)
+{
+    struct kb_iter x = kb_iter(a), y = kb_iter(b);
+    while (kb_iter_next(&x) && kb_iter_next(&y))
+        if (!kb_val_equal(x.val, y.val))
+            return false;
+    return true;
+}
+
+bool kb_val_equal(kb_val a, kb_val b)
+{
+    if (a.p == NULL || b.p == NULL)
+        return a.p == b.p;
+    struct head x = head_read(a.p), y = head_read(b.p);
+    if (x.type != y.type)
+        return (x.type == KB_INT && y.type == KB_DOUBLE && (double)x.i == y.d) ||
+               (x.type == KB_DOUBLE && y.type == KB_INT && x.d == (double)y.i);
+    switch (x.type) {
+    case KB_BOOL:
+    case KB_INT:
+        return x.i == y.i;
+    case KB_DOUBLE:
+        return x.d == y.d;
+    case KB_STR:
+        return x.n == y.n && memcmp(x.at, y.at, x.n) == 0;
+    case KB_ARRAY:
+        return x.n == y.n && arrays_equal(a, b);
+    case KB_MAP:
+        return x.n == y.n && maps_equal(a, b);
+    default:
+        return true;
+    }
+}

@@ -1,0 +1,29 @@
+#include "bus/model/key.h"
+
+#include <stdio.h>
+
+int kb_key_parse(kb_str text, struct kb_key *ret_key, struct kb_err *err)
+{
+    kb_str rest = text;
+    struct kb_key key;
+    if (text.n > KB_KEY_MAX_BYTES)
+        return kb_err_set(err, KB_EINVAL, "key is longer than %u bytes", KB_KEY_MAX_BYTES);
+    for (size_t i = 0; i < text.n; i++)
+        if ((unsigned char)text.p[i] < 0x20 || text.p[i] == 0x7f)
+            return kb_err_set(err, KB_EINVAL, "key has a control character");
+    key.resource = kb_str_cut(&rest, '/');
+    key.ns = rest.p ? kb_str_cut(&rest, '/') : kb_str_n(NULL, 0);
+    key.name = rest;
+    if (key.resource.n == 0 || rest.p == NULL || rest.n == 0 || memchr(rest.p, '/', rest.n))
+        return kb_err_set(err, KB_EINVAL, "key '" KB_STR_FMT "' is not RESOURCE/NAMESPACE/NAME",
+                          KB_STR_ARG(text));
+    *ret_key = key;
+    return 0;
+}
+
+bool kb_key_format(struct kb_key key, char *out, size_t cap)
+{
+    int n = snprintf(out, cap, KB_STR_FMT "/" KB_STR_FMT "/" KB_STR_FMT, KB_STR_ARG(key.resource),
+                     KB_STR_ARG(key.ns), KB_STR_ARG(key.name));
+    return n >= 0 && (size_t)n < cap && (size_t)n <= KB_KEY_MAX_BYTES;
+}
