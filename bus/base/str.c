@@ -120,3 +120,35 @@ uint64_t kb_hash64(const void *data, size_t n)
         hash = (hash ^ p[i]) * 0x100000001b3u;
     return hash;
 }
+
+/* Behind the plain ASCII at `p`, eight bytes at a time. */
+static const uint8_t *skip_ascii(const uint8_t *p, const uint8_t *end)
+{
+    uint64_t word;
+    while (end - p >= 8) {
+        memcpy(&word, p, 8);
+        if (word & UINT64_C(0x8080808080808080))
+            break;
+        p += 8;
+    }
+    while (p < end && *p < 0x80)
+        p++;
+    return p;
+}
+
+bool kb_str_is_utf8(kb_str s)
+{
+    const uint8_t *p = (const uint8_t *)s.p, *end = p + s.n;
+    while (s.n && (p = skip_ascii(p, end)) < end) {
+        uint8_t b = *p++;
+        int more = b >= 0xf0 ? 3 : b >= 0xe0 ? 2 : 1;
+        if (b < 0xc2 || b > 0xf4 || end - p < more)
+            return false;
+        uint8_t low = b == 0xe0 ? 0xa0 : b == 0xf0 ? 0x90 : 0x80;
+        uint8_t high = b == 0xed ? 0x9f : b == 0xf4 ? 0x8f : 0xbf;
+        for (int i = 0; i < more; i++, p++, low = 0x80, high = 0xbf)
+            if (*p < low || *p > high)
+                return false;
+    }
+    return true;
+}

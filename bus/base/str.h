@@ -48,6 +48,9 @@ KB_API bool kb_str_ends(kb_str s, const char *suffix);
 KB_API kb_str kb_str_cut(kb_str *rest, char sep);
 KB_API kb_str kb_str_trim(kb_str s);
 
+/* RFC 3629: no overlong forms, no surrogates, nothing above U+10FFFF. */
+KB_API bool kb_str_is_utf8(kb_str s);
+
 /* A terminated copy on the heap. Caller frees. */
 KB_API char *kb_str_dup(kb_str s);
 /* Copy into `out` of `cap` bytes, terminated; false when it does not fit (out is then empty). */

@@ -10,6 +10,7 @@
 
 #include "bus/base/check.h"
 #include "bus/base/limits.h"
+#include "bus/model/head.h"
 
 #include <math.h>
 #include <stdatomic.h>
@@ -22,113 +23,12 @@ struct kb_doc {
     uint8_t inlined[];
 };
 
-/* The head of a value: what it is, and where its content and the head end. */
-struct head {
-    enum kb_type type;
-    bool bin;         /* a KB_STR that is raw bytes */
-    uint64_t n;       /* bytes of a string, members of a container */
-    int64_t i;        /* integers and booleans */
-    double d;         /* doubles */
-    const uint8_t *at; /* behind the head */
-};
-
-static uint64_t big_endian(const uint8_t *p, size_t n)
-{
-    uint64_t x = 0;
-    for (size_t i = 0; i < n; i++)
-        x = x << 8 | p[i];
-    return x;
-}
-
-static double double_of(uint64_t bits)
-{
-    double d;
-    memcpy(&d, &bits, sizeof(d));
-    return d;
-}
-
-static double float_of(uint32_t bits)
-{
-    float f;
-    memcpy(&f, &bits, sizeof(f));
-    return (double)f;
-}
-
-/* How many bytes follow the first byte `b` in the head: 0xff marks what we do not accept. */
-static uint8_t head_extra(uint8_t b)
-{
-    static const uint8_t extra[32] = {
-        /* c0 nil, never, false, true */ 0, 0xff, 0, 0,
-        /* c4 bin8, 16, 32 */ 1, 2, 4,
-        /* c7 ext8, 16, 32 */ 0xff, 0xff, 0xff,
-        /* ca float, double */ 4, 8,
-        /* cc uint8..64 */ 1, 2, 4, 8,
-        /* d0 int8..64 */ 1, 2, 4, 8,
-        /* d4 fixext */ 0xff, 0xff, 0xff, 0xff, 0xff,
-        /* d9 str8, 16, 32 */ 1, 2, 4,
-        /* dc array16, 32, map16, 32 */ 2, 4, 2, 4,
-    };
-    return b >= 0xc0 && b <= 0xdf ? extra[b - 0xc0] : 0;
-}
-
-static void head_scalar(uint8_t b, const uint8_t *p, size_t extra, struct head *head)
-{
-    uint64_t x = big_endian(p, extra);
-    head->type = KB_INT;
-    if (b == 0xc0)
-        head->type = KB_NIL;
-    else if (b == 0xc2 || b == 0xc3)
-        head->type = KB_BOOL, head->i = b == 0xc3;
-    else if (b == 0xca)
-        head->type = KB_DOUBLE, head->d = float_of((uint32_t)x);
-    else if (b == 0xcb)
-        head->type = KB_DOUBLE, head->d = double_of(x);
-    else if (b <= 0xcf)
-        head->i = (int64_t)x;
-    else
-        head->i = extra == 1   ? (int8_t)x
-                  : extra == 2 ? (int16_t)x
-                  : extra == 4 ? (int32_t)x
-                               : (int64_t)x;
-}
-
-/* Read the head at `p`; the bytes are trusted, or `head_extra` was checked to lie within them. */
-static struct head head_read(const uint8_t *p)
-{
-    uint8_t b = *p;
-    size_t extra = head_extra(b);
-    struct head head = {.at = p + 1 + extra};
-    if (b <= 0x7f || b >= 0xe0) {
-        head.type = KB_INT;
-        head.i = (int8_t)b;
-    } else if (b <= 0x8f) {
-        head.type = KB_MAP;
-        head.n = b & 0x0f;
-    } else if (b <= 0x9f) {
-        head.type = KB_ARRAY;
-        head.n = b & 0x0f;
-    } else if (b <= 0xbf) {
-        head.type = KB_STR;
-        head.n = b & 0x1f;
-    } else if ((b >= 0xc4 && b <= 0xc6) || (b >= 0xd9 && b <= 0xdb)) {
-        head.type = KB_STR;
-        head.bin = b <= 0xc6;
-        head.n = big_endian(p + 1, extra);
-    } else if (b >= 0xdc) {
-        head.type = b <= 0xdd ? KB_ARRAY : KB_MAP;
-        head.n = big_endian(p + 1, extra);
-    } else {
-        head_scalar(b, p + 1, extra, &head);
-    }
-    return head;
-}
-
 /* Behind the value at `p`, in checked bytes. Iterative: containers add to what is left to skip. */
 static const uint8_t *skip(const uint8_t *p)
 {
     uint64_t left = 1;
     while (left-- > 0) {
-        struct head head = head_read(p);
+        struct kb__head head = kb__head_read(p);
         p = head.at;
         if (head.type == KB_STR)
             p += head.n;
@@ -142,49 +42,31 @@ static const uint8_t *skip(const uint8_t *p)
 
 /* ---- checking ---- */
 
-/* RFC 3629: no overlong forms, no surrogates, nothing above U+10FFFF. */
-static bool utf8_valid(const uint8_t *p, size_t n)
-{
-    const uint8_t *end = p + n;
-    while (p < end) {
-        uint8_t b = *p++;
-        if (b < 0x80)
-            continue;
-        int more = b >= 0xf0 ? 3 : b >= 0xe0 ? 2 : 1;
-        if (b < 0xc2 || b > 0xf4 || end - p < more)
-            return false;
-        uint8_t low = b == 0xe0 ? 0xa0 : b == 0xf0 ? 0x90 : 0x80;
-        uint8_t high = b == 0xed ? 0x9f : b == 0xf4 ? 0x8f : 0xbf;
-        for (int i = 0; i < more; i++, p++, low = 0x80, high = 0xbf)
-            if (*p < low || *p > high)
-                return false;
-    }
-    return true;
-}
-
 struct level {
     uint64_t left; /* values still to come in this container */
     bool map;
     bool key_next;
 };
 
-static int check_head(const uint8_t *p, const uint8_t *end, struct head *head, struct kb_err *err)
+static int check_head(const uint8_t *p, const uint8_t *end, struct kb__head *head,
+                      struct kb_err *err)
 {
     if (p >= end)
         return kb_err_set(err, KB_EINVAL, "document is cut off");
-    uint8_t extra = head_extra(*p);
+    uint8_t extra = kb__head_extra(*p);
     if (extra == 0xff)
         return kb_err_set(err, KB_EINVAL, "document has a type that is not supported (0x%02x)", *p);
     if (end - p <= extra)
         return kb_err_set(err, KB_EINVAL, "document is cut off");
-    *head = head_read(p);
+    *head = kb__head_read(p);
     if (*p == 0xcf && head->i < 0)
         return kb_err_set(err, KB_EINVAL, "integer does not fit in 64 bits with a sign");
     if (head->n > (uint64_t)(end - head->at))
         return kb_err_set(err, KB_EINVAL, "document is cut off");
     if (head->type == KB_DOUBLE && !isfinite(head->d))
         return kb_err_set(err, KB_EINVAL, "number is not finite");
-    if (head->type == KB_STR && !head->bin && !utf8_valid(head->at, head->n))
+    if (head->type == KB_STR && !head->bin &&
+        !kb_str_is_utf8(kb_str_n((const char *)head->at, head->n)))
         return kb_err_set(err, KB_EINVAL, "text is not valid UTF-8");
     return 0;
 }
@@ -203,7 +85,7 @@ int kb_val_check(const void *bytes, size_t n, kb_val *ret_val, struct kb_err *er
             depth--;
             continue;
         }
-        struct head head = {0};
+        struct kb__head head = {0};
         if (check_head(p, end, &head, err) < 0)
             return -err->code;
         if (level->key_next && (head.type != KB_STR || head.bin))
@@ -297,7 +179,7 @@ size_t kb_doc_bytes(const struct kb_doc *doc, const void **ret_bytes)
 
 enum kb_type kb_val_type(kb_val val)
 {
-    return val.p ? head_read(val.p).type : KB_NONE;
+    return val.p ? kb__head_read(val.p).type : KB_NONE;
 }
 
 bool kb_val_bool(kb_val val, bool otherwise)
@@ -311,7 +193,7 @@ int64_t kb_val_int(kb_val val, int64_t otherwise)
 {
     if (val.p == NULL)
         return otherwise;
-    struct head head = head_read(val.p);
+    struct kb__head head = kb__head_read(val.p);
     if (head.type == KB_INT)
         return head.i;
     if (head.type == KB_DOUBLE && head.d >= -0x1p63 && head.d < 0x1p63 && head.d == trunc(head.d))
@@ -323,7 +205,7 @@ double kb_val_double(kb_val val, double otherwise)
 {
     if (val.p == NULL)
         return otherwise;
-    struct head head = head_read(val.p);
+    struct kb__head head = kb__head_read(val.p);
     return head.type == KB_DOUBLE ? head.d : head.type == KB_INT ? (double)head.i : otherwise;
 }
 
@@ -331,7 +213,7 @@ kb_str kb_val_str(kb_val val)
 {
     if (val.p == NULL)
         return kb_str_n(NULL, 0);
-    struct head head = head_read(val.p);
+    struct kb__head head = kb__head_read(val.p);
     return head.type == KB_STR ? kb_str_n((const char *)head.at, head.n) : kb_str_n(NULL, 0);
 }
 
@@ -339,7 +221,7 @@ size_t kb_val_count(kb_val val)
 {
     if (val.p == NULL)
         return 0;
-    struct head head = head_read(val.p);
+    struct kb__head head = kb__head_read(val.p);
     return head.type == KB_MAP || head.type == KB_ARRAY ? head.n : 0;
 }
 
@@ -353,7 +235,7 @@ struct kb_iter kb_iter(kb_val container)
     struct kb_iter it = {0};
     if (container.p == NULL)
         return it;
-    struct head head = head_read(container.p);
+    struct kb__head head = kb__head_read(container.p);
     if (head.type != KB_MAP && head.type != KB_ARRAY)
         return it;
     it.at = head.at;
@@ -371,7 +253,7 @@ bool kb_iter_next(struct kb_iter *it)
     if (it->val.p != NULL)
         it->at = skip(it->val.p);
     if (it->map) {
-        struct head key = head_read(it->at);
+        struct kb__head key = kb__head_read(it->at);
         it->key = kb_str_n((const char *)key.at, key.n);
         it->at = key.at + key.n;
     }
@@ -466,7 +348,7 @@ bool kb_val_equal(kb_val a, kb_val b)
 {
     if (a.p == NULL || b.p == NULL)
         return a.p == b.p;
-    struct head x = head_read(a.p), y = head_read(b.p);
+    struct kb__head x = kb__head_read(a.p), y = kb__head_read(b.p);
     if (x.type != y.type)
         return (x.type == KB_INT && y.type == KB_DOUBLE && (double)x.i == y.d) ||
                (x.type == KB_DOUBLE && y.type == KB_INT && x.d == (double)y.i);

@@ -1,0 +1,132 @@
+/* The head of one msgpack value: shared by the reader of documents and the writers of text, which
+ * walk the same bytes once. Private to this folder. */
+#ifndef KUBUS_MODEL_HEAD_H
+#define KUBUS_MODEL_HEAD_H
+
+#include "bus/model/doc.h"
+
+/* The head of a value: what it is, and where its content and the head end. */
+struct kb__head {
+    enum kb_type type;
+    bool bin;          /* a KB_STR that is raw bytes */
+    uint64_t n;        /* bytes of a string, members of a container */
+    int64_t i;         /* integers and booleans */
+    double d;          /* doubles */
+    const uint8_t *at; /* behind the head */
+};
+
+static inline uint64_t kb__big_endian(const uint8_t *p, size_t n)
+{
+    uint64_t x = 0;
+    for (size_t i = 0; i < n; i++)
+        x = x << 8 | p[i];
+    return x;
+}
+
+static inline double kb__double_of(uint64_t bits)
+{
+    double d;
+    memcpy(&d, &bits, sizeof(d));
+    return d;
+}
+
+static inline double kb__float_of(uint32_t bits)
+{
+    float f;
+    memcpy(&f, &bits, sizeof(f));
+    return (double)f;
+}
+
+/* How many bytes follow the first byte `b` in the head: 0xff marks what we do not accept. */
+static inline uint8_t kb__head_extra(uint8_t b)
+{
+    static const uint8_t extra[32] = {
+        /* c0 nil, never, false, true */ 0,
+        0xff,
+        0,
+        0,
+        /* c4 bin8, 16, 32 */ 1,
+        2,
+        4,
+        /* c7 ext8, 16, 32 */ 0xff,
+        0xff,
+        0xff,
+        /* ca float, double */ 4,
+        8,
+        /* cc uint8..64 */ 1,
+        2,
+        4,
+        8,
+        /* d0 int8..64 */ 1,
+        2,
+        4,
+        8,
+        /* d4 fixext */ 0xff,
+        0xff,
+        0xff,
+        0xff,
+        0xff,
+        /* d9 str8, 16, 32 */ 1,
+        2,
+        4,
+        /* dc array16, 32, map16, 32 */ 2,
+        4,
+        2,
+        4,
+    };
+    return b >= 0xc0 && b <= 0xdf ? extra[b - 0xc0] : 0;
+}
+
+static inline void kb__head_scalar(uint8_t b, const uint8_t *p, size_t extra, struct kb__head *head)
+{
+    uint64_t x = kb__big_endian(p, extra);
+    head->type = KB_INT;
+    if (b == 0xc0)
+        head->type = KB_NIL;
+    else if (b == 0xc2 || b == 0xc3)
+        head->type = KB_BOOL, head->i = b == 0xc3;
+    else if (b == 0xca)
+        head->type = KB_DOUBLE, head->d = kb__float_of((uint32_t)x);
+    else if (b == 0xcb)
+        head->type = KB_DOUBLE, head->d = kb__double_of(x);
+    else if (b <= 0xcf)
+        head->i = (int64_t)x;
+    else
+        head->i = extra == 1   ? (int8_t)x
+                  : extra == 2 ? (int16_t)x
+                  : extra == 4 ? (int32_t)x
+                               : (int64_t)x;
+}
+
+/* Read the head at `p`; the bytes are trusted, or `head_extra` was checked to lie within them. */
+static inline struct kb__head kb__head_read(const uint8_t *p)
+{
+    uint8_t b = *p;
+    size_t extra = kb__head_extra(b);
+    struct kb__head head = {.at = p + 1 + extra};
+    if (b <= 0x7f || b >= 0xe0) {
+        head.type = KB_INT;
+        head.i = (int8_t)b;
+    } else if (b <= 0x8f) {
+        head.type = KB_MAP;
+        head.n = b & 0x0f;
+    } else if (b <= 0x9f) {
+        head.type = KB_ARRAY;
+        head.n = b & 0x0f;
+    } else if (b <= 0xbf) {
+        head.type = KB_STR;
+        head.n = b & 0x1f;
+    } else if ((b >= 0xc4 && b <= 0xc6) || (b >= 0xd9 && b <= 0xdb)) {
+        head.type = KB_STR;
+        head.bin = b <= 0xc6;
+        head.n = kb__big_endian(p + 1, extra);
+    } else if (b >= 0xdc) {
+        head.type = b <= 0xdd ? KB_ARRAY : KB_MAP;
+        head.n = kb__big_endian(p + 1, extra);
+    } else {
+        kb__head_scalar(b, p + 1, extra, &head);
+    }
+    return head;
+}
+
+#endif
