@@ -1,0 +1,347 @@
+/* quantity.c - reading goes through a 320-bit integer of billionths, so that "1.5Ei" and
+ * "0.000000001e9" are exact before they are rounded or capped; everything after that is one int64
+ * of units and one int32 of billionths. */
+#include "bus/model/quantity.h"
+
+#include "bus/base/check.h"
+
+#include <stdio.h>
+
+static const char format_wrong[] =
+    "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'";
+
+enum { LIMBS = 10, NANO = 1000000000, KEPT_DIGITS = 28 };
+
+/* Little-endian, base 2^32. Past the end it saturates: it is capped anyway. */
+struct big {
+    uint32_t limb[LIMBS];
+    bool over;
+};
+
+static void big_mul_add(struct big *b, uint32_t factor, uint32_t add)
+{
+    uint64_t carry = add;
+    for (int i = 0; i < LIMBS; i++) {
+        carry += (uint64_t)b->limb[i] * factor;
+        b->limb[i] = (uint32_t)carry;
+        carry >>= 32;
+    }
+    b->over |= carry != 0;
+}
+
+/* Divide; returns the remainder. */
+static uint32_t big_div(struct big *b, uint32_t by)
+{
+    uint64_t rest = 0;
+    for (int i = LIMBS - 1; i >= 0; i--) {
+        rest = rest << 32 | b->limb[i];
+        b->limb[i] = (uint32_t)(rest / by);
+        rest %= by;
+    }
+    return (uint32_t)rest;
+}
+
+static bool big_is_zero(const struct big *b)
+{
+    for (int i = 0; i < LIMBS; i++)
+        if (b->limb[i])
+            return false;
+    return !b->over;
+}
+
+/* A number of billionths into a quantity, capped. */
+static void big_take(struct big *b, struct kb_quantity *q)
+{
+    q->nano = (int32_t)big_div(b, NANO);
+    bool capped = b->over || b->limb[1] > INT32_MAX;
+    for (int i = 2; i < LIMBS; i++)
+        capped |= b->limb[i] != 0;
+    q->whole = capped ? INT64_MAX : (int64_t)((uint64_t)b->limb[1] << 32 | b->limb[0]);
+    if (q->whole == INT64_MAX)
+        q->nano = 0;
+}
+
+struct suffix {
+    const char *text;
+    int exponent; /* of ten, or of two for the binary ones */
+};
+static const struct suffix decimals[] = {{"n", -9}, {"u", -6}, {"m", -3}, {"", 0},   {"k", 3},
+                                         {"M", 6},  {"G", 9},  {"T", 12}, {"P", 15}, {"E", 18}};
+static const struct suffix binaries[] = {{"", 0},    {"Ki", 10}, {"Mi", 20}, {"Gi", 30},
+                                         {"Ti", 40}, {"Pi", 50}, {"Ei", 60}};
+
+/* What the suffix says: powers of ten and two, and the format. */
+static bool suffix_read(kb_str s, int64_t *ret_ten, int *ret_two, enum kb_quantity_format *ret)
+{
+    *ret_ten = *ret_two = 0;
+    *ret = KB_DECIMAL_SI;
+    for (size_t i = 0; i < KB_COUNT(decimals); i++)
+        if (kb_str_is(s, decimals[i].text)) {
+            *ret_ten = decimals[i].exponent;
+            return true;
+        }
+    for (size_t i = 1; i < KB_COUNT(binaries); i++)
+        if (kb_str_is(s, binaries[i].text)) {
+            *ret_two = binaries[i].exponent;
+            *ret = KB_BINARY_SI;
+            return true;
+        }
+    *ret = KB_DECIMAL_EXPONENT;
+    bool marked = s.n > 1 && (s.p[0] == 'e' || s.p[0] == 'E');
+    if (!marked)
+        return false;
+    bool plus = s.p[1] == '+';
+    return kb_str_i64(kb_str_n(s.p + 1 + plus, s.n - 1 - plus), ret_ten);
+}
+
+struct parts {
+    bool negative;
+    kb_str whole, fraction, suffix;
+};
+
+static size_t span(kb_str s, size_t at, const char *set)
+{
+    while (at < s.n && s.p[at] && strchr(set, s.p[at]))
+        at++;
+    return at;
+}
+
+static bool parts_read(kb_str s, struct parts *parts)
+{
+    size_t at = s.n && (s.p[0] == '+' || s.p[0] == '-');
+    parts->negative = at && s.p[0] == '-';
+    size_t from = at;
+    at = span(s, at, "0123456789");
+    parts->whole = kb_str_n(s.p + from, at - from);
+    parts->fraction = kb_str_n(NULL, 0);
+    if (at < s.n && s.p[at] == '.') {
+        from = ++at;
+        at = span(s, at, "0123456789");
+        parts->fraction = kb_str_n(s.p + from, at - from);
+    }
+    from = at;
+    at = span(s, at, "eEinumkKMGTP");
+    if (at < s.n && (s.p[at] == '-' || s.p[at] == '+'))
+        at++;
+    at = span(s, at, "0123456789");
+    parts->suffix = kb_str_n(s.p + from, at - from);
+    return at == s.n;
+}
+
+/* Digits into `b`; those past KEPT_DIGITS of the fraction only say whether they are all zero. */
+static bool digits_read(const struct parts *parts, struct big *b, int *ret_scale)
+{
+    bool rest = false;
+    for (size_t i = 0; i < parts->whole.n && !b->over; i++)
+        big_mul_add(b, 10, (uint32_t)(parts->whole.p[i] - '0'));
+    *ret_scale = 0;
+    for (size_t i = 0; i < parts->fraction.n; i++) {
+        if (*ret_scale == KEPT_DIGITS) {
+            rest |= parts->fraction.p[i] != '0';
+            continue;
+        }
+        big_mul_add(b, 10, (uint32_t)(parts->fraction.p[i] - '0'));
+        ++*ret_scale;
+    }
+    return rest;
+}
+
+static void shift_ten(struct big *b, int64_t ten, bool *rest)
+{
+    if (big_is_zero(b))
+        return;
+    for (; ten > 0 && !b->over; ten--)
+        big_mul_add(b, 10, 0);
+    for (; ten < 0 && !big_is_zero(b); ten++)
+        *rest |= big_div(b, 10) != 0;
+}
+
+int kb_quantity_parse(kb_str text, struct kb_quantity *ret, struct kb_err *err)
+{
+    struct parts parts;
+    struct kb_quantity q = {0};
+    struct big b = {0};
+    int64_t ten;
+    int two, scale;
+    if (text.n == 0 || !parts_read(text, &parts) || parts.whole.n + parts.fraction.n == 0)
+        return kb_err_set(err, KB_EINVAL, "%s", format_wrong);
+    if (!suffix_read(parts.suffix, &ten, &two, &q.format))
+        return kb_err_set(err, KB_EINVAL, "unable to parse quantity's suffix");
+    bool rest = digits_read(&parts, &b, &scale);
+    for (; two > 0; two--)
+        big_mul_add(&b, 2, 0);
+    if (ten > 400) /* far past the cap, or far below a billionth: bound the loop */
+        ten = 400;
+    if (ten < -400)
+        ten = -400;
+    shift_ten(&b, ten + 9 - scale, &rest);
+    if (rest)
+        big_mul_add(&b, 1, 1);
+    big_take(&b, &q);
+    q.negative = parts.negative && (q.whole || q.nano);
+    *ret = q;
+    return 0;
+}
+
+int kb_quantity_of(kb_val val, struct kb_quantity *ret, struct kb_err *err)
+{
+    char text[40];
+    switch (kb_val_type(val)) {
+    case KB_STR:
+        return kb_quantity_parse(kb_val_str(val), ret, err);
+    case KB_INT:
+        *ret = kb_quantity_int(kb_val_int(val, 0), KB_DECIMAL_SI);
+        return 0;
+    case KB_DOUBLE:
+        snprintf(text, sizeof(text), "%.17g", kb_val_double(val, 0));
+        return kb_quantity_parse(kb_str_of(text), ret, err);
+    default:
+        return kb_err_set(err, KB_EINVAL, "%s", format_wrong);
+    }
+}
+
+struct kb_quantity kb_quantity_int(int64_t value, enum kb_quantity_format format)
+{
+    int64_t whole = value == INT64_MIN ? INT64_MAX : value < 0 ? -value : value;
+    return (struct kb_quantity){.whole = whole, .negative = value < 0, .format = format};
+}
+
+struct kb_quantity kb_quantity_from_milli(int64_t milli, enum kb_quantity_format format)
+{
+    uint64_t size = milli < 0 ? 0 - (uint64_t)milli : (uint64_t)milli;
+    return (struct kb_quantity){.whole = (int64_t)(size / 1000),
+                                .nano = (int32_t)(size % 1000) * 1000000,
+                                .negative = milli < 0,
+                                .format = format};
+}
+
+/* ---- writing ---- */
+
+/* The least power of 1000 (0, -1, -2, -3) at which it is an integer, and that integer with its
+ * thousands taken out. Returns the power; *ret_digits is without sign. */
+static int canonical_thousands(struct kb_quantity q, char digits[KB_QUANTITY_BYTES])
+{
+    snprintf(digits, KB_QUANTITY_BYTES, "%lld%09d", (long long)q.whole, (int)q.nano);
+    size_t n = strlen(digits);
+    int power = -3;
+    while (n > 3 && memcmp(digits + n - 3, "000", 3) == 0 && power < 6) {
+        n -= 3;
+        power++;
+    }
+    digits[n] = '\0';
+    size_t zeros = strspn(digits, "0");
+    memmove(digits, digits + zeros, n - zeros + 1);
+    return power;
+}
+
+static void format_decimal(struct kb_quantity q, char out[KB_QUANTITY_BYTES])
+{
+    char digits[KB_QUANTITY_BYTES];
+    int power = canonical_thousands(q, digits);
+    const char *sign = q.negative ? "-" : "";
+    if (q.format != KB_DECIMAL_EXPONENT)
+        snprintf(out, KB_QUANTITY_BYTES, "%s%.24s%s", sign, digits, decimals[power + 3].text);
+    else if (power == 0)
+        snprintf(out, KB_QUANTITY_BYTES, "%s%.32s", sign, digits);
+    else
+        snprintf(out, KB_QUANTITY_BYTES, "%s%.24se%d", sign, digits, power * 3);
+}
+
+void kb_quantity_format(struct kb_quantity q, char out[KB_QUANTITY_BYTES])
+{
+    if (kb_quantity_is_zero(q)) {
+        snprintf(out, KB_QUANTITY_BYTES, "0");
+        return;
+    }
+    if (q.format != KB_BINARY_SI || q.whole < 1024) {
+        if (q.format == KB_BINARY_SI)
+            q.format = KB_DECIMAL_SI;
+        format_decimal(q, out);
+        return;
+    }
+    uint64_t value = (uint64_t)q.whole + (q.nano > 0);
+    size_t power = 0;
+    while (value % 1024 == 0 && power + 1 < KB_COUNT(binaries)) {
+        value /= 1024;
+        power++;
+    }
+    snprintf(out, KB_QUANTITY_BYTES, "%s%llu%s", q.negative ? "-" : "", (unsigned long long)value,
+             binaries[power].text);
+}
+
+/* ---- arithmetic ---- */
+
+int64_t kb_quantity_value(struct kb_quantity q)
+{
+    int64_t value = q.whole + (q.nano > 0 && q.whole < INT64_MAX);
+    return q.negative ? -value : value;
+}
+
+int64_t kb_quantity_milli(struct kb_quantity q)
+{
+    int64_t milli;
+    if (__builtin_mul_overflow(q.whole, 1000, &milli) ||
+        __builtin_add_overflow(milli, (q.nano + 999999) / 1000000, &milli))
+        milli = INT64_MAX;
+    return q.negative ? -milli : milli;
+}
+
+int64_t kb_val_quantity(kb_val val, int64_t otherwise)
+{
+    struct kb_quantity q;
+    return kb_quantity_of(val, &q, NULL) < 0 ? otherwise : kb_quantity_value(q);
+}
+
+int64_t kb_val_milli(kb_val val, int64_t otherwise)
+{
+    struct kb_quantity q;
+    return kb_quantity_of(val, &q, NULL) < 0 ? otherwise : kb_quantity_milli(q);
+}
+
+bool kb_quantity_is_zero(struct kb_quantity q)
+{
+    return q.whole == 0 && q.nano == 0;
+}
+
+static int size_cmp(struct kb_quantity a, struct kb_quantity b)
+{
+    if (a.whole != b.whole)
+        return a.whole < b.whole ? -1 : 1;
+    return a.nano < b.nano ? -1 : a.nano > b.nano;
+}
+
+int kb_quantity_cmp(struct kb_quantity a, struct kb_quantity b)
+{
+    if (a.negative != b.negative)
+        return a.negative ? -1 : 1;
+    return a.negative ? -size_cmp(a, b) : size_cmp(a, b);
+}
+
+struct kb_quantity kb_quantity_add(struct kb_quantity a, struct kb_quantity b)
+{
+    struct kb_quantity sum = {.format = kb_quantity_is_zero(a) ? b.format : a.format};
+    if (a.negative == b.negative) {
+        sum.negative = a.negative;
+        sum.nano = a.nano + b.nano;
+        int64_t carry = sum.nano >= NANO;
+        sum.nano -= carry ? NANO : 0;
+        if (__builtin_add_overflow(a.whole, b.whole, &sum.whole) ||
+            __builtin_add_overflow(sum.whole, carry, &sum.whole)) {
+            sum.whole = INT64_MAX;
+            sum.nano = 0;
+        }
+        return sum;
+    }
+    struct kb_quantity large = size_cmp(a, b) >= 0 ? a : b, small = size_cmp(a, b) >= 0 ? b : a;
+    bool borrow = large.nano < small.nano;
+    sum.whole = large.whole - small.whole - borrow;
+    sum.nano = large.nano - small.nano + (borrow ? NANO : 0);
+    sum.negative = large.negative && !kb_quantity_is_zero(sum);
+    return sum;
+}
+
+struct kb_quantity kb_quantity_sub(struct kb_quantity a, struct kb_quantity b)
+{
+    b.negative = !b.negative && !kb_quantity_is_zero(b);
+    return kb_quantity_add(a, b);
+}
