@@ -1,0 +1,120 @@
+#include "actors/cli/cluster.h"
+
+#include "actors/cli/plan.h"
+#include "bus/actor.h"
+#include "bus/base/file.h"
+#include "bus/base/limits.h"
+#include "bus/model/json.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+char *kb_cluster_path(const char *data_dir, const char *name)
+{
+    return kb_strf("%s/%s", data_dir, name);
+}
+
+bool kb_cluster_runs(const char *data_dir)
+{
+    KB_AUTO(kb_auto_free) char *run = kb_run_dir(data_dir);
+    KB_AUTO(kb_auto_close) int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    int n = snprintf(address.sun_path, sizeof(address.sun_path), "%s/kernel.sock", run);
+    if (fd < 0 || n < 0 || (size_t)n >= sizeof(address.sun_path))
+        return false;
+    return connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0;
+}
+
+int kb_cluster_plan(const char *data_dir, struct kb_arena *a, struct kb_node **ret_plan,
+                    struct kb_err *err)
+{
+    KB_AUTO(kb_auto_free) char *path = kb_cluster_path(data_dir, "cluster.json");
+    KB_AUTO(kb_buf_finish) struct kb_buf text = {0};
+    int rc = kb_file_read(path, KB_FILE_MAX_BYTES, &text, err);
+    if (rc < 0)
+        return rc;
+    /* The tree borrows its texts from the arena, not from `text`. */
+    if (kb_json_parse(a, kb_buf_str(&text), NULL, ret_plan, err) < 0)
+        return kb_err_wrap(err, "'%s'", path);
+    return 0;
+}
+
+int kb_cluster_spawn(const char *data_dir, pid_t *ret_pid, struct kb_err *err)
+{
+    KB_AUTO(kb_auto_free) char *log = kb_cluster_path(data_dir, "logs/kernel.log");
+    KB_AUTO(kb_auto_close)
+    int out = open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0640);
+    KB_AUTO(kb_auto_close) int in = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    if (out < 0 || in < 0)
+        return kb_err_sys(err, errno, "open '%s'", log);
+    pid_t pid = fork();
+    if (pid < 0)
+        return kb_err_sys(err, errno, "fork");
+    if (pid == 0) {
+        setsid();
+        dup2(in, STDIN_FILENO);
+        dup2(out, STDOUT_FILENO);
+        dup2(out, STDERR_FILENO);
+        execl("/proc/self/exe", "kubus", "actor", "kernel", "--guard", "--data", data_dir,
+              (char *)NULL);
+        _exit(127);
+    }
+    *ret_pid = pid;
+    return 0;
+}
+
+int kb_cluster_run(const char *const *argv, struct kb_err *err)
+{
+    pid_t pid = fork();
+    if (pid < 0)
+        return kb_err_sys(err, errno, "fork");
+    if (pid == 0) {
+        execv("/proc/self/exe", (char *const *)argv);
+        _exit(127);
+    }
+    int status;
+    while (waitpid(pid, &status, 0) < 0)
+        if (errno != EINTR)
+            return kb_err_sys(err, errno, "wait for '%s %s'", argv[1], argv[2]);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+/* Whether a route of this machine, but for the default one, leads into `cidr`. */
+static bool cidr_routed(const char *cidr)
+{
+    KB_AUTO(kb_buf_finish) struct kb_buf routes = {0};
+    if (kb_file_read("/proc/net/route", KB_FILE_MAX_BYTES, &routes, NULL) < 0)
+        return false;
+    kb_str rest = kb_buf_str(&routes);
+    while (rest.p) {
+        char line[256], dest_text[32], route[48];
+        unsigned dest, mask;
+        kb_str_copy(kb_str_cut(&rest, '\n'), line, sizeof(line));
+        if (sscanf(line, "%*s %x %*s %*s %*s %*s %*s %x", &dest, &mask) != 2 || mask == 0)
+            continue;
+        struct in_addr address = {.s_addr = dest};
+        inet_ntop(AF_INET, &address, dest_text, sizeof(dest_text));
+        snprintf(route, sizeof(route), "%s/%d", dest_text, __builtin_popcount(mask));
+        if (kb_plan_cidr_overlaps(route, cidr))
+            return true;
+    }
+    return false;
+}
+
+void kb_cluster_free_cidr(char out[32])
+{
+    for (int second = 244; second >= 128; second--) {
+        snprintf(out, 32, "10.%d.0.0/16", second);
+        if (!cidr_routed(out))
+            return;
+    }
+    snprintf(out, 32, "10.244.0.0/16");
+}

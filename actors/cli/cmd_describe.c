@@ -1,0 +1,83 @@
+/* cmd_describe.c - `kubus describe`: the object as YAML without what only machines read, and its
+ * events. One form for every kind, also for those that plugins and users bring. */
+#include "actors/cli/objects.h"
+#include "bus/model/yaml.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+static void show_object(const struct kb_session *session, struct kb_node *object)
+{
+    KB_AUTO(kb_buf_finish) struct kb_buf text = {0};
+    (void)session;
+    kb_node_unset(object, "metadata.managedFields");
+    struct kb_node *annotations = kb_node_at(object, "metadata.annotations");
+    if (annotations)
+        kb_node_del(annotations, "kubectl.kubernetes.io/last-applied-configuration");
+    kb_yaml_write_node(&text, object);
+    fwrite(text.p, 1, text.n, stdout);
+}
+
+static int show_events(struct kb_session *session, const struct kb_node *object, struct kb_err *err)
+{
+    KB_AUTO(kb_buf_finish) struct kb_buf path = {0};
+    KB_AUTO(kb_auto_free)
+    char *selector = kb_strf("involvedObject.uid=" KB_STR_FMT,
+                             KB_STR_ARG(kb_node_text_at(object, "metadata.uid")));
+    struct kb_node *list = NULL;
+    kb_buf_puts(&path, "/api/v1/events");
+    kb_query_add(&path, "fieldSelector", kb_str_of(selector));
+    struct kb_rest_request request = {.method = "GET", .path = path.p};
+    int rc = kb_rest_json(session->rest, &request, &session->arena, &list, err);
+    if (rc < 0)
+        return rc;
+    const struct kb_node *items = kb_node_get(list, "items");
+    printf("---\nEvents:%s\n", items && items->count ? "" : " <none>");
+    for (uint32_t i = 0; items && i < items->count; i++) {
+        const struct kb_node *event = items->items[i].val;
+        printf("  %-8.*s %-20.*s %4lldx  %-20.*s " KB_STR_FMT "\n",
+               KB_STR_ARG(kb_node_text_at(event, "type")),
+               KB_STR_ARG(kb_node_text_at(event, "reason")),
+               (long long)kb_node_num(kb_node_get(event, "count"), 1),
+               KB_STR_ARG(kb_node_text_at(event, "lastTimestamp")),
+               KB_STR_ARG(kb_node_text_at(event, "message")));
+    }
+    return 0;
+}
+
+static int describe(struct kb_session *session, const struct kb_operands *operands,
+                    struct kb_err *err)
+{
+    struct kb_rest_resource resource;
+    const char *names[256];
+    size_t count = 0;
+    if (kb_session_open(session, err) < 0 ||
+        kb_session_operands(session, operands, &resource, names, KB_COUNT(names), &count, err) < 0)
+        return -err->code;
+    if (count == 0)
+        return kb_err_set(err, KB_EINVAL, "name an object");
+    for (size_t i = 0; i < count; i++) {
+        struct kb_node *object = NULL;
+        struct kb_rest_request request = {
+            .method = "GET",
+            .path = kb_rest_path(&session->arena, &resource, kb_session_ns(session), names[i])};
+        if (kb_rest_json(session->rest, &request, &session->arena, &object, err) < 0)
+            return -err->code;
+        show_object(session, object);
+        if (show_events(session, object, err) < 0)
+            return -err->code;
+    }
+    return 0;
+}
+
+int kb_cmd_describe(const struct kb_command *command, int argc, char **argv)
+{
+    KB_AUTO(kb_session_finish) struct kb_session session = {0};
+    const struct kb_opt opts[] = {KB_SESSION_OPTS(&session)};
+    struct kb_operands operands;
+    struct kb_err err = {0};
+    int rc = kb_command_parse(command, opts, KB_COUNT(opts), argc, argv, &operands);
+    if (rc != 0)
+        return rc < 0 ? 2 : 0;
+    return describe(&session, &operands, &err) < 0 ? kb_command_fail(command, &err) : 0;
+}
