@@ -369,22 +369,28 @@ int kb_yaml_next(struct kb_yaml *yaml, struct kb_arena *a, struct kb_node **ret_
 }
 
 int kb_yaml_parse(struct kb_arena *a, kb_str text, const struct kb_read_opts *opts,
-                  struct kb_node **ret_node, struct kb_err *err)
+                  struct kb_node **ret_docs, struct kb_err *err)
 {
     KB_AUTO(kb_yaml_close) struct kb_yaml *y = kb_yaml_open(text);
-    struct kb_node *node = NULL, *second;
+    struct kb_node *docs = kb_node_array(a), *node;
+    int rc;
     kb_yaml_set_opts(y, opts);
-    int rc = kb_yaml_next(y, a, &node, err);
+    while ((rc = kb_yaml_next(y, a, &node, err)) == 1)
+        kb_node_append(a, docs, node);
+    if (rc == 0)
+        *ret_docs = docs;
+    return rc;
+}
+
+int kb_yaml_parse_one(struct kb_arena *a, kb_str text, const struct kb_read_opts *opts,
+                      struct kb_node **ret_node, struct kb_err *err)
+{
+    struct kb_node *docs;
+    int rc = kb_yaml_parse(a, text, opts, &docs, err);
     if (rc < 0)
         return rc;
-    if (rc == 1) {
-        rc = kb_yaml_next(y, a, &second, err);
-        if (rc < 0)
-            return rc;
-        if (rc == 1)
-            return kb_err_set(err, KB_EINVAL, "yaml: line %zu: only one document is expected",
-                              kb_yaml_line(y));
-    }
-    *ret_node = node ? node : kb_node_nil(a);
+    if (docs->count > 1)
+        return kb_err_set(err, KB_EINVAL, "yaml: only one document is expected");
+    *ret_node = docs->count ? docs->items[0].val : kb_node_nil(a);
     return 0;
 }

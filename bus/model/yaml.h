@@ -24,9 +24,12 @@ KB_API int kb_yaml_next(struct kb_yaml *yaml, struct kb_arena *a, struct kb_node
 KB_API size_t kb_yaml_line(const struct kb_yaml *yaml);
 KB_API void kb_yaml_close(struct kb_yaml **yaml_p);
 
-/* A text of exactly one document. An empty one reads as null; a second one is -KB_EINVAL. */
+/* All documents that are not empty, as an array; `opts` may be NULL. */
 KB_API int kb_yaml_parse(struct kb_arena *a, kb_str text, const struct kb_read_opts *opts,
-                         struct kb_node **ret_node, struct kb_err *err);
+                         struct kb_node **ret_docs, struct kb_err *err);
+/* A text of one document. An empty one reads as null; a second one is -KB_EINVAL. */
+KB_API int kb_yaml_parse_one(struct kb_arena *a, kb_str text, const struct kb_read_opts *opts,
+                             struct kb_node **ret_node, struct kb_err *err);
 
 /* Append a document, keys sorted as kubectl sorts them, a newline at the end. Between several the
  * caller writes "---\n". */

@@ -40,6 +40,15 @@ static void remove_dir(void)
     kb_dir_remove(dir_used, NULL);
 }
 
+void *kb_test_keep(void *heap)
+{
+    static void *kept[512]; /* where the leak checker sees them */
+    static size_t count;
+    if (count == KB_COUNT(kept))
+        kb_test_fail(__FILE__, __LINE__, "a test keeps more than %zu pointers", count);
+    return kept[count++] = heap;
+}
+
 const char *kb_test_dir(void)
 {
     if (dir_used[0] == '\0') {

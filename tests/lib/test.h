@@ -25,6 +25,8 @@ __attribute__((noreturn)) void kb_test_fail(const char *file, int line, const ch
     KB_PRINTF(3, 4);
 /* From KUBUS_TEST_SEED, else random; printed when the test fails. */
 uint64_t kb_test_seed(void);
+/* Keep a pointer until the test's process ends: what a helper returns and nobody frees. */
+void *kb_test_keep(void *heap);
 /* A fresh folder, removed after the test. */
 const char *kb_test_dir(void);
 

@@ -7,7 +7,7 @@ static kb_val json(const char *text)
     struct kb_doc *doc = NULL;
     struct kb_err err;
     KB_CHECK_OK(kb_json_doc(kb_str_of(text), &doc, &err), &err);
-    return kb_doc_root(doc); /* lives as long as the test's process */
+    return kb_doc_root(kb_test_keep(doc));
 }
 
 KB_TEST(meta, is_read_in_place)

@@ -7,7 +7,7 @@ static kb_val json(const char *text)
     struct kb_doc *doc = NULL;
     struct kb_err err;
     KB_CHECK_OK(kb_json_doc(kb_str_of(text), &doc, &err), &err);
-    return kb_doc_root(doc); /* lives as long as the test's process */
+    return kb_doc_root(kb_test_keep(doc));
 }
 
 static const char *formatted(const char *text)
@@ -19,7 +19,7 @@ static const char *formatted(const char *text)
         return err.text;
     kb_selector_format(s, &out);
     kb_selector_destroy(&s);
-    return kb_buf_steal(&out, NULL);
+    return kb_test_keep(kb_buf_steal(&out, NULL));
 }
 
 static bool selects(const char *selector, const char *labels)

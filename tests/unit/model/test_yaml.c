@@ -18,7 +18,7 @@ static const char *as_json(const char *text)
     }
     if (rc < 0)
         kb_buf_printf(&out, "%s%s", out.n ? "\n" : "", err.text);
-    return kb_buf_steal(&out, NULL);
+    return kb_test_keep(kb_buf_steal(&out, NULL));
 }
 
 static const char *as_yaml(const char *json)
@@ -29,7 +29,7 @@ static const char *as_yaml(const char *json)
     KB_CHECK_OK(kb_json_doc(kb_str_of(json), &doc, &err), &err);
     kb_yaml_write(&out, kb_doc_root(doc));
     kb_doc_destroy(&doc);
-    return kb_buf_steal(&out, NULL);
+    return kb_test_keep(kb_buf_steal(&out, NULL));
 }
 
 KB_TEST(yaml, scalars_mean_what_kubectl_takes_them_for)
@@ -134,7 +134,7 @@ KB_TEST(yaml, what_is_written_reads_back)
         struct kb_err err;
         kb_node_set_cstr(&a, map, "k", texts[i]);
         kb_yaml_write_node(&out, map);
-        KB_CHECK_OK(kb_yaml_parse(&a, kb_buf_str(&out), NULL, &back, &err), &err);
+        KB_CHECK_OK(kb_yaml_parse_one(&a, kb_buf_str(&out), NULL, &back, &err), &err);
         KB_CHECK_STRN(kb_node_text_at(back, "k"), texts[i]);
     }
 }
