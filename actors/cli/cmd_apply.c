@@ -1,7 +1,8 @@
 /* cmd_apply.c - `kubus apply` and `kubus delete`.
  *
  * Apply keeps what was applied last in the annotation that kubectl uses, so that both tools can
- * change the same object: a field that stood there and stands in the manifest no more is removed. */
+ * change the same object: a field that stood there and stands in the manifest no more is removed.
+ */
 #include "actors/cli/objects.h"
 #include "bus/model/json.h"
 
@@ -59,8 +60,8 @@ static int apply_change(struct kb_session *session, const char *path, const stru
         kb_node_getn(kb_node_at(current, "metadata.annotations"), kb_str_of(LAST_APPLIED)));
     if (text.n && kb_json_parse(&session->arena, text, NULL, &last, NULL) == 0)
         mark_removed(&session->arena, last, object, patch);
-    int rc = send(session, "PATCH", path, "application/strategic-merge-patch+json", patch, &answer,
-                  err);
+    int rc =
+        send(session, "PATCH", path, "application/strategic-merge-patch+json", patch, &answer, err);
     if (rc < 0)
         return rc;
     bool same = kb_str_eq(kb_node_text_at(current, "metadata.resourceVersion"),
@@ -97,8 +98,8 @@ int kb_cmd_apply(const struct kb_command *command, int argc, char **argv)
     struct kb_opt_list files = {0};
     const struct kb_opt opts[] = {
         KB_SESSION_OPTS(&session),
-        {"filename", 'f', KB_OPT_LIST, &files, "FILE", "a manifest, a folder, or - for standard input",
-         0, 0},
+        {"filename", 'f', KB_OPT_LIST, &files, "FILE",
+         "a manifest, a folder, or - for standard input", 0, 0},
     };
     struct kb_operands operands;
     struct kb_node *objects = NULL;
@@ -135,8 +136,8 @@ static int delete_path(struct kb_session *session, const char *path, const char 
     return rc;
 }
 
-static int delete_files(struct kb_session *session, const struct kb_opt_list *files, int64_t grace_s,
-                        struct kb_err *err)
+static int delete_files(struct kb_session *session, const struct kb_opt_list *files,
+                        int64_t grace_s, struct kb_err *err)
 {
     struct kb_node *objects = NULL;
     struct kb_rest_resource resource;
@@ -183,8 +184,8 @@ int kb_cmd_delete(const struct kb_command *command, int argc, char **argv)
     const struct kb_opt opts[] = {
         KB_SESSION_OPTS(&session),
         {"filename", 'f', KB_OPT_LIST, &files, "FILE", "delete what this manifest names", 0, 0},
-        {"grace-period", 0, KB_OPT_INT, &grace_s, "SECONDS", "time to end in order [the object's own]",
-         0, 86400},
+        {"grace-period", 0, KB_OPT_INT, &grace_s, "SECONDS",
+         "time to end in order [the object's own]", 0, 86400},
     };
     struct kb_operands operands;
     struct kb_err err = {0};

@@ -26,7 +26,8 @@ static void show_json(kb_val doc)
     printf("  " KB_STR_FMT, KB_STR_ARG(kb_buf_str(&text)));
 }
 
-static void show_change(const struct tail *tail, const char *op, int64_t rev, kb_str key, kb_val doc)
+static void show_change(const struct tail *tail, const char *op, int64_t rev, kb_str key,
+                        kb_val doc)
 {
     stamp();
     printf("%10lld  %-3s  " KB_STR_FMT, (long long)rev, op, KB_STR_ARG(key));

@@ -53,8 +53,7 @@ static int purge_nodes(const char *data, const struct kb_node *plan, struct kb_e
     int rc = 0;
     for (uint32_t i = 0; actors && i < actors->count; i++) {
         const struct kb_node *actor = actors->items[i].val;
-        if (kb_str_starts(kb_node_text_at(actor, "name"), "agent/") &&
-            purge(data, actor, err) < 0)
+        if (kb_str_starts(kb_node_text_at(actor, "name"), "agent/") && purge(data, actor, err) < 0)
             rc = -err->code;
     }
     return rc;

@@ -163,8 +163,7 @@ static int start(struct up *up, struct kb_err *err)
         return -err->code;
     printf("cluster in %s\n", up->data);
     up->started = kb_clock_now(kb_clock_system());
-    if (kb_cluster_spawn(up->data, &up->kernel, err) < 0 ||
-        kb_tool_open(up->data, &tool, err) < 0)
+    if (kb_cluster_spawn(up->data, &up->kernel, err) < 0 || kb_tool_open(up->data, &tool, err) < 0)
         return -err->code;
     if (wait_ready(up, tool, err) < 0)
         return -err->code;
@@ -181,12 +180,14 @@ int kb_cmd_up(const struct kb_command *command, int argc, char **argv)
                              .runtime = "oci",
                              .service_cidr = "10.96.0.0/16",
                              .nodes = 1,
+                             .history_s = 300,
                              .controllers = default_controllers,
                              .controllers_count = KB_COUNT(default_controllers)}};
     const struct kb_opt opts[] = {
-        {"data", 0, KB_OPT_TEXT, &up.data_option, "DIR", "where the cluster keeps everything", 0, 0},
-        {"listen", 0, KB_OPT_TEXT, &up.plan.listen, "ADDR:PORT", "the API's address [127.0.0.1:6443]",
-         0, 0},
+        {"data", 0, KB_OPT_TEXT, &up.data_option, "DIR", "where the cluster keeps everything", 0,
+         0},
+        {"listen", 0, KB_OPT_TEXT, &up.plan.listen, "ADDR:PORT",
+         "the API's address [127.0.0.1:6443]", 0, 0},
         {"nodes", 0, KB_OPT_INT, &up.plan.nodes, "N",
          "nodes with containers; the second and later are network namespaces [1]", 0, 200},
         {"runtime", 0, KB_OPT_TEXT, &up.plan.runtime, "NAME", "oci, process or hollow [oci]", 0, 0},
@@ -198,6 +199,8 @@ int kb_cmd_up(const struct kb_command *command, int argc, char **argv)
          0},
         {"service-cidr", 0, KB_OPT_TEXT, &up.plan.service_cidr, "CIDR",
          "addresses of Services [10.96.0.0/16]", 0, 0},
+        {"history", 0, KB_OPT_INT, &up.plan.history_s, "SECONDS",
+         "how long old versions are kept; 0: until `store.compact` [300]", 0, INT32_MAX},
         {"detach", 'd', KB_OPT_FLAG, &up.detach, NULL, "return once all is ready", 0, 0},
     };
     struct kb_operands operands;

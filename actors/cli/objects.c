@@ -154,9 +154,9 @@ int kb_session_manifests(struct kb_session *session, const struct kb_opt_list *f
     return 0;
 }
 
-int kb_session_object_path(struct kb_session *session, const struct kb_node *object,
-                           bool with_name, struct kb_rest_resource *ret_resource,
-                           const char **ret_path, struct kb_err *err)
+int kb_session_object_path(struct kb_session *session, const struct kb_node *object, bool with_name,
+                           struct kb_rest_resource *ret_resource, const char **ret_path,
+                           struct kb_err *err)
 {
     char name[KB_NAME_MAX_BYTES + 1], ns[KB_NAME_MAX_BYTES + 1];
     kb_str kind = kb_node_text_at(object, "kind");

@@ -28,13 +28,14 @@ const char *kb_session_ns(const struct kb_session *session);
 int kb_session_operands(struct kb_session *session, const struct kb_operands *operands,
                         struct kb_rest_resource *ret_resource, const char **names, size_t cap,
                         size_t *ret_count, struct kb_err *err);
-/* The objects of the files ("-": standard input; a folder: its .yaml, .yml and .json), as an array. */
+/* The objects of the files ("-": standard input; a folder: its .yaml, .yml and .json), as an array.
+ */
 int kb_session_manifests(struct kb_session *session, const struct kb_opt_list *files,
                          struct kb_node **ret_objects, struct kb_err *err);
 /* The path of an object of a manifest; `with_name` false: of its collection. */
-int kb_session_object_path(struct kb_session *session, const struct kb_node *object,
-                           bool with_name, struct kb_rest_resource *ret_resource,
-                           const char **ret_path, struct kb_err *err);
+int kb_session_object_path(struct kb_session *session, const struct kb_node *object, bool with_name,
+                           struct kb_rest_resource *ret_resource, const char **ret_path,
+                           struct kb_err *err);
 /* "deployment.apps/web". Lives in the session's arena. */
 const char *kb_session_title(struct kb_session *session, const struct kb_rest_resource *resource,
                              kb_str name);

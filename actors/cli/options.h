@@ -19,13 +19,13 @@ struct kb_opt_list {
 };
 
 struct kb_opt {
-    const char *name;  /* "data", given as --data VALUE or --data=VALUE */
-    char letter;       /* 0: none */
+    const char *name; /* "data", given as --data VALUE or --data=VALUE */
+    char letter;      /* 0: none */
     enum kb_opt_kind kind;
     void *target;      /* holds the default before parsing */
     const char *value; /* placeholder in the help: "DIR" */
     const char *help;
-    int64_t min, max;  /* KB_OPT_INT */
+    int64_t min, max; /* KB_OPT_INT */
 };
 
 /* The rest of the command line: operands in order, and what stood behind "--". */

@@ -91,7 +91,8 @@ static struct kb_node *add_actor(struct kb_arena *a, struct kb_node *actors, con
     return argv;
 }
 
-static void add_option(struct kb_arena *a, struct kb_node *argv, const char *name, const char *value)
+static void add_option(struct kb_arena *a, struct kb_node *argv, const char *name,
+                       const char *value)
 {
     kb_node_append(a, argv, kb_node_cstr(a, name));
     kb_node_append(a, argv, kb_node_cstr(a, value));
@@ -144,7 +145,9 @@ struct kb_node *kb_plan_make(struct kb_arena *a, const struct kb_plan_options *o
     kb_node_set_cstr(a, plan, "podCIDR", o->pod_cidr);
     kb_node_set_cstr(a, plan, "serviceCIDR", o->service_cidr);
     kb_node_put(a, plan, "actors", actors);
-    add_actor(a, actors, "store", "store");
+    char history[24];
+    snprintf(history, sizeof(history), "%" PRId64, o->history_s);
+    add_option(a, add_actor(a, actors, "store", "store"), "--history-s", history);
     struct kb_node *api = add_actor(a, actors, "api", "api");
     add_option(a, api, "--listen", o->listen);
     add_option(a, api, "--service-cidr", o->service_cidr);

@@ -17,8 +17,8 @@ enum { CONNECT_TIMEOUT_S = 10, RESPONSE_MAX_BYTES = 1024 * 1024 * 1024 };
 /* ---- kubeconfig ---- */
 
 /* The entry called `name` of a kubeconfig's list, its `part` member. */
-static const struct kb_node *config_entry(const struct kb_node *config, const char *list, kb_str name,
-                                          const char *part)
+static const struct kb_node *config_entry(const struct kb_node *config, const char *list,
+                                          kb_str name, const char *part)
 {
     const struct kb_node *entries = kb_node_get(config, list);
     for (uint32_t i = 0; entries && i < entries->count; i++)
@@ -165,8 +165,8 @@ static int failure(long http, kb_str body, struct kb_err *err)
         return kb_err_set(err, kb_err_from_reason(NULL, (int)http), "HTTP status %ld", http);
     kb_str message = kb_node_text_at(status, "message");
     kb_str_copy(kb_node_text_at(status, "reason"), reason, sizeof(reason));
-    return kb_err_set(err, kb_err_from_reason(reason, (int)http), "Error from server (%s): " KB_STR_FMT,
-                      reason, KB_STR_ARG(message));
+    return kb_err_set(err, kb_err_from_reason(reason, (int)http),
+                      "Error from server (%s): " KB_STR_FMT, reason, KB_STR_ARG(message));
 }
 
 static struct curl_slist *headers_of(const struct kb_rest_request *request)
@@ -176,8 +176,8 @@ static struct curl_slist *headers_of(const struct kb_rest_request *request)
     struct curl_slist *headers = curl_slist_append(NULL, accept);
     if (request->body.p) {
         KB_AUTO(kb_auto_free)
-        char *type = kb_strf("Content-Type: %s", request->content_type ? request->content_type
-                                                                       : "application/json");
+        char *type = kb_strf("Content-Type: %s",
+                             request->content_type ? request->content_type : "application/json");
         headers = curl_slist_append(headers, type);
     }
     return headers;
@@ -258,11 +258,10 @@ static int find_in(struct kb_rest *rest, struct kb_arena *a, kb_str group, kb_st
                    match_fn *match, kb_str name, struct kb_rest_resource *ret, struct kb_err *err)
 {
     struct kb_node *list = NULL;
-    const char *path =
-        group.n ? kb_arena_printf(a, "/apis/" KB_STR_FMT "/" KB_STR_FMT, KB_STR_ARG(group),
-                                  KB_STR_ARG(version))
-                      .p
-                : kb_arena_printf(a, "/api/" KB_STR_FMT, KB_STR_ARG(version)).p;
+    const char *path = group.n ? kb_arena_printf(a, "/apis/" KB_STR_FMT "/" KB_STR_FMT,
+                                                 KB_STR_ARG(group), KB_STR_ARG(version))
+                                     .p
+                               : kb_arena_printf(a, "/api/" KB_STR_FMT, KB_STR_ARG(version)).p;
     int rc = get_json(rest, a, path, &list, err);
     if (rc < 0)
         return rc;
@@ -288,7 +287,8 @@ int kb_rest_find(struct kb_rest *rest, struct kb_arena *a, kb_str name,
 {
     struct kb_node *groups = NULL;
     kb_str group = kb_str_n(name.p, name.n), bare = kb_str_cut(&group, '.');
-    int rc = group.p ? 0 : find_in(rest, a, kb_str_of(""), kb_str_of("v1"), match_name, bare, ret, err);
+    int rc =
+        group.p ? 0 : find_in(rest, a, kb_str_of(""), kb_str_of("v1"), match_name, bare, ret, err);
     if (rc != 0)
         return rc < 0 ? rc : 0;
     rc = get_json(rest, a, "/apis", &groups, err);

@@ -50,7 +50,8 @@ int kb_rest_find_kind(struct kb_rest *rest, struct kb_arena *a, kb_str api_versi
 const char *kb_rest_path(struct kb_arena *a, const struct kb_rest_resource *resource,
                          const char *ns, const char *name);
 
-/* A WebSocket to `path`, subprotocol v5.channel.k8s.io: `exec`. Messages start with their channel. */
+/* A WebSocket to `path`, subprotocol v5.channel.k8s.io: `exec`. Messages start with their channel.
+ */
 struct kb_rest_ws;
 int kb_rest_ws_open(struct kb_rest *rest, const char *path, struct kb_rest_ws **ret_ws,
                     struct kb_err *err);
@@ -58,7 +59,8 @@ void kb_rest_ws_destroy(struct kb_rest_ws **ws_p);
 int kb_rest_ws_fd(const struct kb_rest_ws *ws); /* to poll; check kb_rest_ws_recv first */
 int kb_rest_ws_send(struct kb_rest_ws *ws, int channel, const void *data, size_t n,
                     struct kb_err *err);
-/* The next message, without its channel byte, appended to `out`. 1: got one; 0: none yet; -KB_ECANCELED: closed. */
+/* The next message, without its channel byte, appended to `out`. 1: got one; 0: none yet;
+ * -KB_ECANCELED: closed. */
 int kb_rest_ws_recv(struct kb_rest_ws *ws, int *ret_channel, struct kb_buf *out,
                     struct kb_err *err);
 

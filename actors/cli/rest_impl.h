@@ -8,8 +8,8 @@
 
 struct kb_rest {
     CURL *curl;
-    char *server; /* "https://127.0.0.1:6443" */
-    char *ns;     /* of the context, "" when it names none */
+    char *server;                /* "https://127.0.0.1:6443" */
+    char *ns;                    /* of the context, "" when it names none */
     struct kb_buf ca, cert, key; /* PEM */
 };
 

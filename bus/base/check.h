@@ -8,6 +8,6 @@ __attribute__((noreturn)) void kb_assert_failed(const char *expr, const char *fi
 #define KB_ASSERT(expr) ((expr) ? (void)0 : kb_assert_failed(#expr, __FILE__, __LINE__))
 /* An object carries its magic number as the first field named `magic`. */
 #define KB_CHECK_OBJ(ptr, want) KB_ASSERT((ptr) != NULL && (ptr)->magic == (want))
-#define KB_UNREACHABLE() kb_assert_failed("unreachable", __FILE__, __LINE__)
+#define KB_UNREACHABLE()        kb_assert_failed("unreachable", __FILE__, __LINE__)
 
 #endif

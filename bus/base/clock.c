@@ -84,7 +84,7 @@ int kb_time_parse(const char *text, int64_t *ret_wall_us)
 {
     static const char shape[] = "dddd-dd-ddtdd:dd:dd";
     for (size_t i = 0; shape[i]; i++) {
-        if (shape[i] == 'd' ? !isdigit((unsigned char)text[i])
+        if (shape[i] == 'd'   ? !isdigit((unsigned char)text[i])
             : shape[i] == 't' ? toupper((unsigned char)text[i]) != 'T'
                               : text[i] != shape[i])
             return -KB_EINVAL;

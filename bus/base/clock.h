@@ -9,8 +9,8 @@
 typedef int64_t kb_ms; /* milliseconds; a point on a monotonic axis, or a span */
 
 struct kb_clock {
-    kb_ms (*now_ms)(const struct kb_clock *clock);      /* monotonic, for time-outs */
-    int64_t (*wall_us)(const struct kb_clock *clock);   /* microseconds since 1970 UTC, for stamps */
+    kb_ms (*now_ms)(const struct kb_clock *clock);    /* monotonic, for time-outs */
+    int64_t (*wall_us)(const struct kb_clock *clock); /* microseconds since 1970 UTC, for stamps */
 };
 
 KB_API const struct kb_clock *kb_clock_system(void);

@@ -13,10 +13,9 @@ static const struct {
     int http;
     const char *reason;
     const char *text;
-} err_table[KB_ERR_COUNT] = {
-    [KB_OK] = {200, "Success", "success"},
+} err_table[KB_ERR_COUNT] = {[KB_OK] = {200, "Success", "success"},
 #define X(code, http, reason, text) [KB_##code] = {http, reason, text},
-    KB_ERR_MAP(X)
+                             KB_ERR_MAP(X)
 #undef X
 };
 

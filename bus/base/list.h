@@ -9,7 +9,7 @@ struct kb_link {
     struct kb_link *prev, *next;
 };
 
-#define KB_CONTAINER(ptr, type, member) ((type *)((char *)(ptr) - offsetof(type, member)))
+#define KB_CONTAINER(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
 
 static inline void kb_list_init(struct kb_link *head)
 {

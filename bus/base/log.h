@@ -13,8 +13,8 @@ KB_API void kb_log_init(const char *actor);
 KB_API void kb_log(enum kb_log_level level, const char *format, ...) KB_PRINTF(2, 3);
 
 #define kb_debug(...) kb_log(KB_LOG_DEBUG, __VA_ARGS__)
-#define kb_info(...) kb_log(KB_LOG_INFO, __VA_ARGS__)
-#define kb_warn(...) kb_log(KB_LOG_WARN, __VA_ARGS__)
+#define kb_info(...)  kb_log(KB_LOG_INFO, __VA_ARGS__)
+#define kb_warn(...)  kb_log(KB_LOG_WARN, __VA_ARGS__)
 #define kb_error(...) kb_log(KB_LOG_ERROR, __VA_ARGS__)
 
 #endif

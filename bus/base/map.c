@@ -42,7 +42,8 @@ static uint32_t map_hash(kb_str key)
     size_t i = 0;
 #define ROUND                                                                                      \
     v0 += v1, v1 = rotl(v1, 13) ^ v0, v0 = rotl(v0, 32), v2 += v3, v3 = rotl(v3, 16) ^ v2,         \
-        v0 += v3, v3 = rotl(v3, 21) ^ v0, v2 += v1, v1 = rotl(v1, 17) ^ v2, v2 = rotl(v2, 32)
+              v0 += v3, v3 = rotl(v3, 21) ^ v0, v2 += v1, v1 = rotl(v1, 17) ^ v2,                  \
+              v2 = rotl(v2, 32)
     for (; i + 8 <= key.n; i += 8) {
         uint64_t m;
         memcpy(&m, key.p + i, 8);

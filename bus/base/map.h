@@ -27,6 +27,7 @@ KB_API void *kb_map_del(struct kb_map *map, kb_str key);
 
 /* for (size_t i = 0; kb_map_next(&map, &i, &key, &value);) — removing the current key is allowed,
  * adding is not. The key is valid until it is removed. */
-KB_API bool kb_map_next(const struct kb_map *map, size_t *cursor, kb_str *ret_key, void **ret_value);
+KB_API bool kb_map_next(const struct kb_map *map, size_t *cursor, kb_str *ret_key,
+                        void **ret_value);
 
 #endif

@@ -15,7 +15,7 @@ typedef struct kb_str {
     size_t n;
 } kb_str;
 
-#define KB_STR_FMT "%.*s"
+#define KB_STR_FMT    "%.*s"
 #define KB_STR_ARG(s) (int)(s).n, (s).p ? (s).p : ""
 
 static inline kb_str kb_str_of(const char *cstr)
@@ -44,7 +44,8 @@ KB_API bool kb_str_starts(kb_str s, const char *prefix);
 KB_API bool kb_str_ends(kb_str s, const char *suffix);
 
 /* Cut *rest at the first `sep`: returns what stood before it, *rest becomes what stands behind.
- * Without a `sep`, returns all of *rest and sets rest->p to NULL, so a loop runs `while (rest.p)`. */
+ * Without a `sep`, returns all of *rest and sets rest->p to NULL, so a loop runs `while (rest.p)`.
+ */
 KB_API kb_str kb_str_cut(kb_str *rest, char sep);
 KB_API kb_str kb_str_trim(kb_str s);
 
@@ -62,7 +63,8 @@ KB_API char *kb_strf(const char *format, ...) KB_PRINTF(1, 2);
 KB_API bool kb_str_i64(kb_str s, int64_t *ret);
 KB_API bool kb_str_u64(kb_str s, uint64_t *ret);
 
-/* 64-bit FNV-1a: stable across versions and machines, so that shards agree. Not for hostile keys. */
+/* 64-bit FNV-1a: stable across versions and machines, so that shards agree. Not for hostile keys.
+ */
 KB_API uint64_t kb_hash64(const void *data, size_t n);
 
 #endif

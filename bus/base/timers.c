@@ -32,8 +32,7 @@ static void heap_down(struct kb_timers *timers, size_t at)
         size_t child = 2 * at + 1;
         if (child >= timers->count)
             break;
-        if (child + 1 < timers->count &&
-            timer_before(timers->heap[child + 1], timers->heap[child]))
+        if (child + 1 < timers->count && timer_before(timers->heap[child + 1], timers->heap[child]))
             child++;
         if (!timer_before(timers->heap[child], timer))
             break;

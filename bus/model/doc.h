@@ -89,7 +89,7 @@ struct kb_w {
         size_t at;      /* of the container's header */
         uint32_t items; /* keys and values both, in a map */
         bool map;
-    } *stack;
+    } * stack;
     uint32_t depth, cap;
 };
 KB_API void kb_w_finish(struct kb_w *w); /* frees what was written */

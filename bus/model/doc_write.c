@@ -98,8 +98,7 @@ void kb_w_cstr(struct kb_w *w, const char *s)
 
 void kb_w_key(struct kb_w *w, const char *key)
 {
-    KB_ASSERT(w->depth > 0 && w->stack[w->depth - 1].map &&
-              w->stack[w->depth - 1].items % 2 == 0);
+    KB_ASSERT(w->depth > 0 && w->stack[w->depth - 1].map && w->stack[w->depth - 1].items % 2 == 0);
     kb_w_cstr(w, key);
 }
 
