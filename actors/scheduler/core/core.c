@@ -1,0 +1,336 @@
+#include "actors/scheduler/core/core.h"
+
+#include "bus/base/check.h"
+
+#include <stdlib.h>
+
+/* A plan in the order of last use: `recent` holds specs, the latest at the end. */
+struct planned {
+    struct kb_link link;
+    struct kb_podspec *spec;
+};
+
+struct kb_core {
+    struct kb_intern intern;
+    struct kb_columns columns;
+    struct kb_podspecs specs;
+    struct kb_policy_host host;
+    struct kb_profile profiles[KB_CORE_PROFILES];
+    uint32_t profiles_n;
+    struct kb_rand rand;
+    struct kb_link recent;
+    struct kb_map planned; /* address of the spec → struct planned */
+    size_t plan_budget;
+    size_t plan_bytes;
+};
+
+/* ---- what policies may ask ---- */
+
+static const char *host_text(void *core, uint32_t id)
+{
+    return kb_intern_text(&((struct kb_core *)core)->intern, id);
+}
+
+static uint32_t host_intern(void *core, const char *text)
+{
+    return kb_intern_id(&((struct kb_core *)core)->intern, kb_str_of(text));
+}
+
+static bool host_number(void *core, uint32_t id, int64_t *ret)
+{
+    return kb_intern_number(&((struct kb_core *)core)->intern, id, ret);
+}
+
+static const uint32_t *host_label(void *core, uint32_t key)
+{
+    return kb_columns_label(&((struct kb_core *)core)->columns, key);
+}
+
+static uint32_t host_port_uses(void *core, uint16_t port, uint16_t protocol,
+                               const struct kb_policy_port_use **ret)
+{
+    return kb_columns_port_uses(&((struct kb_core *)core)->columns, port, protocol, ret);
+}
+
+static uint32_t host_node_ports(void *core, uint32_t node, const struct kb_policy_port **ret)
+{
+    const struct kb_node_rec *rec = &((struct kb_core *)core)->columns.rec[node];
+    *ret = rec->ports;
+    return rec->ports_n;
+}
+
+static uint32_t host_resource(void *core, const char *name)
+{
+    return kb_columns_resource(&((struct kb_core *)core)->columns, kb_str_of(name));
+}
+
+static const char *host_resource_name(void *core_, uint32_t resource)
+{
+    struct kb_core *core = core_;
+    return resource < core->columns.view.resources
+               ? kb_intern_text(&core->intern, core->columns.resource_name[resource])
+               : "";
+}
+
+/* ---- life ---- */
+
+struct kb_core *kb_core_new(uint64_t seed)
+{
+    struct kb_core *core = calloc(1, sizeof(*core));
+    KB_ASSERT(core != NULL);
+    kb_columns_init(&core->columns, &core->intern);
+    kb_rand_init(&core->rand, seed);
+    kb_list_init(&core->recent);
+    core->plan_budget = 256u << 20;
+    core->host = (struct kb_policy_host){.size = sizeof(core->host),
+                                         .core = core,
+                                         .text = host_text,
+                                         .intern = host_intern,
+                                         .number = host_number,
+                                         .label = host_label,
+                                         .port_uses = host_port_uses,
+                                         .node_ports = host_node_ports,
+                                         .resource = host_resource,
+                                         .resource_name = host_resource_name};
+    return core;
+}
+
+void kb_core_destroy(struct kb_core **core_p)
+{
+    struct kb_core *core = *core_p;
+    if (core == NULL)
+        return;
+    kb_podspecs_finish(&core->specs);
+    for (uint32_t i = 0; i < core->profiles_n; i++)
+        kb_profile_finish(&core->profiles[i]);
+    kb_map_finish(&core->planned);
+    kb_columns_finish(&core->columns);
+    kb_intern_finish(&core->intern);
+    free(core);
+    *core_p = NULL;
+}
+
+int kb_core_add_profile(struct kb_core *core, const char *name,
+                        const struct kb_profile_entry *entries, size_t n, uint32_t *ret_profile,
+                        struct kb_err *err)
+{
+    if (core->profiles_n == KB_CORE_PROFILES)
+        return kb_err_set(err, KB_EFULL, "more than %d profiles", KB_CORE_PROFILES);
+    if (kb_core_profile(core, kb_str_of(name)) != UINT32_MAX)
+        return kb_err_set(err, KB_EINVAL, "profile %s: there is one of that name", name);
+    int rc = kb_profile_init(&core->profiles[core->profiles_n], name, &core->host, entries, n, err);
+    if (rc < 0)
+        return rc;
+    *ret_profile = core->profiles_n++;
+    return 0;
+}
+
+uint32_t kb_core_profile(const struct kb_core *core, kb_str name)
+{
+    for (uint32_t i = 0; i < core->profiles_n; i++)
+        if (kb_str_is(name, core->profiles[i].name))
+            return i;
+    return UINT32_MAX;
+}
+
+const struct kb_profile *kb__core_profile(const struct kb_core *core, uint32_t profile)
+{
+    KB_ASSERT(profile < core->profiles_n);
+    return &core->profiles[profile];
+}
+
+bool kb_core_before(const struct kb_core *core, uint32_t profile, const struct kb_policy_queued *a,
+                    const struct kb_policy_queued *b)
+{
+    const struct kb_profile *p = kb__core_profile(core, profile);
+    const struct kb_profile_policy *sorter = &p->at[p->sorter];
+    return sorter->policy->queue_sort(sorter->instance, a, b);
+}
+
+bool kb_core_may_enter(const struct kb_core *core, uint32_t profile,
+                       const struct kb_policy_queued *pod)
+{
+    const struct kb_profile *p = kb__core_profile(core, profile);
+    for (uint32_t i = 0; i < p->n; i++)
+        if (p->at[i].policy->pre_enqueue &&
+            p->at[i].policy->pre_enqueue(p->at[i].instance, pod) != KB_POLICY_OK)
+            return false;
+    return true;
+}
+
+/* ---- nodes ---- */
+
+uint32_t kb_core_node_put(struct kb_core *core, kb_str name, kb_val node)
+{
+    return kb_columns_node_put(&core->columns, name, node);
+}
+
+bool kb_core_node_del(struct kb_core *core, kb_str name)
+{
+    return kb_columns_node_del(&core->columns, name);
+}
+
+uint32_t kb_core_nodes(const struct kb_core *core)
+{
+    return core->columns.view.present_n;
+}
+
+const char *kb_core_node_name(const struct kb_core *core, uint32_t slot)
+{
+    return kb_intern_text(&core->intern, core->columns.view.name[slot]);
+}
+
+/* ---- plans ---- */
+
+static kb_str spec_key(struct kb_podspec *const *spec)
+{
+    return kb_str_n((const char *)spec, sizeof(*spec));
+}
+
+static void drop_plan(struct kb_core *core, struct kb_podspec *spec)
+{
+    struct planned *p = kb_map_del(&core->planned, spec_key(&spec));
+    if (p == NULL)
+        return;
+    core->plan_bytes -= kb_plan_bytes(spec->plan);
+    kb_plan_destroy(&spec->plan);
+    kb_list_remove(&p->link);
+    free(p);
+}
+
+static void keep_budget(struct kb_core *core, const struct kb_podspec *current)
+{
+    while (core->plan_bytes > core->plan_budget) {
+        struct planned *oldest = KB_CONTAINER(core->recent.next, struct planned, link);
+        if (oldest->spec == current)
+            return;
+        drop_plan(core, oldest->spec);
+    }
+}
+
+/* The plan of a spec, up to date. */
+struct kb_plan *kb__core_plan(struct kb_core *core, struct kb_podspec *spec)
+{
+    if (spec->plan == NULL) {
+        struct planned *p = calloc(1, sizeof(*p));
+        KB_ASSERT(p != NULL);
+        p->spec = spec;
+        kb_list_push(&core->recent, &p->link);
+        kb_map_put(&core->planned, spec_key(&spec), p);
+        spec->plan =
+            kb_plan_new(kb__core_profile(core, spec->profile), spec, &core->columns, &core->host);
+        core->plan_bytes += kb_plan_bytes(spec->plan);
+    } else if (KB_CONTAINER(core->recent.prev, struct planned, link)->spec != spec) {
+        struct planned *p = kb_map_get(&core->planned, spec_key(&spec));
+        kb_list_remove(&p->link);
+        kb_list_push(&core->recent, &p->link);
+    }
+    size_t before = kb_plan_bytes(spec->plan);
+    kb_plan_update(spec->plan);
+    core->plan_bytes += kb_plan_bytes(spec->plan) - before;
+    keep_budget(core, spec);
+    return spec->plan;
+}
+
+void kb_core_plan_budget(struct kb_core *core, size_t bytes)
+{
+    core->plan_budget = bytes;
+}
+
+/* ---- pods ---- */
+
+struct kb_podspec *kb_core_spec(struct kb_core *core, kb_val pod, uint32_t profile, bool wants_node)
+{
+    KB_ASSERT(profile < core->profiles_n);
+    return kb_podspec_get(&core->specs, &core->columns, pod, profile, wants_node);
+}
+
+void kb_core_spec_release(struct kb_core *core, struct kb_podspec **spec_p)
+{
+    if (*spec_p == NULL)
+        return;
+    struct kb_podspec *last = kb_podspec_put(&core->specs, *spec_p);
+    *spec_p = NULL;
+    if (last == NULL)
+        return;
+    drop_plan(core, last);
+    kb_podspec_free(last);
+}
+
+uint32_t kb_core_slot(struct kb_core *core, kb_str node_name)
+{
+    return kb_columns_hold(&core->columns, node_name);
+}
+
+static int32_t priority_of(const struct kb_link *link)
+{
+    return KB_CONTAINER(link, const struct kb_core_pod, node_link)->priority;
+}
+
+void kb_core_place(struct kb_core *core, struct kb_core_pod *pod, struct kb_podspec *spec,
+                   uint32_t slot, int32_t priority)
+{
+    KB_ASSERT(!pod->placed);
+    spec->refs++;
+    pod->spec = spec;
+    pod->slot = slot;
+    pod->priority = priority;
+    pod->placed = true;
+    kb_columns_pod_add(&core->columns, slot, &spec->pod, priority, &pod->node_link);
+}
+
+void kb_core_lift(struct kb_core *core, struct kb_core_pod *pod)
+{
+    if (!pod->placed)
+        return;
+    kb_columns_pod_del(&core->columns, pod->slot, &pod->spec->pod, pod->priority, &pod->node_link,
+                       priority_of);
+    pod->placed = false;
+    kb_core_spec_release(core, &pod->spec);
+}
+
+/* ---- decisions ---- */
+
+bool kb_core_fits_any(struct kb_core *core, struct kb_podspec *spec)
+{
+    return kb_plan_fits_any(kb__core_plan(core, spec));
+}
+
+bool kb_core_decide(struct kb_core *core, struct kb_podspec *spec, uint32_t *ret_slot)
+{
+    uint32_t slot = kb_plan_pick(kb__core_plan(core, spec), &core->rand);
+    if (slot == UINT32_MAX)
+        return false;
+    *ret_slot = slot;
+    return true;
+}
+
+bool kb_core_reserve(struct kb_core *core, struct kb_podspec *spec, uint32_t slot)
+{
+    const struct kb_profile *profile = kb__core_profile(core, spec->profile);
+    struct kb_plan *plan = kb__core_plan(core, spec);
+    for (uint32_t i = 0; i < profile->n; i++) {
+        const struct kb_policy *p = profile->at[i].policy;
+        if (!p->reserve || p->reserve(kb_plan_cycle(plan, i), slot) == KB_POLICY_OK)
+            continue;
+        while (i-- > 0)
+            if (profile->at[i].policy->unreserve)
+                profile->at[i].policy->unreserve(kb_plan_cycle(plan, i), slot);
+        return false;
+    }
+    return true;
+}
+
+void kb_core_unreserve(struct kb_core *core, struct kb_podspec *spec, uint32_t slot)
+{
+    const struct kb_profile *profile = kb__core_profile(core, spec->profile);
+    struct kb_plan *plan = kb__core_plan(core, spec);
+    for (uint32_t i = profile->n; i-- > 0;)
+        if (profile->at[i].policy->unreserve)
+            profile->at[i].policy->unreserve(kb_plan_cycle(plan, i), slot);
+}
+
+struct kb_columns *kb_core_columns(struct kb_core *core)
+{
+    return &core->columns;
+}

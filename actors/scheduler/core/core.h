@@ -1,0 +1,89 @@
+/* The scheduling core: nodes in columns, kinds of pods, plans; from events to decisions.
+ *
+ * No clock, no threads, no I/O, no globals: the live scheduler drives it from the bus, a simulator
+ * from a trace, a test from a table; equal calls with an equal seed give equal decisions.
+ *
+ *     spec = kb_core_spec(core, pod_object, profile, true);
+ *     if (kb_core_decide(core, spec, &slot))
+ *         kb_core_place(core, &pod, spec, slot, priority);     assumed from now on
+ *     …
+ *     kb_core_lift(core, &pod);                                it did not come to that, or it left
+ *
+ * It decides on what it was told; between two events nothing changes under a decision. */
+#ifndef KUBUS_SCHEDULER_CORE_H
+#define KUBUS_SCHEDULER_CORE_H
+
+#include "actors/scheduler/core/plan.h"
+
+enum { KB_CORE_PROFILES = 16 };
+
+struct kb_core;
+
+/* A pod that is counted on a node; embed it in the owner, zero-initialized. */
+struct kb_core_pod {
+    struct kb_link node_link;
+    struct kb_podspec *spec; /* while placed: one reference */
+    uint32_t slot;
+    int32_t priority;
+    bool placed;
+};
+
+struct kb_core *kb_core_new(uint64_t seed);
+void kb_core_destroy(struct kb_core **core_p); /* all pods lifted, all specs released before */
+
+/* Add a profile; ret is its index, in the order of adding. -KB_EINVAL, -KB_EFULL. */
+int kb_core_add_profile(struct kb_core *core, const char *name,
+                        const struct kb_profile_entry *entries, size_t n, uint32_t *ret_profile,
+                        struct kb_err *err);
+/* The index of a profile by spec.schedulerName; UINT32_MAX: not one of ours. */
+uint32_t kb_core_profile(const struct kb_core *core, kb_str name);
+bool kb_core_before(const struct kb_core *core, uint32_t profile, const struct kb_policy_queued *a,
+                    const struct kb_policy_queued *b);
+bool kb_core_may_enter(const struct kb_core *core, uint32_t profile,
+                       const struct kb_policy_queued *pod);
+
+/* A node came or changed / went. Returns the set of KB_POLICY_ON_… that happened. */
+uint32_t kb_core_node_put(struct kb_core *core, kb_str name, kb_val node);
+bool kb_core_node_del(struct kb_core *core, kb_str name);
+uint32_t kb_core_nodes(const struct kb_core *core);
+const char *kb_core_node_name(const struct kb_core *core, uint32_t slot);
+
+/* What identical pods share; one more reference. See kb_podspec_get. */
+struct kb_podspec *kb_core_spec(struct kb_core *core, kb_val pod, uint32_t profile,
+                                bool wants_node);
+void kb_core_spec_release(struct kb_core *core, struct kb_podspec **spec_p);
+
+/* The slot of a node for a pod that says it is there, whether the node is known or not. */
+uint32_t kb_core_slot(struct kb_core *core, kb_str node_name);
+/* Count a pod on a slot / no longer. Lifting one that is not placed is fine. */
+void kb_core_place(struct kb_core *core, struct kb_core_pod *pod, struct kb_podspec *spec,
+                   uint32_t slot, int32_t priority);
+void kb_core_lift(struct kb_core *core, struct kb_core_pod *pod);
+
+/* The best node for such a pod; false: none fits. Does not place. */
+bool kb_core_decide(struct kb_core *core, struct kb_podspec *spec, uint32_t *ret_slot);
+/* The policies' reserve and, when one refuses, unreserve of those before it. */
+bool kb_core_reserve(struct kb_core *core, struct kb_podspec *spec, uint32_t slot);
+void kb_core_unreserve(struct kb_core *core, struct kb_podspec *spec, uint32_t slot);
+/* Would any node take it? As decide, without choosing. */
+bool kb_core_fits_any(struct kb_core *core, struct kb_podspec *spec);
+
+/* Why no node takes it, in the words of Kubernetes: "0/3 nodes are available: 1 Insufficient cpu,
+ * …. preemption: …". Returns the set of KB_POLICY_ON_… that could change that. */
+uint32_t kb_core_diagnose(struct kb_core *core, struct kb_podspec *spec, int32_t priority,
+                          bool may_preempt, struct kb_buf *ret_text);
+/* Every node with the policy that rules it out and its reasons, or its total and each policy's
+ * share: a map {generation, nodes: [{name, refusedBy, reasons: […]} | {name, total, scores: {…}}]}.
+ */
+void kb_core_explain(struct kb_core *core, struct kb_podspec *spec, struct kb_w *w);
+
+/* For tests and the simulator: the columns as they are, and the generation. */
+struct kb_columns *kb_core_columns(struct kb_core *core);
+/* Bytes of plans to keep before the least recently used are dropped; 256 MiB by default. */
+void kb_core_plan_budget(struct kb_core *core, size_t bytes);
+
+/* For diagnose.c. */
+struct kb_plan *kb__core_plan(struct kb_core *core, struct kb_podspec *spec);
+const struct kb_profile *kb__core_profile(const struct kb_core *core, uint32_t profile);
+
+#endif

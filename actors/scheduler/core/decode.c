@@ -1,0 +1,18 @@
+#include "actors/scheduler/core/decode.h"
+
+#include "bus/model/quantity.h"
+#include "plugins/policy.h"
+
+int64_t kb__amount(kb_val quantity, bool milli)
+{
+    int64_t amount = milli ? kb_val_milli(quantity, 0) : kb_val_quantity(quantity, 0);
+    return amount > 0 ? amount : 0;
+}
+
+uint32_t kb__effect(kb_str text)
+{
+    return kb_str_is(text, "NoSchedule")         ? KB_POLICY_NO_SCHEDULE
+           : kb_str_is(text, "PreferNoSchedule") ? KB_POLICY_PREFER_NO_SCHEDULE
+           : kb_str_is(text, "NoExecute")        ? KB_POLICY_NO_EXECUTE
+                                                 : KB_POLICY_ANY_EFFECT;
+}

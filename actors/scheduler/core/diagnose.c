@@ -1,0 +1,225 @@
+/* Why a pod is where it is, or nowhere: texts from verdicts. Nodes are counted by verdict first,
+ * and a policy is asked for words once per distinct verdict, so that the cost does not grow with
+ * nodes times text. */
+#include "actors/scheduler/core/core.h"
+
+#include "bus/base/check.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+/* ---- counting ---- */
+
+struct tally {
+    struct tally_row {
+        uint32_t verdict;
+        uint32_t n;
+    } * rows;
+    size_t n, cap, last;
+};
+
+static void tally_add(struct tally *t, uint32_t verdict)
+{
+    if (t->n > 0 && t->rows[t->last].verdict == verdict) {
+        t->rows[t->last].n++;
+        return;
+    }
+    for (t->last = 0; t->last < t->n; t->last++)
+        if (t->rows[t->last].verdict == verdict)
+            break;
+    if (t->last == t->n) {
+        if (t->n == t->cap) {
+            t->cap = t->cap ? t->cap * 2 : 16;
+            t->rows = realloc(t->rows, t->cap * sizeof(*t->rows));
+            KB_ASSERT(t->rows != NULL);
+        }
+        t->rows[t->n++] = (struct tally_row){verdict, 0};
+    }
+    t->rows[t->last].n++;
+}
+
+/* Reasons in words, with how many nodes have each. */
+struct histogram {
+    struct histogram_row {
+        char *text;
+        uint32_t n;
+    } * rows;
+    size_t n;
+    uint32_t weight; /* nodes that the reason being emitted stands for */
+};
+
+static void histogram_finish(struct histogram *h)
+{
+    for (size_t i = 0; i < h->n; i++)
+        free(h->rows[i].text);
+    free(h->rows);
+}
+
+static void histogram_add(void *to, const char *reason)
+{
+    struct histogram *h = to;
+    for (size_t i = 0; i < h->n; i++) {
+        if (strcmp(h->rows[i].text, reason) == 0) {
+            h->rows[i].n += h->weight;
+            return;
+        }
+    }
+    h->rows = realloc(h->rows, (h->n + 1) * sizeof(*h->rows));
+    KB_ASSERT(h->rows != NULL);
+    h->rows[h->n++] = (struct histogram_row){kb_str_dup(kb_str_of(reason)), h->weight};
+}
+
+static int by_text(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+/* " 1 Insufficient cpu, 2 Too many pods." — sorted as texts, number first, as Kubernetes does. */
+static void histogram_write(const struct histogram *h, struct kb_buf *out)
+{
+    char **lines = calloc(h->n + 1, sizeof(*lines));
+    KB_ASSERT(lines != NULL);
+    for (size_t i = 0; i < h->n; i++)
+        lines[i] = kb_strf("%u %s", h->rows[i].n, h->rows[i].text);
+    qsort(lines, h->n, sizeof(*lines), by_text);
+    for (size_t i = 0; i < h->n; i++) {
+        kb_buf_printf(out, "%s%s", i ? ", " : " ", lines[i]);
+        free(lines[i]);
+    }
+    if (h->n > 0)
+        kb_buf_putc(out, '.');
+    free(lines);
+}
+
+/* ---- the message of an unschedulable pod ---- */
+
+static void ask_reason(const struct kb_profile *profile, struct kb_plan *plan, uint32_t policy,
+                       uint32_t code, kb_policy_emit *emit, void *to)
+{
+    const struct kb_policy *p = profile->at[policy].policy;
+    if (p->reason)
+        p->reason(kb_plan_cycle(plan, policy), code, emit, to);
+}
+
+/* What preemption could do on each node. Evicting pods is not carried out by this scheduler, and it
+ * does not claim that it found nobody to evict where there is somebody. */
+static void write_preemption(const struct kb_columns *c, struct kb_plan *plan, int32_t priority,
+                             bool may_preempt, struct kb_buf *out)
+{
+    if (!may_preempt) {
+        kb_buf_puts(out, " preemption: not eligible due to preemptionPolicy=Never.");
+        return;
+    }
+    KB_AUTO(histogram_finish) struct histogram h = {.weight = 1};
+    bool refused = kb_plan_refused_by(plan) != UINT32_MAX;
+    for (uint32_t slot = 0; slot < c->view.count; slot++) {
+        if (!c->view.present[slot])
+            continue;
+        if (refused || (kb_plan_verdict(plan, slot) & KB_POLICY_UNRESOLVABLE))
+            histogram_add(&h, "Preemption is not helpful for scheduling");
+        else if (c->view.lowest_priority[slot] >= priority)
+            histogram_add(&h, "No preemption victims found for incoming pod");
+        else
+            histogram_add(&h, "Preemption of pods with lower priority is not available");
+    }
+    kb_buf_printf(out, " preemption: 0/%u nodes are available:", c->view.present_n);
+    histogram_write(&h, out);
+}
+
+static void write_one(void *to, const char *reason)
+{
+    kb_buf_printf(to, " %s.", reason);
+}
+
+uint32_t kb_core_diagnose(struct kb_core *core, struct kb_podspec *spec, int32_t priority,
+                          bool may_preempt, struct kb_buf *ret_text)
+{
+    const struct kb_columns *c = kb_core_columns(core);
+    const struct kb_profile *profile = kb__core_profile(core, spec->profile);
+    struct kb_plan *plan = kb__core_plan(core, spec);
+    if (c->view.present_n == 0) {
+        kb_buf_puts(ret_text, "no nodes available to schedule pods");
+        return KB_POLICY_ON_NODE_ADD;
+    }
+    uint32_t events = KB_POLICY_ON_NODE_ADD, refused_by = kb_plan_refused_by(plan);
+    kb_buf_printf(ret_text, "0/%u nodes are available:", c->view.present_n);
+    if (refused_by != UINT32_MAX) {
+        events |= profile->at[refused_by].policy->events;
+        ask_reason(profile, plan, refused_by, 0, write_one, ret_text);
+    } else {
+        struct tally t = {0};
+        KB_AUTO(histogram_finish) struct histogram h = {0};
+        for (uint32_t slot = 0; slot < c->view.count; slot++)
+            if (c->view.present[slot] && kb_plan_verdict(plan, slot) != 0)
+                tally_add(&t, kb_plan_verdict(plan, slot));
+        for (size_t i = 0; i < t.n; i++) {
+            uint32_t policy = KB_PLAN_POLICY(t.rows[i].verdict);
+            h.weight = t.rows[i].n;
+            events |= profile->at[policy].policy->events;
+            ask_reason(profile, plan, policy, KB_PLAN_CODE(t.rows[i].verdict), histogram_add, &h);
+        }
+        free(t.rows);
+        histogram_write(&h, ret_text);
+    }
+    write_preemption(c, plan, priority, may_preempt, ret_text);
+    return events;
+}
+
+/* ---- explain ---- */
+
+static void write_reason(void *to, const char *reason)
+{
+    kb_w_cstr(to, reason);
+}
+
+static void explain_refused(const struct kb_profile *profile, struct kb_plan *plan, uint32_t policy,
+                            uint32_t code, struct kb_w *w)
+{
+    kb_w_kcstr(w, "refusedBy", profile->at[policy].policy->name);
+    kb_w_key(w, "reasons");
+    kb_w_array(w);
+    ask_reason(profile, plan, policy, code, write_reason, w);
+    kb_w_end(w);
+}
+
+static void explain_fitting(const struct kb_profile *profile, struct kb_plan *plan, uint32_t slot,
+                            struct kb_w *w)
+{
+    kb_w_kint(w, "total", kb_plan_total(plan, slot));
+    kb_w_key(w, "scores");
+    kb_w_map(w);
+    for (uint32_t i = 0; i < profile->n; i++) {
+        int64_t score;
+        if (kb_plan_score(plan, i, slot, &score))
+            kb_w_kint(w, profile->at[i].policy->name, score);
+    }
+    kb_w_end(w);
+}
+
+void kb_core_explain(struct kb_core *core, struct kb_podspec *spec, struct kb_w *w)
+{
+    const struct kb_columns *c = kb_core_columns(core);
+    const struct kb_profile *profile = kb__core_profile(core, spec->profile);
+    struct kb_plan *plan = kb__core_plan(core, spec);
+    uint32_t refused_by = kb_plan_refused_by(plan);
+    kb_w_map(w);
+    kb_w_kint(w, "generation", (int64_t)c->view.generation);
+    kb_w_key(w, "nodes");
+    kb_w_array(w);
+    for (uint32_t slot = 0; slot < c->view.count; slot++) {
+        uint32_t verdict = kb_plan_verdict(plan, slot);
+        if (!c->view.present[slot])
+            continue;
+        kb_w_map(w);
+        kb_w_kcstr(w, "name", kb_core_node_name(core, slot));
+        if (refused_by != UINT32_MAX)
+            explain_refused(profile, plan, refused_by, 0, w);
+        else if (verdict != 0)
+            explain_refused(profile, plan, KB_PLAN_POLICY(verdict), KB_PLAN_CODE(verdict), w);
+        else
+            explain_fitting(profile, plan, slot, w);
+        kb_w_end(w);
+    }
+    kb_w_end(w);
+    kb_w_end(w);
+}

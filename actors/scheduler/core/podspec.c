@@ -1,0 +1,380 @@
+#include "actors/scheduler/core/podspec.h"
+
+#include "actors/scheduler/core/decode.h"
+#include "bus/base/check.h"
+
+#include <stdlib.h>
+
+enum { DEFAULT_CPU_MILLI = 100, DEFAULT_MEMORY = 200 * 1024 * 1024 };
+
+/* ---- signature ---- */
+
+static void sign(struct kb_buf *sig, kb_val val)
+{
+    uint32_t n = kb_val_present(val) ? (uint32_t)kb_val_size(val) : 0;
+    kb_buf_add(sig, &n, sizeof(n));
+    if (n > 0)
+        kb_buf_add(sig, val.p, n);
+}
+
+static void sign_containers(struct kb_buf *sig, kb_val list)
+{
+    uint32_t n = (uint32_t)kb_val_count(list);
+    kb_buf_add(sig, &n, sizeof(n));
+    for (struct kb_iter it = kb_iter(list); kb_iter_next(&it);) {
+        kb_val resources = {0}, ports = {0}, restart = {0};
+        for (struct kb_iter f = kb_iter(it.val); kb_iter_next(&f);) {
+            if (kb_str_is(f.key, "resources"))
+                resources = f.val;
+            else if (kb_str_is(f.key, "ports"))
+                ports = f.val;
+            else if (kb_str_is(f.key, "restartPolicy"))
+                restart = f.val;
+        }
+        sign(sig, kb_val_get(resources, "requests"));
+        sign(sig, ports);
+        sign(sig, restart);
+    }
+}
+
+/* The members of a pod's spec that matter, found in one walk. */
+struct fields {
+    kb_val containers, init, overhead, selector, affinity, tolerations, node_name;
+};
+
+static struct fields fields_of(kb_val pod)
+{
+    struct fields f = {0};
+    for (struct kb_iter it = kb_iter(kb_val_get(pod, "spec")); kb_iter_next(&it);) {
+        kb_val *slot = kb_str_is(it.key, "containers")       ? &f.containers
+                       : kb_str_is(it.key, "initContainers") ? &f.init
+                       : kb_str_is(it.key, "overhead")       ? &f.overhead
+                       : kb_str_is(it.key, "nodeSelector")   ? &f.selector
+                       : kb_str_is(it.key, "affinity")       ? &f.affinity
+                       : kb_str_is(it.key, "tolerations")    ? &f.tolerations
+                       : kb_str_is(it.key, "nodeName")       ? &f.node_name
+                                                             : NULL;
+        if (slot != NULL)
+            *slot = it.val;
+    }
+    f.affinity = kb_val_get(f.affinity, "nodeAffinity");
+    return f;
+}
+
+/* ---- requests ---- */
+
+/* Amounts by resource, in the order they came. */
+struct sums {
+    struct kb_policy_request *v;
+    uint32_t n, cap;
+};
+
+static int64_t *sum_of(struct kb_arena *a, struct sums *s, uint32_t resource)
+{
+    for (uint32_t i = 0; i < s->n; i++)
+        if (s->v[i].resource == resource)
+            return &s->v[i].amount;
+    if (s->n == s->cap) {
+        s->cap = s->cap ? s->cap * 2 : 8;
+        struct kb_policy_request *v = kb_arena_alloc(a, s->cap * sizeof(*v));
+        for (uint32_t i = 0; i < s->n; i++)
+            v[i] = s->v[i];
+        s->v = v;
+    }
+    s->v[s->n] = (struct kb_policy_request){resource, 0};
+    return &s->v[s->n++].amount;
+}
+
+static int64_t add_clamped(int64_t a, int64_t b)
+{
+    int64_t sum;
+    return __builtin_add_overflow(a, b, &sum) ? INT64_MAX : sum;
+}
+
+static void sum_add(struct kb_arena *a, struct sums *to, const struct sums *more)
+{
+    for (uint32_t i = 0; i < more->n; i++) {
+        int64_t *at = sum_of(a, to, more->v[i].resource);
+        *at = add_clamped(*at, more->v[i].amount);
+    }
+}
+
+static void sum_max(struct kb_arena *a, struct sums *to, const struct sums *other)
+{
+    for (uint32_t i = 0; i < other->n; i++) {
+        int64_t *at = sum_of(a, to, other->v[i].resource);
+        *at = *at > other->v[i].amount ? *at : other->v[i].amount;
+    }
+}
+
+struct decoder {
+    struct kb_columns *columns;
+    struct kb_arena *arena;
+};
+
+static void read_amounts(struct decoder *d, kb_val map, struct sums *out)
+{
+    for (struct kb_iter it = kb_iter(map); kb_iter_next(&it);) {
+        int64_t amount = kb__amount(it.val, kb_str_is(it.key, "cpu"));
+        *sum_of(d->arena, out, kb_columns_resource(d->columns, it.key)) = amount;
+    }
+}
+
+/* What stands there, and the same with defaults for CPU and memory that are not stated. */
+static void read_container(struct decoder *d, kb_val container, struct sums *plain,
+                           struct sums *nonzero)
+{
+    kb_val requests = kb_val_get(kb_val_get(container, "resources"), "requests");
+    read_amounts(d, requests, plain);
+    *sum_of(d->arena, nonzero, KB_POLICY_CPU) = kb_val_present(kb_val_get(requests, "cpu"))
+                                                    ? *sum_of(d->arena, plain, KB_POLICY_CPU)
+                                                    : DEFAULT_CPU_MILLI;
+    *sum_of(d->arena, nonzero, KB_POLICY_MEMORY) = kb_val_present(kb_val_get(requests, "memory"))
+                                                       ? *sum_of(d->arena, plain, KB_POLICY_MEMORY)
+                                                       : DEFAULT_MEMORY;
+}
+
+static bool is_sidecar(kb_val container)
+{
+    return kb_str_is(kb_val_str(kb_val_get(container, "restartPolicy")), "Always");
+}
+
+/* The containers run together; init containers one after the other before them, so only the largest
+ * counts; a sidecar (an init container that is always restarted) runs along with all that start
+ * after it. which: 0 plain, 1 with defaults. */
+static struct sums pod_sums(struct decoder *d, const struct fields *f, int which)
+{
+    struct sums total = {0}, sidecars = {0}, largest = {0};
+    for (struct kb_iter it = kb_iter(f->containers); kb_iter_next(&it);) {
+        struct sums one[2] = {{0}};
+        read_container(d, it.val, &one[0], &one[1]);
+        sum_add(d->arena, &total, &one[which]);
+    }
+    for (struct kb_iter it = kb_iter(f->init); kb_iter_next(&it);) {
+        struct sums one[2] = {{0}}, now = {0};
+        read_container(d, it.val, &one[0], &one[1]);
+        if (is_sidecar(it.val)) {
+            sum_add(d->arena, &total, &one[which]);
+            sum_add(d->arena, &sidecars, &one[which]);
+        } else {
+            sum_add(d->arena, &now, &one[which]);
+        }
+        sum_add(d->arena, &now, &sidecars);
+        sum_max(d->arena, &largest, &now);
+    }
+    sum_max(d->arena, &total, &largest);
+    struct sums overhead = {0};
+    read_amounts(d, f->overhead, &overhead);
+    sum_add(d->arena, &total, &overhead);
+    return total;
+}
+
+static int by_resource(const void *a, const void *b)
+{
+    const struct kb_policy_request *x = a, *y = b;
+    return x->resource < y->resource ? -1 : x->resource > y->resource;
+}
+
+static void read_requests(struct decoder *d, const struct fields *f, struct kb_policy_pod *pod)
+{
+    struct sums plain = pod_sums(d, f, 0), nonzero = pod_sums(d, f, 1);
+    *sum_of(d->arena, &plain, KB_POLICY_PODS) = 1;
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < plain.n; i++)
+        if (plain.v[i].amount > 0)
+            plain.v[n++] = plain.v[i];
+    qsort(plain.v, n, sizeof(*plain.v), by_resource);
+    pod->requests = plain.v;
+    pod->requests_n = n;
+    pod->nonzero_cpu = *sum_of(d->arena, &nonzero, KB_POLICY_CPU);
+    pod->nonzero_memory = *sum_of(d->arena, &nonzero, KB_POLICY_MEMORY);
+}
+
+/* ---- affinity, tolerations, ports ---- */
+
+static uint32_t intern(struct decoder *d, kb_val val)
+{
+    return kb_intern_id(d->columns->intern, kb_val_str(val));
+}
+
+static struct kb_policy_requirement read_requirement(struct decoder *d, kb_val v, bool field)
+{
+    static const char *const ops[] = {"In", "NotIn", "Exists", "DoesNotExist", "Gt", "Lt"};
+    struct kb_policy_requirement r = {.op = KB_COUNT(ops)};
+    kb_str op = kb_val_str(kb_val_get(v, "operator"));
+    for (uint32_t i = 0; i < KB_COUNT(ops); i++)
+        if (kb_str_is(op, ops[i]))
+            r.op = i;
+    kb_val key = kb_val_get(v, "key"), values = kb_val_get(v, "values");
+    r.key = field ? 0 : intern(d, key);
+    r.invalid =
+        r.op == KB_COUNT(ops) ||
+        (field && (!kb_str_is(kb_val_str(key), "metadata.name") || r.op > KB_POLICY_NOT_IN));
+    if (r.op == KB_POLICY_GT || r.op == KB_POLICY_LT)
+        r.invalid |= kb_val_count(values) != 1 ||
+                     !kb_str_i64(kb_val_str(kb_val_index(values, 0)), &r.number);
+    uint32_t *ids = kb_arena_alloc(d->arena, (kb_val_count(values) + 1) * sizeof(*ids));
+    for (struct kb_iter it = kb_iter(values); kb_iter_next(&it);)
+        ids[r.values_n++] = intern(d, it.val);
+    r.values = ids;
+    return r;
+}
+
+static struct kb_policy_term read_term(struct decoder *d, kb_val v)
+{
+    kb_val labels = kb_val_get(v, "matchExpressions"), fields = kb_val_get(v, "matchFields");
+    size_t most = kb_val_count(labels) + kb_val_count(fields);
+    struct kb_policy_requirement *all = kb_arena_alloc(d->arena, (most + 1) * sizeof(*all));
+    struct kb_policy_term term = {.all = all};
+    for (struct kb_iter it = kb_iter(labels); kb_iter_next(&it);)
+        all[term.all_n++] = read_requirement(d, it.val, false);
+    for (struct kb_iter it = kb_iter(fields); kb_iter_next(&it);)
+        all[term.all_n++] = read_requirement(d, it.val, true);
+    return term;
+}
+
+static void read_affinity(struct decoder *d, const struct fields *f, struct kb_policy_pod *pod)
+{
+    struct kb_policy_requirement *sel =
+        kb_arena_alloc(d->arena, (kb_val_count(f->selector) + 1) * sizeof(*sel));
+    for (struct kb_iter it = kb_iter(f->selector); kb_iter_next(&it);) {
+        uint32_t *value = kb_arena_alloc(d->arena, sizeof(*value));
+        *value = intern(d, it.val);
+        sel[pod->selector_n++] = (struct kb_policy_requirement){
+            .key = kb_intern_id(d->columns->intern, it.key), .values_n = 1, .values = value};
+    }
+    pod->selector = sel;
+    kb_val required = kb_val_get(f->affinity, "requiredDuringSchedulingIgnoredDuringExecution");
+    kb_val preferred = kb_val_get(f->affinity, "preferredDuringSchedulingIgnoredDuringExecution");
+    kb_val terms = kb_val_get(required, "nodeSelectorTerms");
+    pod->has_required = kb_val_present(required);
+    struct kb_policy_term *t = kb_arena_alloc(d->arena, (kb_val_count(terms) + 1) * sizeof(*t));
+    for (struct kb_iter it = kb_iter(terms); kb_iter_next(&it);)
+        t[pod->required_n++] = read_term(d, it.val);
+    pod->required = t;
+    t = kb_arena_alloc(d->arena, (kb_val_count(preferred) + 1) * sizeof(*t));
+    for (struct kb_iter it = kb_iter(preferred); kb_iter_next(&it);) {
+        t[pod->preferred_n] = read_term(d, kb_val_get(it.val, "preference"));
+        t[pod->preferred_n++].weight = kb_val_int(kb_val_get(it.val, "weight"), 0);
+    }
+    pod->preferred = t;
+}
+
+static void read_tolerations(struct decoder *d, const struct fields *f, struct kb_policy_pod *pod)
+{
+    struct kb_policy_toleration *all =
+        kb_arena_alloc(d->arena, (kb_val_count(f->tolerations) + 1) * sizeof(*all));
+    for (struct kb_iter it = kb_iter(f->tolerations); kb_iter_next(&it);) {
+        kb_str effect = kb_val_str(kb_val_get(it.val, "effect"));
+        kb_val key = kb_val_get(it.val, "key");
+        all[pod->tolerations_n++] = (struct kb_policy_toleration){
+            .key = kb_val_str(key).n ? intern(d, key) : 0,
+            .value = intern(d, kb_val_get(it.val, "value")),
+            .effect = kb__effect(effect),
+            .exists = kb_str_is(kb_val_str(kb_val_get(it.val, "operator")), "Exists"),
+        };
+    }
+    pod->tolerations = all;
+}
+
+static void read_ports_of(struct decoder *d, kb_val container, struct kb_policy_port *all,
+                          uint32_t *n)
+{
+    for (struct kb_iter it = kb_iter(kb_val_get(container, "ports")); kb_iter_next(&it);) {
+        int64_t port = kb_val_int(kb_val_get(it.val, "hostPort"), 0);
+        kb_str protocol = kb_val_str(kb_val_get(it.val, "protocol"));
+        kb_val ip = kb_val_get(it.val, "hostIP");
+        if (port <= 0 || port > UINT16_MAX)
+            continue;
+        bool any = kb_val_str(ip).n == 0 || kb_str_is(kb_val_str(ip), "0.0.0.0");
+        all[(*n)++] = (struct kb_policy_port){
+            .port = (uint16_t)port,
+            .protocol = kb_str_is(protocol, "UDP")    ? KB_POLICY_UDP
+                        : kb_str_is(protocol, "SCTP") ? KB_POLICY_SCTP
+                                                      : KB_POLICY_TCP,
+            .ip = any ? 0 : intern(d, ip),
+        };
+    }
+}
+
+static void read_ports(struct decoder *d, const struct fields *f, struct kb_policy_pod *pod)
+{
+    size_t most = 1;
+    for (struct kb_iter it = kb_iter(f->containers); kb_iter_next(&it);)
+        most += kb_val_count(kb_val_get(it.val, "ports"));
+    for (struct kb_iter it = kb_iter(f->init); kb_iter_next(&it);)
+        most += kb_val_count(kb_val_get(it.val, "ports"));
+    struct kb_policy_port *all = kb_arena_alloc(d->arena, most * sizeof(*all));
+    for (struct kb_iter it = kb_iter(f->containers); kb_iter_next(&it);)
+        read_ports_of(d, it.val, all, &pod->ports_n);
+    for (struct kb_iter it = kb_iter(f->init); kb_iter_next(&it);)
+        if (is_sidecar(it.val))
+            read_ports_of(d, it.val, all, &pod->ports_n);
+    pod->ports = all;
+}
+
+/* ---- the table ---- */
+
+static struct kb_podspec *decode(struct kb_columns *columns, const struct fields *f,
+                                 kb_str signature, uint32_t profile, bool wants_node)
+{
+    struct kb_podspec *spec = calloc(1, sizeof(*spec));
+    KB_ASSERT(spec != NULL);
+    struct decoder d = {columns, &spec->arena};
+    spec->profile = profile;
+    spec->signature = kb_arena_str(&spec->arena, signature);
+    spec->pod.size = sizeof(spec->pod);
+    read_requests(&d, f, &spec->pod);
+    read_affinity(&d, f, &spec->pod);
+    read_tolerations(&d, f, &spec->pod);
+    read_ports(&d, f, &spec->pod);
+    if (wants_node && kb_val_str(f->node_name).n > 0)
+        spec->pod.node_name = intern(&d, f->node_name);
+    return spec;
+}
+
+struct kb_podspec *kb_podspec_get(struct kb_podspecs *specs, struct kb_columns *columns, kb_val pod,
+                                  uint32_t profile, bool wants_node)
+{
+    struct fields f = fields_of(pod);
+    struct kb_buf *sig = &specs->scratch;
+    kb_buf_clear(sig);
+    kb_buf_add(sig, &profile, sizeof(profile));
+    sign_containers(sig, f.containers);
+    sign_containers(sig, f.init);
+    sign(sig, f.overhead);
+    sign(sig, f.selector);
+    sign(sig, f.affinity);
+    sign(sig, f.tolerations);
+    sign(sig, wants_node ? f.node_name : (kb_val){0});
+    struct kb_podspec *spec = kb_map_get(&specs->by_signature, kb_buf_str(sig));
+    if (spec == NULL) {
+        spec = decode(columns, &f, kb_buf_str(sig), profile, wants_node);
+        kb_map_put(&specs->by_signature, spec->signature, spec);
+    }
+    spec->refs++;
+    return spec;
+}
+
+struct kb_podspec *kb_podspec_put(struct kb_podspecs *specs, struct kb_podspec *spec)
+{
+    KB_ASSERT(spec->refs > 0);
+    if (--spec->refs > 0)
+        return NULL;
+    kb_map_del(&specs->by_signature, spec->signature);
+    return spec;
+}
+
+void kb_podspec_free(struct kb_podspec *spec)
+{
+    KB_ASSERT(spec->plan == NULL);
+    kb_arena_finish(&spec->arena);
+    free(spec);
+}
+
+void kb_podspecs_finish(struct kb_podspecs *specs)
+{
+    KB_ASSERT(specs->by_signature.count == 0);
+    kb_map_finish(&specs->by_signature);
+    kb_buf_finish(&specs->scratch);
+}

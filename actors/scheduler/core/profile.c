@@ -1,0 +1,106 @@
+#include "actors/scheduler/core/profile.h"
+
+#include "bus/base/str.h"
+
+#include <stdlib.h>
+
+#define BUILTIN(X)                                                                                 \
+    X(SchedulingGates)                                                                             \
+    X(PrioritySort)                                                                                \
+    X(NodeUnschedulable)                                                                           \
+    X(NodeName)                                                                                    \
+    X(TaintToleration)                                                                             \
+    X(NodeAffinity)                                                                                \
+    X(NodePorts)                                                                                   \
+    X(NodeResourcesFit)                                                                            \
+    X(NodeResourcesBalancedAllocation)
+
+#define X(name) extern const struct kb_policy kubus_policy_##name;
+BUILTIN(X)
+#undef X
+
+/* In the order of Kubernetes: a node is ruled out in the name of the first policy that objects. */
+const struct kb_profile_entry kb_profile_default[] = {
+#define X(name) {.policy = &kubus_policy_##name},
+    BUILTIN(X)
+#undef X
+};
+const size_t kb_profile_default_n = KB_COUNT(kb_profile_default);
+
+const struct kb_policy *kb_policy_builtin(const char *name)
+{
+    for (size_t i = 0; i < kb_profile_default_n; i++)
+        if (strcmp(kb_profile_default[i].policy->name, name) == 0)
+            return kb_profile_default[i].policy;
+    return NULL;
+}
+
+static int check(const struct kb_policy *p, struct kb_err *err)
+{
+    const char *name = p->name ? p->name : "?";
+    if (p->abi != KB_POLICY_ABI)
+        return kb_err_set(err, KB_EINVAL, "policy %s: built for ABI %u, this is %u", name, p->abi,
+                          KB_POLICY_ABI);
+    if (p->size != sizeof(*p) || p->name == NULL)
+        return kb_err_set(err, KB_EINVAL, "policy %s: descriptor of %u bytes, expected %zu", name,
+                          p->size, sizeof(*p));
+    if (p->post_filter || p->permit || p->pre_bind || p->bind || p->post_bind)
+        return kb_err_set(err, KB_EINVAL,
+                          "policy %s: uses an extension point that is not driven here "
+                          "(postFilter, permit, preBind, bind, postBind)",
+                          name);
+    if (p->filter && !p->reason)
+        return kb_err_set(err, KB_EINVAL, "policy %s: filters without a reason", name);
+    if (p->score && p->normalize_by == KB_POLICY_CUSTOM && !p->normalize)
+        return kb_err_set(err, KB_EINVAL, "policy %s: has no normalize", name);
+    return 0;
+}
+
+static int add(struct kb_profile *p, const struct kb_policy_host *host,
+               const struct kb_profile_entry *entry, struct kb_err *err)
+{
+    struct kb_profile_policy *at = &p->at[p->n];
+    char error[256] = "";
+    if (check(entry->policy, err) < 0)
+        return -KB_EINVAL;
+    *at = (struct kb_profile_policy){.policy = entry->policy};
+    at->weight = entry->weight ? entry->weight : entry->policy->weight ? entry->policy->weight : 1;
+    if (entry->policy->configure &&
+        entry->policy->configure(host, entry->args, &at->instance, error, sizeof(error)) != 0)
+        return kb_err_set(err, KB_EINVAL, "policy %s: %s", entry->policy->name, error);
+    p->n++;
+    return 0;
+}
+
+int kb_profile_init(struct kb_profile *p, const char *name, const struct kb_policy_host *host,
+                    const struct kb_profile_entry *entries, size_t n, struct kb_err *err)
+{
+    uint32_t sorters = 0;
+    *p = (struct kb_profile){.name = kb_str_dup(kb_str_of(name))};
+    int rc = n <= KB_PROFILE_POLICIES
+                 ? 0
+                 : kb_err_set(err, KB_EINVAL, "more than %d policies", KB_PROFILE_POLICIES);
+    for (size_t i = 0; rc == 0 && i < n; i++) {
+        rc = add(p, host, &entries[i], err);
+        if (rc == 0 && entries[i].policy->queue_sort) {
+            p->sorter = p->n - 1;
+            sorters++;
+        }
+    }
+    if (rc == 0 && sorters != 1)
+        rc = kb_err_set(err, KB_EINVAL, "%u policies order the queue, exactly one must", sorters);
+    if (rc < 0) {
+        kb_profile_finish(p);
+        return kb_err_wrap(err, "profile %s", name);
+    }
+    return 0;
+}
+
+void kb_profile_finish(struct kb_profile *p)
+{
+    for (uint32_t i = 0; i < p->n; i++)
+        if (p->at[i].policy->unload)
+            p->at[i].policy->unload(p->at[i].instance);
+    free(p->name);
+    *p = (struct kb_profile){0};
+}

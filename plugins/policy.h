@@ -1,0 +1,303 @@
+/* <kubus/policy.h>: the ABI of scheduling policies. A policy is one file that includes this header
+ * alone, and runs unchanged in the live scheduler and in a simulation: it sees no clock, no thread
+ * and no I/O, and cannot tell which of the two calls it.
+ *
+ *     static void filter(struct kb_policy_cycle *c, uint32_t from, uint32_t to, uint32_t *verdict)
+ *     {
+ *         for (uint32_t i = from; i < to; i++)
+ *             verdict[i - from] = c->nodes->unschedulable[i];
+ *     }
+ *     KB_POLICY(NodeUnschedulable, .filter = filter, .reason = reason);
+ *
+ * Nodes come as COLUMNS: one array per attribute, indexed by the node's slot. A filter or score is
+ * called for a run of slots [from, to), KB_POLICY_RUN at most, and writes one number for each, so
+ * that it is a loop which a compiler can vectorize. Not every slot holds a node (see `present`);
+ * what is written for an empty slot, or as the score of a node that does not fit, is ignored, but
+ * must not crash.
+ *
+ * IDENTICAL PODS SHARE WORK. All pods whose scheduling-relevant fields are equal are one
+ * `kb_policy_pod`. Verdicts and scores are kept per kb_policy_pod, and after a change of a node
+ * only that node's slot is computed again, in a run of length one. Hence the rule for policies
+ * without the flag KB_POLICY_GLOBAL: a verdict and a raw score may depend on the pod, the node's
+ * own columns and the policy's configuration, and on nothing else. A policy that looks at other
+ * nodes or at the pods of the whole cluster sets the flag, and is computed anew for every decision.
+ *
+ * Texts (names, label keys and values, taints) are interned: equal texts have equal ids, 0 is
+ * "none".
+ *
+ * Changelog of the ABI
+ *   1  first
+ */
+#ifndef KUBUS_POLICY_H
+#define KUBUS_POLICY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define KB_POLICY_ABI 1u
+
+enum { KB_POLICY_RUN = 1024 }; /* slots in one call of filter or score, at most */
+
+/* ---- pods ---- */
+
+enum kb_policy_op {
+    KB_POLICY_IN,
+    KB_POLICY_NOT_IN,
+    KB_POLICY_EXISTS,
+    KB_POLICY_DOES_NOT_EXIST,
+    KB_POLICY_GT,
+    KB_POLICY_LT,
+};
+
+/* One requirement on a node's label, or on its name (matchFields metadata.name). */
+struct kb_policy_requirement {
+    uint32_t key; /* the label's key; 0: the node's name */
+    uint32_t op;  /* enum kb_policy_op */
+    uint32_t values_n;
+    const uint32_t *values; /* of In and NotIn */
+    int64_t number;         /* of Gt and Lt */
+    bool invalid;           /* unknown operator or malformed value: matches no node */
+};
+
+/* All requirements must hold; a term without any matches nothing. */
+struct kb_policy_term {
+    uint32_t all_n;
+    const struct kb_policy_requirement *all;
+    int64_t weight; /* of a preferred term, 1-100 */
+};
+
+enum kb_policy_effect {
+    KB_POLICY_ANY_EFFECT,
+    KB_POLICY_NO_SCHEDULE,
+    KB_POLICY_PREFER_NO_SCHEDULE,
+    KB_POLICY_NO_EXECUTE,
+};
+
+struct kb_policy_toleration {
+    uint32_t key;    /* 0: every key (only with `exists`) */
+    uint32_t value;  /* compared unless `exists` */
+    uint32_t effect; /* KB_POLICY_ANY_EFFECT: every effect */
+    bool exists;
+};
+
+enum kb_policy_protocol { KB_POLICY_TCP, KB_POLICY_UDP, KB_POLICY_SCTP };
+
+struct kb_policy_port {
+    uint16_t port;     /* host port, > 0 */
+    uint16_t protocol; /* enum kb_policy_protocol */
+    uint32_t ip;       /* interned host IP; 0: all addresses */
+};
+
+struct kb_policy_request {
+    uint32_t resource; /* index of the resource's columns */
+    int64_t amount;    /* > 0; CPU in milli, everything else in units, rounded up */
+};
+
+/* What identical pods share. Lives as long as any cycle on it. */
+struct kb_policy_pod {
+    uint32_t size;
+    uint32_t requests_n; /* by rising resource; always holds KB_POLICY_PODS = 1 */
+    const struct kb_policy_request *requests;
+    /* CPU (milli) and memory (bytes) with 100m and 200Mi for each container that states none: what
+     * spreading by load counts with, so that pods without requests are spread too. */
+    int64_t nonzero_cpu, nonzero_memory;
+    uint32_t node_name;  /* spec.nodeName of a pod that asks for a node; else 0 */
+    uint32_t selector_n; /* spec.nodeSelector, as In with one value */
+    const struct kb_policy_requirement *selector;
+    bool has_required; /* required node affinity; without any term it matches nothing */
+    uint32_t required_n;
+    const struct kb_policy_term *required; /* any of them */
+    uint32_t preferred_n;
+    const struct kb_policy_term *preferred;
+    uint32_t tolerations_n;
+    const struct kb_policy_toleration *tolerations;
+    uint32_t ports_n;
+    const struct kb_policy_port *ports;
+};
+
+/* A pod that waits in the queue: what an order is made of. */
+struct kb_policy_queued {
+    uint32_t size;
+    const struct kb_policy_pod *pod;
+    int32_t priority;  /* spec.priority */
+    uint32_t attempts; /* tries before this one */
+    int64_t queued_ms; /* when it entered the queue, on the driver's clock */
+    uint64_t seq;      /* rises with each pod that enters: the last word in a tie */
+    uint32_t gates;    /* scheduling gates that it still has */
+};
+
+/* ---- nodes ---- */
+
+/* Resources with a fixed index; extended resources follow in the order they were first seen. */
+enum { KB_POLICY_CPU, KB_POLICY_MEMORY, KB_POLICY_EPHEMERAL, KB_POLICY_PODS, KB_POLICY_RESOURCES };
+
+struct kb_policy_taint {
+    uint32_t key, value, effect; /* effect: enum kb_policy_effect */
+};
+
+/* Nodes with equal taints share one set. */
+struct kb_policy_taint_set {
+    uint32_t n;
+    const struct kb_policy_taint *taints;
+};
+
+/* The columns. Read them anew in each call: arrays move when they grow. */
+struct kb_policy_nodes {
+    uint32_t size;
+    uint32_t count;     /* slots in use: 0 ≤ slot < count */
+    uint32_t present_n; /* nodes among them */
+    uint32_t resources;
+    uint64_t generation;               /* rises with every change of any node */
+    const uint8_t *present;            /* [slot] 1: a node is there */
+    const int64_t *const *allocatable; /* [resource][slot] */
+    const int64_t *const *requested;   /* [resource][slot], by the pods that are on the node */
+    const int64_t *nonzero_cpu, *nonzero_memory; /* as in kb_policy_pod, summed */
+    const uint32_t *name;
+    const uint8_t *unschedulable; /* 1: spec.unschedulable */
+    const uint32_t *taint_set;    /* index into taint_sets; 0 is the empty set */
+    uint32_t taint_sets_n;
+    const struct kb_policy_taint_set *taint_sets;
+    const int32_t *lowest_priority; /* of the pods on the node; INT32_MAX without any */
+};
+
+/* A host port that is taken on a node. */
+struct kb_policy_port_use {
+    uint32_t node; /* slot */
+    struct kb_policy_port port;
+};
+
+/* What a policy may ask for. All functions are cheap; none may be kept past the policy's life. */
+struct kb_policy_host {
+    uint32_t size;
+    void *core;
+    const char *(*text)(void *core, uint32_t id); /* valid for the life of the core; "" for 0 */
+    uint32_t (*intern)(void *core, const char *text);
+    /* An interned text as an integer; false when it is none. */
+    bool (*number)(void *core, uint32_t id, int64_t *ret);
+    /* The column of a label: [slot] the value, 0 where the node has no such label. Built when first
+     * asked for, then kept up to date. Valid until the next call of any host function. */
+    const uint32_t *(*label)(void *core, uint32_t key);
+    /* Who holds this host port, on any node and address; and what is taken on one node. Valid until
+     * the call ends. */
+    uint32_t (*port_uses)(void *core, uint16_t port, uint16_t protocol,
+                          const struct kb_policy_port_use **ret_uses);
+    uint32_t (*node_ports)(void *core, uint32_t node, const struct kb_policy_port **ret_ports);
+    uint32_t (*resource)(void *core, const char *name); /* index of its columns, made if new */
+    const char *(*resource_name)(void *core, uint32_t resource);
+};
+
+/* ---- calls ---- */
+
+/* One policy at work on one kb_policy_pod. */
+struct kb_policy_cycle {
+    uint32_t size;
+    const struct kb_policy_host *host;
+    const struct kb_policy_nodes *nodes;
+    const struct kb_policy_pod *pod;
+    void *instance; /* from `configure` */
+    void *state;    /* the policy's own, from pre_filter or pre_score on; freed by `release` */
+};
+
+enum kb_policy_status {
+    KB_POLICY_OK,
+    KB_POLICY_SKIP,          /* has no opinion on this pod: do not ask again in this cycle */
+    KB_POLICY_UNSCHEDULABLE, /* no node can take this pod as things stand */
+    KB_POLICY_WAIT,          /* permit: not yet */
+    KB_POLICY_ERROR,
+};
+
+/* A verdict: 0 fits; else a code of the policy's own choice (1 … KB_POLICY_CODE_MAX), which
+ * `reason` turns into text; with KB_POLICY_UNRESOLVABLE when removing pods from the node could not
+ * help. Nodes of equal code must have equal reasons: they are counted by code. */
+#define KB_POLICY_CODE_MAX     0x3fffffu
+#define KB_POLICY_UNRESOLVABLE 0x400000u
+
+/* What may make a pod schedulable that a policy refused (a set, `events`). */
+enum kb_policy_event {
+    KB_POLICY_ON_NODE_ADD = 1 << 0,
+    KB_POLICY_ON_NODE_ALLOCATABLE = 1 << 1,
+    KB_POLICY_ON_NODE_LABEL = 1 << 2,
+    KB_POLICY_ON_NODE_TAINT = 1 << 3, /* and spec.unschedulable */
+    KB_POLICY_ON_POD_DELETE = 1 << 4, /* a pod left its node, or ended on it */
+    KB_POLICY_ON_POD_UPDATE = 1 << 5, /* the waiting pod itself changed */
+};
+
+/* How raw scores become 0 … KB_POLICY_SCORE_MAX over the nodes that fit. */
+enum kb_policy_normalize {
+    KB_POLICY_AS_IS,   /* they are in the range already */
+    KB_POLICY_BY_MAX,  /* 100 * score / highest */
+    KB_POLICY_REVERSE, /* 100 - that */
+    KB_POLICY_CUSTOM,  /* by the function `normalize`, computed anew for every decision */
+};
+
+#define KB_POLICY_SCORE_MAX 100
+
+enum kb_policy_flags {
+    KB_POLICY_GLOBAL = 1 << 0, /* verdicts or scores of a node depend on more than that node */
+};
+
+typedef void kb_policy_emit(void *to, const char *reason);
+
+/* The descriptor. Functions that are NULL are not called. The names are those of the extension
+ * points of Kubernetes. This host drives all but post_filter, permit, pre_bind, bind and post_bind;
+ * a policy that sets one of those is refused, so that nobody believes it to be at work. */
+struct kb_policy {
+    uint32_t abi, size; /* KB_POLICY_ABI and sizeof, as built */
+    const char *name;
+    uint32_t flags;
+    uint32_t events;
+    uint32_t normalize_by; /* enum kb_policy_normalize, of `score` */
+    int32_t weight;        /* of the scores, unless the profile says otherwise; 0 counts as 1 */
+
+    /* Arguments (`pluginConfig`) as JSON text, NULL for none. 0, or -1 with a message in `error`.
+     */
+    int (*configure)(const struct kb_policy_host *host, const char *args, void **ret_instance,
+                     char *error, size_t error_bytes);
+    void (*unload)(void *instance);
+
+    /* true: a goes before b. Exactly one policy of a profile sets it. A strict weak order. */
+    bool (*queue_sort)(void *instance, const struct kb_policy_queued *a,
+                       const struct kb_policy_queued *b);
+    /* May the pod enter the queue at all? OK or UNSCHEDULABLE (held until it changes). */
+    enum kb_policy_status (*pre_enqueue)(void *instance, const struct kb_policy_queued *pod);
+
+    /* Once before the first filter of a kb_policy_pod: OK, SKIP, or UNSCHEDULABLE with what
+     * `reason` says to code 0. */
+    enum kb_policy_status (*pre_filter)(struct kb_policy_cycle *cycle);
+    void (*filter)(struct kb_policy_cycle *cycle, uint32_t from, uint32_t to, uint32_t *verdict);
+    /* Emit the reasons behind a code (without KB_POLICY_UNRESOLVABLE), one call for each. */
+    void (*reason)(struct kb_policy_cycle *cycle, uint32_t code, kb_policy_emit *emit, void *to);
+    enum kb_policy_status (*post_filter)(struct kb_policy_cycle *cycle, uint32_t *ret_node);
+
+    enum kb_policy_status (*pre_score)(struct kb_policy_cycle *cycle);
+    void (*score)(struct kb_policy_cycle *cycle, uint32_t from, uint32_t to, int64_t *score);
+    /* Rewrite the scores of all slots in place; `fits[slot]` tells whose count. */
+    void (*normalize)(struct kb_policy_cycle *cycle, const uint8_t *fits, int64_t *score);
+
+    /* The pod was given to the node / taken back. reserve may refuse: UNSCHEDULABLE. */
+    enum kb_policy_status (*reserve)(struct kb_policy_cycle *cycle, uint32_t node);
+    void (*unreserve)(struct kb_policy_cycle *cycle, uint32_t node);
+    enum kb_policy_status (*permit)(struct kb_policy_cycle *cycle, uint32_t node,
+                                    int64_t *ret_wait_ms);
+    enum kb_policy_status (*pre_bind)(struct kb_policy_cycle *cycle, uint32_t node);
+    enum kb_policy_status (*bind)(struct kb_policy_cycle *cycle, uint32_t node);
+    void (*post_bind)(struct kb_policy_cycle *cycle, uint32_t node);
+
+    /* The state of a kb_policy_pod is no longer needed. */
+    void (*release)(struct kb_policy_cycle *cycle);
+};
+
+/* Define a policy. As a plugin of its own the descriptor is the symbol `kubus_policy`; built into a
+ * program (KUBUS_POLICY_BUILTIN) it is `kubus_policy_NAME`. */
+#ifdef KUBUS_POLICY_BUILTIN
+#define KB_POLICY_SYMBOL_(name) kubus_policy_##name
+#else
+#define KB_POLICY_SYMBOL_(name) kubus_policy
+#endif
+#define KB_POLICY(name_, ...)                                                                      \
+    extern const struct kb_policy KB_POLICY_SYMBOL_(name_);                                        \
+    __attribute__((visibility("default"))) const struct kb_policy KB_POLICY_SYMBOL_(name_) = {     \
+        .abi = KB_POLICY_ABI, .size = sizeof(struct kb_policy), .name = #name_, __VA_ARGS__}
+
+#endif
