@@ -1,0 +1,172 @@
+"""A whole cluster for a test: up before, down after, and what a user would use in between."""
+import http.client
+import json
+import os
+import pathlib
+import shutil
+import socket
+import ssl
+import subprocess
+import sys
+import tempfile
+import time
+
+TOP = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(TOP / "tests" / "lib"))
+
+from kubus_bus import Bus, CallError  # noqa: E402
+
+BUILD = pathlib.Path(os.environ.get("KUBUS_BUILD", TOP / "build"))
+KUBUS = BUILD / "bin" / "kubus"
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class Cluster:
+    """`with Cluster("heal", "--nodes", "2") as here:` — further arguments are those of `kubus up`."""
+
+    def __init__(self, name, *options, keep=False):
+        self.data = tempfile.mkdtemp(prefix=f"kubus-{name}-")
+        self.port, self.options, self.keep = free_port(), options, keep
+        self.kubeconfig = os.path.join(self.data, "kubeconfig")
+        self.bus = None
+
+    def __enter__(self):
+        try:
+            self.up()
+        except BaseException:
+            self.show_logs()
+            self.down()
+            raise
+        return self
+
+    def __exit__(self, kind, error, trace):
+        if kind is not None:
+            self.show_logs()
+        if self.keep:
+            print(f"the cluster stays: {KUBUS} status --data {self.data}")
+        else:
+            self.down()
+            shutil.rmtree(self.data, ignore_errors=True)
+
+    # ---- life ----
+
+    def up(self):
+        self.kubus("up", "--listen", f"127.0.0.1:{self.port}", "--detach", *self.options)
+        self.bus = Bus(self.data)
+
+    def down(self):
+        if self.bus:
+            self.bus.close()
+            self.bus = None
+        subprocess.run([KUBUS, "down", "--data", self.data], timeout=120, check=False,
+                       stdout=subprocess.DEVNULL)
+
+    def show_logs(self, lines=30):
+        for log in sorted(pathlib.Path(self.data, "logs").glob("*.log")):
+            tail = log.read_text(errors="replace").splitlines()[-lines:]
+            print(f"---- {log.name}", *tail, sep="\n", file=sys.stderr)
+
+    # ---- what a user uses ----
+
+    def kubus(self, command, *arguments, **options):
+        return subprocess.run([KUBUS, command, *arguments, "--data", self.data], check=True,
+                              text=True, timeout=120, **options)
+
+    def kubectl_command(self, *arguments):
+        return ["kubectl", "--kubeconfig", self.kubeconfig, *arguments]
+
+    def kubectl(self, *arguments, stdin=None, check=True, timeout=90, env=None):
+        """Run kubectl; its standard output, or with check=False the finished process."""
+        done = subprocess.run(self.kubectl_command(*arguments), input=stdin, text=True,
+                              capture_output=True, timeout=timeout, env=env)
+        if check and done.returncode != 0:
+            raise AssertionError(f"kubectl {' '.join(arguments)}: exit {done.returncode}\n"
+                                 f"{done.stdout}{done.stderr}")
+        return done.stdout if check else done
+
+    def get(self, *arguments):
+        """The object, or list, that kubectl gets."""
+        return json.loads(self.kubectl("get", *arguments, "-o", "json"))
+
+    def tls(self):
+        if not hasattr(self, "_tls"):
+            config = json.loads(subprocess.run(
+                self.kubectl_command("config", "view", "--raw", "-o", "json"), check=True,
+                capture_output=True).stdout)
+            import base64
+            pem = {}
+            for key, entry in (("certificate-authority-data", config["clusters"][0]["cluster"]),
+                               ("client-certificate-data", config["users"][0]["user"]),
+                               ("client-key-data", config["users"][0]["user"])):
+                pem[key] = os.path.join(self.data, f"test-{key}.pem")
+                with open(os.open(pem[key], os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as f:
+                    f.write(base64.b64decode(entry[key]))
+            self._tls = ssl.create_default_context(cafile=pem["certificate-authority-data"])
+            self._tls.load_cert_chain(pem["client-certificate-data"], pem["client-key-data"])
+        return self._tls
+
+    def request(self, method, path, body=None, content_type="application/json", timeout=30):
+        """One HTTPS request: (status, parsed answer). OSError when there was no whole answer."""
+        connection = http.client.HTTPSConnection("127.0.0.1", self.port, timeout=timeout,
+                                                 context=self.tls())
+        try:
+            payload = json.dumps(body) if body is not None else None
+            connection.request(method, path, payload, {"Content-Type": content_type})
+            answer = connection.getresponse()
+            text = answer.read()
+            return answer.status, json.loads(text) if text else None
+        except http.client.HTTPException as error:
+            raise OSError(str(error)) from error
+        finally:
+            connection.close()
+
+    # ---- waiting and looking ----
+
+    def until(self, condition, timeout, what, every=0.05):
+        """Wait until the condition holds; its value. AssertionError after `timeout` seconds."""
+        deadline, last = time.monotonic() + timeout, None
+        while True:
+            try:
+                value = condition()
+                if value:
+                    return value
+            except (OSError, TimeoutError, CallError, KeyError) as error:
+                last = error
+            if time.monotonic() > deadline:
+                raise AssertionError(f"not within {timeout} s: {what} ({last!r})")
+            time.sleep(every)
+
+    def kernel(self):
+        return self.bus.call("kernel", "kernel.status", timeout=2)
+
+    def actors(self):
+        return self.kernel()["actors"]
+
+    def kernel_pid(self):
+        return self.kernel().get("pid")
+
+    def processes(self, word):
+        """Command lines of this cluster's processes that have `word` in them: {pid: [argument]}."""
+        found = {}
+        for entry in pathlib.Path("/proc").iterdir():
+            if not entry.name.isdigit():
+                continue
+            try:
+                arguments = (entry / "cmdline").read_bytes().decode(errors="replace").split("\0")
+            except OSError:
+                continue
+            if word in arguments[0] and any(self.data in a for a in arguments):
+                found[int(entry.name)] = arguments
+        return found
+
+    def running_containers(self):
+        """The ids of the containers that have a shim, sorted; one that runs twice is there twice."""
+        ids = []
+        for arguments in self.processes("kubus-shim").values():
+            ids += [part for part in arguments[1:] if len(part) == 64][:1]
+        return sorted(ids)
