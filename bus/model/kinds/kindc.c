@@ -13,11 +13,12 @@ static int add_file(struct kb_w *w, const char *path, struct kb_err *err)
 {
     KB_AUTO(kb_buf_finish) struct kb_buf text = {0};
     KB_AUTO(kb_arena_finish) struct kb_arena arena = {0};
-    struct kb_node *doc;
+    struct kb_node *docs;
     if (kb_file_read(path, KB_FILE_MAX_BYTES, &text, err) < 0 ||
-        kb_yaml_parse(&arena, kb_buf_str(&text), NULL, &doc, err) < 0)
+        kb_yaml_parse(&arena, kb_buf_str(&text), NULL, &docs, err) < 0)
         return kb_err_wrap(err, "%s", path);
-    kb_w_node(w, doc);
+    for (uint32_t i = 0; i < docs->count; i++)
+        kb_w_node(w, docs->items[i].val);
     return 0;
 }
 

@@ -174,7 +174,8 @@ KB_TEST(schema, validation_speaks_as_kubernetes_does)
          "characters, '-', '_' or '.' (e.g. 'key.name',  or 'KEY_NAME',  or 'key-name', regex used "
          "for validation is '[-._a-zA-Z0-9]+')"},
         {"services", "{\"spec\":{\"ports\":[{\"port\":0,\"protocol\":\"TCP\"}]}}",
-         "spec.ports[0].port: Invalid value: 0: must be between 1 and 65535, inclusive"},
+         "[spec.ports[0].port: Invalid value: 0: must be between 1 and 65535, inclusive, "
+         "spec.ports[0].targetPort: Invalid value: 0: must be between 1 and 65535, inclusive]"},
         {"deployments.apps",
          "{\"spec\":{\"selector\":{\"matchExpressions\":[{\"key\":\"a\",\"operator\":\"In\"},{"
          "\"key\":\"b\",\"operator\":\"Exists\",\"values\":[\"x\"]}]},\"template\":{\"spec\":{"
