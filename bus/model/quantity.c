@@ -240,11 +240,11 @@ static void format_decimal(struct kb_quantity q, char out[KB_QUANTITY_BYTES])
     int power = canonical_thousands(q, digits);
     const char *sign = q.negative ? "-" : "";
     if (q.format != KB_DECIMAL_EXPONENT)
-        snprintf(out, KB_QUANTITY_BYTES, "%s%.24s%s", sign, digits, decimals[power + 3].text);
+        snprintf(out, KB_QUANTITY_BYTES, "%s%.30s%s", sign, digits, decimals[power + 3].text);
     else if (power == 0)
-        snprintf(out, KB_QUANTITY_BYTES, "%s%.32s", sign, digits);
+        snprintf(out, KB_QUANTITY_BYTES, "%s%.30s", sign, digits);
     else
-        snprintf(out, KB_QUANTITY_BYTES, "%s%.24se%d", sign, digits, power * 3);
+        snprintf(out, KB_QUANTITY_BYTES, "%s%.30se%d", sign, digits, power * 3);
 }
 
 void kb_quantity_format(struct kb_quantity q, char out[KB_QUANTITY_BYTES])

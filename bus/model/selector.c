@@ -539,8 +539,9 @@ static void req_format(const struct kb_requirement *req, struct kb_buf *out)
         return;
     }
     kb_buf_puts(out, req->op == KB_SEL_IN ? " in (" : " notin (");
+    bool lone_empty = req->value_count == 1 && req->values[0].n == 0; /* "()" would be no value */
     for (uint32_t i = 0; i < req->value_count; i++) {
-        if (i)
+        if (i || lone_empty)
             kb_buf_putc(out, ',');
         kb_buf_add_str(out, req->values[i]);
     }
