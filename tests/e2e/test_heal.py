@@ -1,0 +1,173 @@
+#!/usr/bin/env python3
+"""What breaks is made whole: containers that die, pods that are deleted, agents and nodes that go away."""
+import os
+import signal
+import unittest
+import uuid
+
+from harness import Case, deployment, main, pod, until
+
+
+def processes(token):
+    """Ids of the processes on this machine that have `token` on their command line, this one's family not counted."""
+    found = []
+    for name in os.listdir("/proc"):
+        if not name.isdigit() or int(name) == os.getpid():
+            continue
+        try:
+            with open(f"/proc/{name}/cmdline", "rb") as f:
+                words = f.read().split(b"\0")
+        except OSError:
+            continue
+        if words[0] == b"sleep" and token.encode() in words:
+            found.append(int(name))
+    return found
+
+
+def stay(token):
+    """A command whose process can be found by a unique number of seconds."""
+    return ["sleep", token]
+
+
+def new_token():
+    return str(10_000_000 + uuid.uuid4().int % 80_000_000)
+
+
+class Containers(Case):
+    def status(self, name):
+        return self.get("pod", name)["status"]["containerStatuses"][0]
+
+    def test_a_killed_container_is_restarted_with_backoff(self):
+        token = new_token()
+        self.apply(pod("p", stay(token)))
+        self.k("wait", "pod/p", "--for=condition=Ready", "--timeout=60s")
+        for count in (1, 2):
+            until(lambda: len(processes(token)) == 1, 90, "one process")
+            os.kill(processes(token)[0], signal.SIGKILL)
+            until(lambda: self.status("p")["restartCount"] == count, 90, f"restart {count}")
+            ended = self.status("p")["lastState"]["terminated"]
+            self.assertEqual((ended["exitCode"], ended["reason"]), (137, "Error"))
+        until(lambda: self.status("p")["ready"], 90, "ready again")
+        self.assertEqual(len(processes(token)), 1)
+        self.assertRegex(self.out("get", "pod", "p"), r"(?m)^p +1/1 +Running +2 \(\d+s ago\) ")
+
+    def test_a_container_that_always_fails_is_held_back(self):
+        self.apply(pod("p", ["false"]))
+        until(lambda: (self.status("p")["state"].get("waiting") or {}).get("reason") == "CrashLoopBackOff", 90,
+              "CrashLoopBackOff")
+        self.assertRegex(self.out("get", "pod", "p"), r"(?m)^p +0/1 +CrashLoopBackOff +[1-9]")
+        until(lambda: "BackOff" in self.out("get", "events", "-o", "jsonpath={.items[*].reason}"), what="its event")
+
+    def test_a_failed_liveness_probe_restarts(self):
+        self.apply(pod("p", ["sh", "-c", "touch /tmp/ok; exec sleep 86400"],
+                       container={"livenessProbe": {"exec": {"command": ["test", "-e", "/tmp/ok"]}, "periodSeconds": 1,
+                                                    "failureThreshold": 2}}))
+        self.k("wait", "pod/p", "--for=condition=Ready", "--timeout=60s")
+        self.k("exec", "p", "--", "rm", "/tmp/ok")
+        until(lambda: self.status("p")["restartCount"] >= 1, 60, "a restart")
+        self.assertIn("Liveness probe failed", self.out("events", "--for=pod/p"))
+
+    def test_readiness_follows_its_probe(self):
+        self.apply(pod("p", container={"readinessProbe": {"exec": {"command": ["test", "-e", "/tmp/ok"]},
+                                                          "periodSeconds": 1}}))
+        self.until_path("pod/p", ".status.phase", "Running")
+        self.assertRegex(self.out("get", "pod", "p"), r"(?m)^p +0/1 +Running ")
+        self.k("exec", "p", "--", "touch", "/tmp/ok")
+        self.k("wait", "pod/p", "--for=condition=Ready", "--timeout=30s")
+        self.k("exec", "p", "--", "rm", "/tmp/ok")
+        self.k("wait", "pod/p", "--for=condition=Ready=false", "--timeout=30s")
+
+    def test_out_of_memory_is_named(self):
+        self.apply(pod("p", ["sh", "-c", "x=a; while :; do x=$x$x; done"], restartPolicy="Never",
+                       container={"resources": {"limits": {"memory": "24Mi"}}}))
+        self.k("wait", "pod/p", "--for=jsonpath={.status.phase}=Failed", "--timeout=60s")
+        self.assertEqual(self.status("p")["state"]["terminated"]["reason"], "OOMKilled")
+
+
+class Pods(Case):
+    def test_a_deleted_pod_is_replaced(self):
+        self.apply(deployment("web", 2))
+        self.k("rollout", "status", "deployment/web", "--timeout=60s")
+        old = {p["metadata"]["uid"]: p["metadata"]["name"] for p in self.get("pods")["items"]}
+        victim = next(iter(old.values()))
+        self.k("delete", "pod", victim)
+
+        def two_and_one_new():
+            pods = [p for p in self.get("pods")["items"] if "deletionTimestamp" not in p["metadata"]]
+            return len(pods) == 2 and len({p["metadata"]["uid"] for p in pods} - set(old)) == 1
+        until(two_and_one_new, what="a replacement")
+        self.k("rollout", "status", "deployment/web", "--timeout=60s")
+
+
+class Agents(Case):
+    def test_an_agent_that_is_killed_loses_nothing(self):
+        token = new_token()
+        self.apply(pod("p", stay(token)),
+                   pod("ends", ["sh", "-c", "i=0; while [ $i -lt 60 ]; do echo $i; i=$((i+1)); sleep 0.1; done; exit 9"],
+                       restartPolicy="Never"))
+        self.k("wait", "pod/p", "pod/ends", "--for=condition=Ready", "--timeout=60s")
+        process = processes(token)
+        container = self.path("pod/p", ".status.containerStatuses[0].containerID")
+        for name, actor in self.c.actors().items():
+            if name.startswith("agent/"):
+                os.kill(actor["pid"], signal.SIGKILL)
+        self.k("wait", "pod/ends", "--for=jsonpath={.status.phase}=Failed", "--timeout=90s", timeout=100)
+        ended = self.get("pod", "ends")["status"]["containerStatuses"][0]["state"]["terminated"]
+        self.assertEqual(ended["exitCode"], 9)
+        self.assertEqual(self.out("logs", "ends").split(), [str(i) for i in range(60)])
+        self.assertEqual(processes(token), process)
+        self.assertEqual(self.path("pod/p", ".status.containerStatuses[0].containerID"), container)
+        self.assertEqual(self.path("pod/p", ".status.containerStatuses[0].restartCount"), "0")
+
+    def test_every_actor_may_be_killed(self):
+        self.apply(deployment("web", 2))
+        self.k("rollout", "status", "deployment/web", "--timeout=60s")
+        uids = sorted(p["metadata"]["uid"] for p in self.get("pods")["items"])
+        for name, actor in self.c.actors().items():
+            os.kill(actor["pid"], signal.SIGKILL)
+
+            def back():
+                now = self.c.actors().get(name, {})
+                return now.get("state") == "ready" and now["pid"] != actor["pid"]
+            until(back, 60, f"{name} ready again")
+        self.k("annotate", "deployment", "web", "after=all")
+        self.k("scale", "deployment", "web", "--replicas=3")
+        self.k("rollout", "status", "deployment/web", "--timeout=60s")
+        now = sorted(p["metadata"]["uid"] for p in self.get("pods")["items"])
+        self.assertTrue(set(uids) <= set(now), "pods were replaced")
+        self.assertEqual(len(now), 3)
+
+    def test_pods_of_a_silent_node_move(self):
+        held = self.c.kubus("actors", "stop", "agent/node-2", "--data", self.c.data, check=False)
+        if held.code != 0:
+            raise unittest.SkipTest(f"an actor cannot be held yet: {held.err.strip()}")
+        try:
+            self.c.kubus("actors", "start", "agent/node-2", "--data", self.c.data)
+            self.until_node("node-2", "True")
+            soon = [{"key": f"node.kubernetes.io/{k}", "operator": "Exists", "effect": "NoExecute",
+                     "tolerationSeconds": 1} for k in ("not-ready", "unreachable")]
+            spread = [{"maxSkew": 1, "topologyKey": "kubernetes.io/hostname", "whenUnsatisfiable": "ScheduleAnyway",
+                       "labelSelector": {"matchLabels": {"app": "web"}}}]
+            self.apply(deployment("web", 4, tolerations=soon, topologySpreadConstraints=spread))
+            self.k("rollout", "status", "deployment/web", "--timeout=60s")
+            self.assertEqual(self.nodes(), {"node-1", "node-2"})
+            self.c.kubus("actors", "stop", "agent/node-2", "--data", self.c.data)
+            self.until_node("node-2", "Unknown", 90)
+            until(lambda: self.nodes() == {"node-1"} and self.path("deployment/web", ".status.readyReplicas") == "4",
+                  120, "all pods on the other node")
+        finally:
+            self.c.kubus("actors", "start", "agent/node-2", "--data", self.c.data)
+        self.until_node("node-2", "True")
+        until(lambda: len(self.get("pods")["items"]) == 4, 90, "the old pods to be gone")
+
+    def until_node(self, name, status, timeout=60):
+        until(lambda: any(c["type"] == "Ready" and c["status"] == status
+                          for c in self.c.get("node", name)["status"]["conditions"]), timeout, f"{name} Ready={status}")
+
+    def nodes(self):
+        return {p["spec"].get("nodeName") for p in self.get("pods", "-l", "app=web")["items"]
+                if "deletionTimestamp" not in p["metadata"]}
+
+
+if __name__ == "__main__":
+    main("heal", "--nodes", "2")
