@@ -7,8 +7,8 @@
  *     rc = kb_actor_run(actor, &err);          until it is told to stop
  *     kb_actor_destroy(&actor);
  *
- * The skeleton sends heartbeats to kubusd (a hung loop is thereby seen), carries on when kubusd dies
- * and reports to its successor, and turns SIGTERM and SIGINT into an orderly stop. */
+ * The skeleton sends heartbeats to kubusd (a hung loop is thereby seen), carries on when kubusd
+ * dies and reports to its successor, and turns SIGTERM and SIGINT into an orderly stop. */
 #ifndef KUBUS_BUS_ACTOR_H
 #define KUBUS_BUS_ACTOR_H
 
@@ -23,7 +23,7 @@ struct kb_actor_config {
     const char *data_dir; /* the cluster's folder */
     /* Its sockets. NULL: kb_run_dir(data_dir). */
     const char *run_dir;
-    bool publishes; /* also binds an events socket: the store, relays */
+    bool publishes;  /* also binds an events socket: the store, relays */
     bool standalone; /* no kubusd: services are looked up as sockets in run_dir; tests and tools */
     /* NULL: the real bus, with a loop of its own. Tests pass a simulated one (bus/transport.h). */
     struct kb_transport *transport;

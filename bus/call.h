@@ -1,5 +1,6 @@
 /* Calls: a request with an id and a deadline to a service by name; a reply or an error back.
- * Streams: a call that carries many messages both ways, with credit. docs/protocol.md has the bytes.
+ * Streams: a call that carries many messages both ways, with credit. docs/protocol.md has the
+ * bytes.
  *
  * Everything is asynchronous and single-threaded: callbacks run from the loop of the actor
  * (bus/loop.h), never from inside the function that started the call. A callback may start and
@@ -81,7 +82,8 @@ struct kb_stream_handlers {
     void (*writable)(void *user, struct kb_stream *stream);
 };
 
-/* Open a stream by a call. `handlers` must outlive it. A server that refuses ends it with an error. */
+/* Open a stream by a call. `handlers` must outlive it. A server that refuses ends it with an error.
+ */
 KB_API struct kb_stream *kb_stream_open(struct kb_peer *peer, const char *method, kb_val body,
                                         const struct kb_stream_handlers *handlers, void *user);
 /* Server side: turn a request into a stream; *request_p becomes NULL. */

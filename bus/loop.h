@@ -1,7 +1,8 @@
 /* The loop of an actor: timers, file descriptors and bus sockets in one thread.
  *
- * On the real bus it waits in epoll; on the simulated one time jumps to the next thing that is due, and descriptors
- * are not available. Order within a pass: bus messages, descriptors, timers, then what was deferred. */
+ * On the real bus it waits in epoll; on the simulated one time jumps to the next thing that is due,
+ * and descriptors are not available. Order within a pass: bus messages, descriptors, timers, then
+ * what was deferred. */
 #ifndef KUBUS_BUS_LOOP_H
 #define KUBUS_BUS_LOOP_H
 
@@ -9,7 +10,7 @@
 
 struct kb_loop;
 
-KB_API kb_ms kb_loop_now(const struct kb_loop *loop);          /* monotonic, read once a pass */
+KB_API kb_ms kb_loop_now(const struct kb_loop *loop); /* monotonic, read once a pass */
 KB_API const struct kb_clock *kb_loop_clock(const struct kb_loop *loop);
 
 /* A timer with a callback; embed it in the owner, zero-initialized. */

@@ -3,8 +3,9 @@
  * A view is named by its query: `pods`, `pods?node=n1`, `deployments.apps?ns=shop`,
  * `pods?owner-shard=3/8` (docs/protocol.md has the grammar). The follower subscribes, lists,
  * and then applies what is published; every event says which revision of the same view came before
- * it, so that a gap is seen and replayed from the store. When the history is gone (410), or another database took
- * the store's place, it lists again and reports the difference: what vanished is a DEL. */
+ * it, so that a gap is seen and replayed from the store. When the history is gone (410), or another
+ * database took the store's place, it lists again and reports the difference: what vanished is a
+ * DEL. */
 #ifndef KUBUS_BUS_VIEW_H
 #define KUBUS_BUS_VIEW_H
 
@@ -18,10 +19,10 @@ enum kb_change_op { KB_PUT, KB_DEL };
 /* One change; all borrowed until the callback returns. */
 struct kb_change {
     enum kb_change_op op;
-    kb_str key;   /* "pods/shop/web-0" */
-    int64_t rev;  /* of the change; on the first listing, of the object's last change */
-    kb_val doc;   /* PUT: the object; DEL: its last state (KB_NONE after a relist found it gone) */
-    kb_val old;   /* the object before this change, when asked for by with_old; else KB_NONE */
+    kb_str key;  /* "pods/shop/web-0" */
+    int64_t rev; /* of the change; on the first listing, of the object's last change */
+    kb_val doc;  /* PUT: the object; DEL: its last state (KB_NONE after a relist found it gone) */
+    kb_val old;  /* the object before this change, when asked for by with_old; else KB_NONE */
 };
 
 struct kb_view_handlers {
@@ -45,8 +46,8 @@ struct kb_view_options {
 KB_API struct kb_view *kb_view_open(struct kb_actor *actor, const char *query,
                                     const struct kb_view_options *options,
                                     const struct kb_view_handlers *handlers, void *user);
-KB_API void kb_view_close(struct kb_view **view_p); /* no callback follows */
+KB_API void kb_view_close(struct kb_view **view_p);     /* no callback follows */
 KB_API int64_t kb_view_rev(const struct kb_view *view); /* all up to here was delivered */
-KB_API bool kb_view_synced(const struct kb_view *view);  /* the first listing is complete */
+KB_API bool kb_view_synced(const struct kb_view *view); /* the first listing is complete */
 
 #endif

@@ -1,0 +1,77 @@
+/* directory.c - who serves what, where: asked of kubusd once per connection, never on the data
+ * path.
+ *
+ * Without a supervisor (`standalone`: tests and tools) a service is where the protocol's convention
+ * puts it; kubusd itself always is. */
+#include "bus/impl.h"
+
+#include "bus/base/file.h"
+
+#include <stdio.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+enum { RESOLVE_WAIT_MS = 10000, RESOLVE_GRACE_MS = 1000, RUN_DIR_MAX_BYTES = 80 };
+
+char *kb_run_dir(const char *data_dir)
+{
+    char cwd[4096] = "";
+    if (data_dir[0] != '/' && getcwd(cwd, sizeof(cwd)) == NULL)
+        cwd[0] = '\0';
+    KB_AUTO(kb_auto_free)
+    char *absolute = cwd[0] ? kb_strf("%s/%s", cwd, data_dir) : kb_strf("%s", data_dir);
+    char *run = kb_strf("%s/run", absolute);
+    if (strlen(run) <= RUN_DIR_MAX_BYTES)
+        return run;
+    free(run);
+    return kb_strf("/tmp/kubus-%016llx", (unsigned long long)kb_hash64(absolute, strlen(absolute)));
+}
+
+char *kb__endpoint(const struct kb_actor *actor, const char *service, const char *suffix)
+{
+    char *endpoint = kb_strf("ipc://%s/%s.%s", actor->run_dir, service, suffix);
+    for (char *p = endpoint + strlen("ipc://") + strlen(actor->run_dir) + 1; *p; p++)
+        if (*p == '/')
+            *p = '~';
+    return endpoint;
+}
+
+static void on_resolved(void *user, const struct kb_err *err, kb_val body)
+{
+    struct kb_peer *peer = user;
+    struct kb_err local = {0};
+    peer->resolve_call = 0;
+    KB_AUTO(kb_auto_free) char *call = kb_str_dup(kb_val_str_at(body, "call"));
+    kb_str events = kb_val_str_at(body, "events");
+    KB_AUTO(kb_auto_free) char *events_copy = events.n ? kb_str_dup(events) : NULL;
+    if (err == NULL && call[0] == '\0') {
+        kb_err_set(&local, KB_EINTERNAL, "the directory knows no endpoint of '%s'", peer->name);
+        err = &local;
+    }
+    kb__peer_resolved(peer, call, events_copy, err);
+}
+
+void kb__resolve(struct kb_peer *peer)
+{
+    struct kb_actor *actor = peer->actor;
+    if (actor->standalone || strcmp(peer->name, "kernel") == 0) {
+        KB_AUTO(kb_auto_free) char *call = kb__endpoint(actor, peer->name, "sock");
+        KB_AUTO(kb_auto_free) char *events = kb__endpoint(actor, peer->name, "pub");
+        kb__peer_resolved(peer, call, events, NULL);
+        return;
+    }
+    KB_AUTO(kb_w_finish) struct kb_w w = {0};
+    kb_w_map(&w);
+    kb_w_kcstr(&w, "name", peer->name);
+    kb_w_kint(&w, "wait_ms", RESOLVE_WAIT_MS);
+    kb_w_end(&w);
+    peer->resolve_call = kb_call(kb_actor_peer(actor, "kernel"), "kernel.resolve", kb_w_val(&w),
+                                 RESOLVE_WAIT_MS + RESOLVE_GRACE_MS, on_resolved, peer);
+}
+
+void kb__resolve_cancel(struct kb_peer *peer)
+{
+    if (peer->resolve_call)
+        kb_call_cancel(kb_actor_peer(peer->actor, "kernel"), peer->resolve_call);
+    peer->resolve_call = 0;
+}
