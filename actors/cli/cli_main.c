@@ -27,8 +27,12 @@ const struct kb_command kb_commands[] = {
      kb_cmd_down},
     {"status", "Cluster", "actors, restarts, memory, revision", "[options]",
      "Shows the state of each actor and of the store.\n", kb_cmd_status},
-    {"actors", "Cluster", "the names of the actors, one a line", "[options]",
-     "The names of the actors, for scripts; `kubus status` has the details.\n", kb_cmd_actors},
+    {"actors", "Cluster", "list, stop or start actors", "[stop|start|restart NAME …] [options]",
+     "Without a word the names of the actors, one a line. A stopped actor stays stopped until it\n"
+     "is started: what a node's failure looks like, for instance.\n\n"
+     "  kubus actors stop agent/node-2\n"
+     "  kubus actors start agent/node-2\n",
+     kb_cmd_actors},
     {"kubeconfig", "Cluster", "the path of the kubeconfig file", "[options]",
      "Prints the path of the administrator's kubeconfig:\n\n"
      "  export KUBECONFIG=$(kubus kubeconfig)\n",

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { STATUS_TIMEOUT_MS = 5000 };
+enum { STATUS_TIMEOUT_MS = 5000, ORDER_TIMEOUT_MS = 60000 };
 
 static int fetch(const char *data, struct kb_actor **ret_tool, struct kb_doc **ret_status,
                  struct kb_err *err)
@@ -103,20 +103,61 @@ int kb_cmd_status(const struct kb_command *command, int argc, char **argv)
     return 0;
 }
 
-int kb_cmd_actors(const struct kb_command *command, int argc, char **argv)
+static void list_actors(kb_val status)
 {
-    KB_AUTO(kb_auto_free) char *data = NULL;
+    for (struct kb_iter it = kb_iter(kb_val_get(status, "actors")); kb_iter_next(&it);)
+        printf(KB_STR_FMT "\n", KB_STR_ARG(kb_val_str_at(it.val, "name")));
+}
+
+/* kernel.stop or kernel.restart of one actor. */
+static int order_actor(struct kb_actor *tool, const char *method, const char *name,
+                       struct kb_err *err)
+{
+    struct kb_w w = {0};
+    kb_w_map(&w);
+    kb_w_kcstr(&w, "name", name);
+    kb_w_end(&w);
+    int rc = kb_tool_call(tool, "kernel", method, kb_w_val(&w), ORDER_TIMEOUT_MS, NULL, err);
+    kb_w_finish(&w);
+    return rc;
+}
+
+static int actors(const char *data, const struct kb_operands *operands, struct kb_err *err)
+{
     KB_AUTO(kb_actor_destroy) struct kb_actor *tool = NULL;
     KB_AUTO(kb_doc_destroy) struct kb_doc *status = NULL;
+    if (fetch(data, &tool, &status, err) < 0)
+        return -err->code;
+    if (operands->count == 0)
+        list_actors(kb_doc_root(status));
+    const char *method = operands->count && strcmp(operands->items[0], "stop") == 0
+                             ? "kernel.stop"
+                             : "kernel.restart";
+    for (size_t i = 1; i < operands->count; i++)
+        if (order_actor(tool, method, operands->items[i], err) < 0)
+            return -err->code;
+    return 0;
+}
+
+int kb_cmd_actors(const struct kb_command *command, int argc, char **argv)
+{
+    const char *data_option = NULL;
+    const struct kb_opt opts[] = {
+        {"data", 0, KB_OPT_TEXT, &data_option, "DIR", "the cluster's data folder", 0, 0},
+    };
+    static const char *const orders[] = {"stop", "start", "restart"};
+    struct kb_operands operands;
     struct kb_err err = {0};
-    int rc = parse(command, argc, argv, NULL, &data);
+    int rc = kb_command_parse(command, opts, KB_COUNT(opts), argc, argv, &operands);
     if (rc != 0)
         return rc < 0 ? 2 : 0;
-    if (fetch(data, &tool, &status, &err) < 0)
-        return kb_command_fail(command, &err);
-    for (struct kb_iter it = kb_iter(kb_doc_at(status, "actors")); kb_iter_next(&it);)
-        printf(KB_STR_FMT "\n", KB_STR_ARG(kb_val_str_at(it.val, "name")));
-    return 0;
+    bool known = operands.count == 0;
+    for (size_t i = 0; operands.count > 1 && i < KB_COUNT(orders); i++)
+        known |= strcmp(operands.items[0], orders[i]) == 0;
+    if (!known)
+        return kb_command_misuse(command, "say what: stop, start or restart, and the actors");
+    KB_AUTO(kb_auto_free) char *data = kb_data_dir(data_option);
+    return actors(data, &operands, &err) < 0 ? kb_command_fail(command, &err) : 0;
 }
 
 int kb_cmd_kubeconfig(const struct kb_command *command, int argc, char **argv)
