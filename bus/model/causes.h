@@ -46,7 +46,8 @@ KB_API void kb_at_write(const struct kb_at *at, struct kb_buf *out);
     X(TOO_MANY, "FieldValueTooMany", "Too many")                                                   \
     X(TYPE_INVALID, "FieldValueTypeInvalid", "Invalid value")                                      \
     X(NOT_FOUND, "FieldValueNotFound", "Not found")                                                \
-    X(INTERNAL, "InternalError", "Internal error")
+    X(INTERNAL, "InternalError", "Internal error")                                                 \
+    X(NAMESPACE_TERMINATING, "NamespaceTerminating", "")
 
 enum kb_cause_type {
 #define X(type, reason, text) KB_CAUSE_##type,
