@@ -63,22 +63,26 @@ static void signals_stop(struct kb_actor *actor)
 static void on_subscription(void *user, kb_str topic, bool subscribed)
 {
     struct kb_actor *actor = user;
-    if (actor->on_subscription)
+    if (actor->on_subscription && topic.n > 0) /* "": a tap, which asks for no view */
         actor->on_subscription(actor->subscription_user, topic, subscribed);
 }
 
 static const struct kb_socket_handlers publisher_handlers = {.subscription = on_subscription};
 
-static int open_sockets(struct kb_actor *actor, bool publishes, struct kb_err *err)
+void kb__actor_bind(struct kb_actor *actor)
 {
-    KB_AUTO(kb_auto_free) char *call = kb__endpoint(actor, actor->name, "sock");
-    KB_AUTO(kb_auto_free) char *events = kb__endpoint(actor, actor->name, "pub");
-    int rc = kb_socket_open(actor->transport, KB_SOCKET_SERVER, call, &kb__server_handlers, actor,
-                            &actor->server, err);
-    if (rc == 0 && publishes)
-        rc = kb_socket_open(actor->transport, KB_SOCKET_PUBLISHER, events, &publisher_handlers,
-                            actor, &actor->publisher, err);
-    return rc;
+    if (actor->server || actor->failed.code)
+        return;
+    KB_AUTO(kb_auto_free) char *endpoint = kb__endpoint(actor, actor->name, "sock");
+    kb_socket_open(actor->transport, KB_SOCKET_SERVER, endpoint, &kb__server_handlers, actor,
+                   &actor->server, &actor->failed);
+}
+
+static int publisher_start(struct kb_actor *actor, struct kb_err *err)
+{
+    KB_AUTO(kb_auto_free) char *endpoint = kb__endpoint(actor, actor->name, "pub");
+    return kb_socket_open(actor->transport, KB_SOCKET_PUBLISHER, endpoint, &publisher_handlers,
+                          actor, &actor->publisher, err);
 }
 
 static int actor_start(struct kb_actor *actor, const struct kb_actor_config *config,
@@ -88,16 +92,19 @@ static int actor_start(struct kb_actor *actor, const struct kb_actor_config *con
     actor->transport = config->transport;
     if (actor->transport == NULL) {
         actor->owns_transport = true;
-        rc = kb_transport_zmq_new(&actor->transport, err);
+        rc = kb_dir_make(actor->run_dir, 0700, err);
+        if (rc == 0 && !actor->standalone)
+            rc = kb_run_lock(actor->run_dir, actor->name, &actor->lock_fd, NULL, err);
         if (rc == 0)
-            rc = kb_dir_make(actor->run_dir, 0700, err);
+            rc = kb_transport_zmq_new(&actor->transport, err);
     }
     if (rc < 0)
         return rc;
     actor->loop = actor->transport->loop;
     actor->started_ms = kb_clock_now(kb_loop_clock(actor->loop));
     signals_start(actor);
-    rc = open_sockets(actor, config->publishes, err);
+    if (config->publishes)
+        rc = publisher_start(actor, err);
     if (rc == 0)
         kb__register_start(actor);
     return rc;
@@ -110,7 +117,9 @@ int kb_actor_new(const struct kb_actor_config *config, struct kb_actor **ret_act
     struct kb_actor *actor = calloc(1, sizeof(*actor));
     KB_ASSERT(actor != NULL && config->name != NULL && config->data_dir != NULL);
     actor->magic = KB__ACTOR_MAGIC;
-    actor->signal_fd = -1;
+    if (!config->standalone)
+        kb_log_init(config->name);
+    actor->signal_fd = actor->lock_fd = -1;
     actor->name = kb_strf("%s", config->name);
     actor->data_dir = kb_strf("%s", config->data_dir);
     actor->run_dir =
@@ -156,6 +165,7 @@ void kb_actor_destroy(struct kb_actor **actor_p)
     if (actor->owns_transport)
         kb_transport_destroy(&actor->transport);
     kb_buf_finish(&actor->head);
+    kb_auto_close(&actor->lock_fd);
     free(actor->name);
     free(actor->data_dir);
     free(actor->run_dir);
@@ -192,8 +202,11 @@ void kb_actor_ready(struct kb_actor *actor)
 
 int kb_actor_run(struct kb_actor *actor, struct kb_err *err)
 {
-    (void)err;
+    if (actor->failed.code)
+        return kb_err_set(err, actor->failed.code, "actor '%s': %s", actor->name,
+                          actor->failed.text);
     kb_loop_run(actor->loop, &actor->stopped);
+    actor->stopped = false;
     return 0;
 }
 
@@ -211,7 +224,12 @@ void kb_actor_stop(struct kb_actor *actor)
 
 void kb_actor_stopped(struct kb_actor *actor)
 {
-    actor->stopping = actor->stopped = true;
+    actor->stopped = true;
+}
+
+bool kb_actor_stopping(const struct kb_actor *actor)
+{
+    return actor->stopping;
 }
 
 void kb_actor_gauge(struct kb_actor *actor, const char *name, int64_t value)

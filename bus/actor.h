@@ -8,7 +8,9 @@
  *     kb_actor_destroy(&actor);
  *
  * The skeleton sends heartbeats to kubusd (a hung loop is thereby seen), carries on when kubusd
- * dies and reports to its successor, and turns SIGTERM and SIGINT into an orderly stop. */
+ * dies and reports to its successor, and turns SIGTERM and SIGINT into an orderly stop.
+ * Unless standalone, it holds a lock on its name while it lives, so that no two processes are ever
+ * the same actor. */
 #ifndef KUBUS_BUS_ACTOR_H
 #define KUBUS_BUS_ACTOR_H
 
@@ -23,7 +25,7 @@ struct kb_actor_config {
     const char *data_dir; /* the cluster's folder */
     /* Its sockets. NULL: kb_run_dir(data_dir). */
     const char *run_dir;
-    bool publishes;  /* also binds an events socket: the store, relays */
+    bool publishes;  /* binds an events socket: the store, relays */
     bool standalone; /* no kubusd: services are looked up as sockets in run_dir; tests and tools */
     /* NULL: the real bus, with a loop of its own. Tests pass a simulated one (bus/transport.h). */
     struct kb_transport *transport;
@@ -42,8 +44,11 @@ KB_API const char *kb_actor_data_dir(const struct kb_actor *actor);
 KB_API void kb_actor_ready(struct kb_actor *actor);
 /* Run the loop until stopped. 0 after an orderly stop. */
 KB_API int kb_actor_run(struct kb_actor *actor, struct kb_err *err);
-KB_API void kb_actor_stop(struct kb_actor *actor);    /* ask: as SIGTERM does */
-KB_API void kb_actor_stopped(struct kb_actor *actor); /* the loop ends after this pass */
+KB_API void kb_actor_stop(struct kb_actor *actor); /* ask: as SIGTERM does */
+/* kb_actor_run returns after this pass. A tool may call it in a reply and run again later. */
+KB_API void kb_actor_stopped(struct kb_actor *actor);
+/* SIGTERM or SIGINT came, or the supervisor's order to stop. */
+KB_API bool kb_actor_stopping(const struct kb_actor *actor);
 /* A figure shown by `kubus status` and /metrics: set, not added; sent with the next heartbeat. */
 KB_API void kb_actor_gauge(struct kb_actor *actor, const char *name, int64_t value);
 
@@ -52,6 +57,14 @@ KB_API void kb_actor_publish(struct kb_actor *actor, kb_str topic, kb_val header
 /* A subscriber came to, or the last one left, a topic. */
 typedef void kb_subscription_fn(void *user, kb_str topic, bool subscribed);
 KB_API void kb_actor_on_subscription(struct kb_actor *actor, kb_subscription_fn *fn, void *user);
+
+/* Hold the lock of an actor's name in this process until it ends: DIR/NAME.lock. -KB_EEXISTS when
+ * another process has it; *ret_holder (may be NULL) is then its pid. A record lock, which a child
+ * does not inherit: close the descriptor to give it up. */
+KB_API int kb_run_lock(const char *run_dir, const char *name, int *ret_fd, int *ret_holder,
+                       struct kb_err *err);
+/* The pid that holds the lock of that name, 0 when nobody does. */
+KB_API int kb_run_lock_holder(const char *run_dir, const char *name);
 
 /* The folder of a cluster's sockets: DATA/run, or a short one under /tmp named by a hash of DATA
  * when that path is too long for a Unix socket. Caller frees. */

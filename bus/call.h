@@ -46,7 +46,8 @@ struct kb_method {
     kb_method_fn *fn;
 };
 
-/* Serve these methods under the actor's name. The table must outlive the actor. */
+/* Serve these methods under the actor's name; may be called more than once. The table must outlive
+ * the actor. The first call binds the actor's socket: when that fails, kb_actor_run says so. */
 KB_API void kb_actor_serve(struct kb_actor *actor, const struct kb_method *methods, size_t n,
                            void *user);
 /* The request's body again, for a method that answers later. Valid until answered. */

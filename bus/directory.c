@@ -7,8 +7,8 @@
 
 #include "bus/base/file.h"
 
-#include <stdio.h>
-#include <sys/un.h>
+#include <errno.h>
+#include <fcntl.h>
 #include <unistd.h>
 
 enum { RESOLVE_WAIT_MS = 10000, RESOLVE_GRACE_MS = 1000, RUN_DIR_MAX_BYTES = 80 };
@@ -34,6 +34,44 @@ char *kb__endpoint(const struct kb_actor *actor, const char *service, const char
         if (*p == '/')
             *p = '~';
     return endpoint;
+}
+
+static char *lock_path(const char *run_dir, const char *name)
+{
+    char *path = kb_strf("%s/%s.lock", run_dir, name);
+    for (char *p = path + strlen(run_dir) + 1; *p; p++)
+        if (*p == '/')
+            *p = '~';
+    return path;
+}
+
+int kb_run_lock_holder(const char *run_dir, const char *name)
+{
+    KB_AUTO(kb_auto_free) char *path = lock_path(run_dir, name);
+    KB_AUTO(kb_auto_close) int fd = open(path, O_RDWR | O_CLOEXEC);
+    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    if (fd < 0 || fcntl(fd, F_GETLK, &lock) < 0 || lock.l_type == F_UNLCK)
+        return 0;
+    return lock.l_pid;
+}
+
+int kb_run_lock(const char *run_dir, const char *name, int *ret_fd, int *ret_holder,
+                struct kb_err *err)
+{
+    KB_AUTO(kb_auto_free) char *path = lock_path(run_dir, name);
+    KB_AUTO(kb_auto_close) int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    if (fd < 0)
+        return kb_err_sys(err, errno, "open '%s'", path);
+    if (fcntl(fd, F_SETLK, &lock) < 0) {
+        int holder = fcntl(fd, F_GETLK, &lock) == 0 ? lock.l_pid : 0;
+        if (ret_holder)
+            *ret_holder = holder;
+        return kb_err_set(err, KB_EEXISTS, "'%s' runs already, as process %d", name, holder);
+    }
+    *ret_fd = fd;
+    fd = -1;
+    return 0;
 }
 
 static void on_resolved(void *user, const struct kb_err *err, kb_val body)

@@ -23,6 +23,8 @@ struct kb_actor {
 #define KB__ACTOR_MAGIC 0x6b627573u
     char *name, *data_dir, *run_dir;
     bool standalone, owns_transport, stopped, stopping, ready;
+    int lock_fd;
+    struct kb_err failed; /* what kb_actor_run returns */
     void (*stop)(void *user);
     void *stop_user;
     struct kb_transport *transport;
@@ -124,6 +126,7 @@ struct kb__served {
 };
 
 extern const struct kb_socket_handlers kb__server_handlers;
+void kb__actor_bind(struct kb_actor *actor); /* the socket for calls, once */
 int kb__served_send(struct kb__served *served, enum kb_wire_type type, int64_t credit, kb_val body);
 void kb__served_free(struct kb__served *served);
 void kb__serve_finish(struct kb_actor *actor);

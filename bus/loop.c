@@ -36,6 +36,7 @@ struct kb_loop {
     const struct kb_clock *clock;
     struct kb_loop_wait wait;
     kb_ms now_ms;
+    bool in_pass; /* outside of one, `now_ms` is stale */
     int epoll;
     struct kb_timers timers;
     struct kb_link marked;
@@ -87,7 +88,7 @@ void kb_loop_destroy(struct kb_loop **loop_p)
 
 kb_ms kb_loop_now(const struct kb_loop *loop)
 {
-    return loop->now_ms;
+    return loop->in_pass ? loop->now_ms : kb_clock_now(loop->clock);
 }
 
 const struct kb_clock *kb_loop_clock(const struct kb_loop *loop)
@@ -97,7 +98,7 @@ const struct kb_clock *kb_loop_clock(const struct kb_loop *loop)
 
 void kb_loop_timer_set(struct kb_loop *loop, struct kb_loop_timer *timer, kb_ms after_ms)
 {
-    kb_timers_arm(&loop->timers, &timer->timer, loop->now_ms + (after_ms > 0 ? after_ms : 0));
+    kb_timers_arm(&loop->timers, &timer->timer, kb_loop_now(loop) + (after_ms > 0 ? after_ms : 0));
 }
 
 void kb_loop_timer_stop(struct kb_loop *loop, struct kb_loop_timer *timer)
@@ -212,6 +213,7 @@ static void run_deferred(struct kb_loop *loop)
 void kb_loop_pass(struct kb_loop *loop, kb_ms max_wait_ms)
 {
     loop->now_ms = kb_clock_now(loop->clock);
+    loop->in_pass = true;
     bool busy = pump(loop) || loop->n_deferred > 0 || !kb_list_empty(&loop->marked);
     kb_ms wait_ms = busy ? 0 : kb_timers_wait_ms(&loop->timers, loop->now_ms);
     if (max_wait_ms >= 0 && (wait_ms < 0 || wait_ms > max_wait_ms))
@@ -222,6 +224,7 @@ void kb_loop_pass(struct kb_loop *loop, kb_ms max_wait_ms)
     pump(loop);
     run_timers(loop);
     run_deferred(loop);
+    loop->in_pass = false;
 }
 
 void kb_loop_run(struct kb_loop *loop, const bool *stop)

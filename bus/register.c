@@ -38,7 +38,8 @@ static void send_register(struct kb_actor *actor)
     kb_w_kcstr(&w, "name", actor->name);
     kb_w_kint(&w, "pid", getpid());
     kb_w_kcstr(&w, "instance", actor->instance);
-    kb_w_kcstr(&w, "call", call);
+    if (actor->server)
+        kb_w_kcstr(&w, "call", call);
     if (actor->publisher)
         kb_w_kcstr(&w, "events", events);
     kb_w_kbool(&w, "ready", actor->ready);

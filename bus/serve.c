@@ -135,6 +135,7 @@ const struct kb_socket_handlers kb__server_handlers = {.message = on_message};
 
 void kb_actor_serve(struct kb_actor *actor, const struct kb_method *methods, size_t n, void *user)
 {
+    kb__actor_bind(actor);
     for (size_t i = 0; i < n; i++) {
         struct kb__method *entry = malloc(sizeof(*entry));
         KB_ASSERT(entry != NULL);

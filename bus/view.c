@@ -44,6 +44,8 @@ struct kb__feed {
     struct kb_socket *socket;
     char *endpoint;
     struct kb_map topics;
+    kb_tap_fn *tap;
+    void *tap_user;
 };
 
 static void perform(struct kb_view *view, enum kb_view_wish wish);
@@ -361,6 +363,17 @@ static void dispatch(struct kb__feed *feed, struct topic *topic, const struct kb
     topic_drop_if_empty(feed, topic);
 }
 
+static void show_to_tap(struct kb__feed *feed, const struct kb_message *message)
+{
+    struct kb_err err = {0};
+    kb_val header, body = {NULL, NULL};
+    if (message->n < 2 || kb_val_check(message->frame[1].p, message->frame[1].n, &header, &err) < 0)
+        return;
+    if (message->n > 2 && kb_wire_body(message->frame[2], &body, &err) < 0)
+        return;
+    feed->tap(feed->tap_user, message->frame[0], header, body);
+}
+
 static void on_message(void *user, struct kb_message *owned)
 {
     KB_AUTO(kb_message_destroy) struct kb_message *message = owned;
@@ -368,6 +381,8 @@ static void on_message(void *user, struct kb_message *owned)
     struct kb_wire_head head;
     struct kb_err err = {0};
     kb_val body = {NULL, NULL};
+    if (feed->tap)
+        show_to_tap(feed, message);
     struct topic *topic = message->n >= 2 ? kb_map_get(&feed->topics, message->frame[0]) : NULL;
     if (topic == NULL)
         return;
@@ -404,6 +419,8 @@ static void feed_connect(struct kb__feed *feed)
     void *topic;
     for (size_t i = 0; kb_map_next(&feed->topics, &i, &name, &topic);)
         kb_socket_subscribe(feed->socket, name, true);
+    if (feed->tap)
+        kb_socket_subscribe(feed->socket, kb_str_n("", 0), true);
 }
 
 void kb__views_resolved(struct kb_actor *actor, struct kb_peer *peer)
@@ -427,6 +444,18 @@ static struct kb__feed *feed_of(struct kb_actor *actor, const char *service)
     kb__peer_use(feed->peer);
     feed_connect(feed);
     return feed;
+}
+
+int kb_actor_tap(struct kb_actor *actor, const char *service, kb_tap_fn *fn, void *user)
+{
+    struct kb__feed *feed = feed_of(actor, service);
+    if (feed->tap)
+        return -KB_EEXISTS;
+    feed->tap = fn;
+    feed->tap_user = user;
+    if (feed->socket)
+        kb_socket_subscribe(feed->socket, kb_str_n("", 0), true);
+    return 0;
 }
 
 void kb__views_finish(struct kb_actor *actor)

@@ -46,7 +46,12 @@ struct kb_view_options {
 KB_API struct kb_view *kb_view_open(struct kb_actor *actor, const char *query,
                                     const struct kb_view_options *options,
                                     const struct kb_view_handlers *handlers, void *user);
-KB_API void kb_view_close(struct kb_view **view_p);     /* no callback follows */
+KB_API void kb_view_close(struct kb_view **view_p); /* no callback follows */
+/* Every event message of a service as it passes, for tools that show the bus: only what somebody
+ * follows is published. Events may be missed. One tap an actor and service; -KB_EEXISTS. */
+typedef void kb_tap_fn(void *user, kb_str topic, kb_val header, kb_val body);
+KB_API int kb_actor_tap(struct kb_actor *actor, const char *service, kb_tap_fn *fn, void *user);
+
 KB_API int64_t kb_view_rev(const struct kb_view *view); /* all up to here was delivered */
 KB_API bool kb_view_synced(const struct kb_view *view); /* the first listing is complete */
 

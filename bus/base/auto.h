@@ -21,8 +21,8 @@
 #define KB_PRINTF(fmt, first) __attribute__((format(printf, fmt, first)))
 
 /* free() for KB_AUTO: works on any pointer type. */
-void kb_auto_free(void *pointer_to_pointer);
+KB_API void kb_auto_free(void *pointer_to_pointer);
 /* close() for KB_AUTO on an int; a negative descriptor is left alone. */
-void kb_auto_close(int *fd);
+KB_API void kb_auto_close(int *fd);
 
 #endif

@@ -3,7 +3,9 @@
 #ifndef KUBUS_BASE_CHECK_H
 #define KUBUS_BASE_CHECK_H
 
-__attribute__((noreturn)) void kb_assert_failed(const char *expr, const char *file, int line);
+#include "bus/base/auto.h"
+
+KB_API __attribute__((noreturn)) void kb_assert_failed(const char *expr, const char *file, int line);
 
 #define KB_ASSERT(expr) ((expr) ? (void)0 : kb_assert_failed(#expr, __FILE__, __LINE__))
 /* An object carries its magic number as the first field named `magic`. */

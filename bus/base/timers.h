@@ -22,14 +22,14 @@ struct kb_timers {
     uint64_t next_seq;
 };
 
-void kb_timers_finish(struct kb_timers *timers); /* the timers themselves are their owners' */
+KB_API void kb_timers_finish(struct kb_timers *timers); /* the timers themselves are their owners' */
 /* Arm, or move, to `due_ms`. O(log n). */
-void kb_timers_arm(struct kb_timers *timers, struct kb_timer *timer, kb_ms due_ms);
-void kb_timers_disarm(struct kb_timers *timers, struct kb_timer *timer); /* no-op if not armed */
+KB_API void kb_timers_arm(struct kb_timers *timers, struct kb_timer *timer, kb_ms due_ms);
+KB_API void kb_timers_disarm(struct kb_timers *timers, struct kb_timer *timer); /* no-op if not armed */
 /* Take the earliest timer that is due at `now_ms`, disarmed; NULL when none is. */
-struct kb_timer *kb_timers_pop(struct kb_timers *timers, kb_ms now_ms);
+KB_API struct kb_timer *kb_timers_pop(struct kb_timers *timers, kb_ms now_ms);
 /* Milliseconds until the earliest, 0 when overdue, -1 when there is none: poll's timeout. */
-kb_ms kb_timers_wait_ms(const struct kb_timers *timers, kb_ms now_ms);
+KB_API kb_ms kb_timers_wait_ms(const struct kb_timers *timers, kb_ms now_ms);
 
 static inline bool kb_timer_armed(const struct kb_timer *timer)
 {
