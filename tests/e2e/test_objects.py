@@ -153,18 +153,6 @@ class Apply(Case):
         self.assertEqual(self.out("delete", "-f", "-", input=text),
                          'configmap "c0" deleted\nconfigmap "c1" deleted\nconfigmap "c2" deleted\n')
 
-    def test_server_side_apply(self):
-        def cm(data):
-            return json.dumps({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c"}, "data": data})
-        self.assertEqual(self.out("apply", "--server-side", "-f", "-", input=cm({"a": "1"})),
-                         "configmap/c serverside-applied\n")
-        self.k("apply", "--server-side", "--field-manager=other", "-f", "-", input=cm({"b": "2"}))
-        self.assertEqual(self.get("configmap", "c")["data"], {"a": "1", "b": "2"})
-        result = self.fails("apply", "--server-side", "--field-manager=other", "-f", "-", input=cm({"a": "9"}))
-        self.assertIn("conflict", result.err)
-        self.k("apply", "--server-side", "--field-manager=other", "--force-conflicts", "-f", "-", input=cm({"a": "9"}))
-        self.assertEqual(self.get("configmap", "c")["data"], {"a": "9"})
-
 
 class Change(Case):
     def setUp(self):
