@@ -1,0 +1,315 @@
+#include "actors/scheduler/core/pending.h"
+
+#include "bus/base/check.h"
+
+#include <stdlib.h>
+
+/* The unschedulable pods of one kind, oldest failure first. */
+struct kb_waiting_group {
+    struct kb_link link;
+    struct kb_link waiting;
+    struct kb_podspec *spec;
+    uint32_t events; /* what could help any of them */
+};
+
+struct kb_pending {
+    struct kb_core *core;
+    struct kb_waiting **heap; /* ACTIVE; heap_at = 1 + index */
+    size_t heap_n, heap_cap;
+    struct kb_timers backoff;
+    struct kb_link groups;
+    struct kb_map group_of; /* address of the spec → group */
+    uint32_t events;        /* happened since the groups were last looked at */
+    kb_ms flush_ms;         /* no group has a pod that is to move by time alone before this */
+    uint64_t seq;
+    struct kb_pending_counts counts;
+};
+
+struct kb_pending *kb_pending_new(struct kb_core *core)
+{
+    struct kb_pending *p = calloc(1, sizeof(*p));
+    KB_ASSERT(p != NULL);
+    p->core = core;
+    kb_list_init(&p->groups);
+    p->flush_ms = INT64_MAX;
+    return p;
+}
+
+static kb_str spec_key(struct kb_podspec *const *spec)
+{
+    return kb_str_n((const char *)spec, sizeof(*spec));
+}
+
+static void drop_group(struct kb_pending *p, struct kb_waiting_group *g)
+{
+    kb_map_del(&p->group_of, spec_key(&g->spec));
+    kb_list_remove(&g->link);
+    kb_core_spec_release(p->core, &g->spec);
+    free(g);
+}
+
+void kb_pending_destroy(struct kb_pending **p_p)
+{
+    struct kb_pending *p = *p_p;
+    if (p == NULL)
+        return;
+    KB_LIST_EACH_SAFE(it, &p->groups)
+    drop_group(p, KB_CONTAINER(it, struct kb_waiting_group, link));
+    kb_map_finish(&p->group_of);
+    kb_timers_finish(&p->backoff);
+    free(p->heap);
+    free(p);
+    *p_p = NULL;
+}
+
+/* ---- the heap ---- */
+
+static bool before(const struct kb_pending *p, size_t a, size_t b)
+{
+    return kb_core_before(p->core, 0, &p->heap[a]->q, &p->heap[b]->q);
+}
+
+static void set_at(struct kb_pending *p, size_t at, struct kb_waiting *w)
+{
+    p->heap[at] = w;
+    w->heap_at = at + 1;
+}
+
+static void swap(struct kb_pending *p, size_t a, size_t b)
+{
+    struct kb_waiting *w = p->heap[a];
+    set_at(p, a, p->heap[b]);
+    set_at(p, b, w);
+}
+
+static void sift(struct kb_pending *p, size_t at)
+{
+    for (; at > 0 && before(p, at, (at - 1) / 2); at = (at - 1) / 2)
+        swap(p, at, (at - 1) / 2);
+    for (;;) {
+        size_t first = at;
+        for (size_t child = 2 * at + 1; child <= 2 * at + 2 && child < p->heap_n; child++)
+            if (before(p, child, first))
+                first = child;
+        if (first == at)
+            return;
+        swap(p, at, first);
+        at = first;
+    }
+}
+
+static void heap_push(struct kb_pending *p, struct kb_waiting *w)
+{
+    if (p->heap_n == p->heap_cap) {
+        p->heap_cap = p->heap_cap ? p->heap_cap * 2 : 64;
+        p->heap = realloc(p->heap, p->heap_cap * sizeof(struct kb_waiting *));
+        KB_ASSERT(p->heap != NULL);
+    }
+    set_at(p, p->heap_n++, w);
+    sift(p, w->heap_at - 1);
+}
+
+static void heap_remove(struct kb_pending *p, struct kb_waiting *w)
+{
+    size_t at = w->heap_at - 1;
+    struct kb_waiting *last = p->heap[--p->heap_n];
+    w->heap_at = 0;
+    if (last == w)
+        return;
+    set_at(p, at, last);
+    sift(p, at);
+}
+
+/* ---- moving ---- */
+
+static void to_active(struct kb_pending *p, struct kb_waiting *w, kb_ms now)
+{
+    w->where = KB_ACTIVE;
+    w->q.queued_ms = now;
+    p->counts.active++;
+    heap_push(p, w);
+}
+
+static kb_ms backoff_end(const struct kb_waiting *w)
+{
+    kb_ms wait = KB_PENDING_BACKOFF_MS;
+    for (uint32_t i = 1; i < w->q.attempts && wait < KB_PENDING_BACKOFF_MAX_MS; i++)
+        wait *= 2;
+    return w->failed_ms +
+           (wait < KB_PENDING_BACKOFF_MAX_MS ? wait : (kb_ms)KB_PENDING_BACKOFF_MAX_MS);
+}
+
+static void to_backoff_or_active(struct kb_pending *p, struct kb_waiting *w, kb_ms now)
+{
+    kb_ms end = backoff_end(w);
+    if (end <= now) {
+        to_active(p, w, now);
+        return;
+    }
+    w->where = KB_BACKOFF;
+    p->counts.backoff++;
+    kb_timers_arm(&p->backoff, &w->timer, end);
+}
+
+void kb_pending_add(struct kb_pending *p, struct kb_waiting *w, kb_ms now)
+{
+    KB_ASSERT(w->where == KB_NOWHERE && w->spec != NULL);
+    w->q.size = sizeof(w->q);
+    w->q.pod = &w->spec->pod;
+    w->q.queued_ms = now;
+    if (w->q.seq == 0)
+        w->q.seq = ++p->seq;
+    if (!kb_core_may_enter(p->core, w->spec->profile, &w->q)) {
+        w->where = KB_GATED;
+        p->counts.gated++;
+    } else if (w->q.attempts > 0) {
+        to_backoff_or_active(p, w, now);
+    } else {
+        to_active(p, w, now);
+    }
+}
+
+void kb_pending_remove(struct kb_pending *p, struct kb_waiting *w)
+{
+    switch (w->where) {
+    case KB_NOWHERE:
+        return;
+    case KB_GATED:
+        p->counts.gated--;
+        break;
+    case KB_ACTIVE:
+        p->counts.active--;
+        heap_remove(p, w);
+        break;
+    case KB_BACKOFF:
+        p->counts.backoff--;
+        kb_timers_disarm(&p->backoff, &w->timer);
+        break;
+    case KB_UNSCHEDULABLE:
+        p->counts.unschedulable--;
+        kb_list_remove(&w->link);
+        if (kb_list_empty(&w->group->waiting))
+            drop_group(p, w->group);
+        w->group = NULL;
+    }
+    w->where = KB_NOWHERE;
+}
+
+void kb_pending_failed(struct kb_pending *p, struct kb_waiting *w, uint32_t events, kb_ms now)
+{
+    KB_ASSERT(w->where == KB_NOWHERE);
+    struct kb_waiting_group *g = kb_map_get(&p->group_of, spec_key(&w->spec));
+    if (g == NULL) {
+        g = calloc(1, sizeof(*g));
+        KB_ASSERT(g != NULL);
+        kb_list_init(&g->waiting);
+        kb_list_push(&p->groups, &g->link);
+        g->spec = w->spec;
+        g->spec->refs++;
+        kb_map_put(&p->group_of, spec_key(&g->spec), g);
+    }
+    g->events |= events;
+    w->q.attempts++;
+    w->failed_ms = now;
+    w->where = KB_UNSCHEDULABLE;
+    w->group = g;
+    p->counts.unschedulable++;
+    kb_list_push(&g->waiting, &w->link);
+    if (now + KB_PENDING_FLUSH_MS < p->flush_ms)
+        p->flush_ms = now + KB_PENDING_FLUSH_MS;
+}
+
+void kb_pending_retry(struct kb_pending *p, struct kb_waiting *w, bool at_once, kb_ms now)
+{
+    KB_ASSERT(w->where == KB_NOWHERE);
+    if (at_once) {
+        to_active(p, w, now);
+        return;
+    }
+    w->q.attempts++;
+    w->failed_ms = now;
+    to_backoff_or_active(p, w, now);
+}
+
+void kb_pending_event(struct kb_pending *p, uint32_t events)
+{
+    p->events |= events;
+}
+
+static void move_group(struct kb_pending *p, struct kb_waiting_group *g, kb_ms failed_before,
+                       kb_ms now)
+{
+    struct kb_podspec *spec = g->spec; /* kept: the group goes with its last member */
+    spec->refs++;
+    KB_LIST_EACH_SAFE(it, &g->waiting)
+    {
+        struct kb_waiting *w = KB_CONTAINER(it, struct kb_waiting, link);
+        bool last = g->waiting.prev == it;
+        if (w->failed_ms > failed_before)
+            break;
+        kb_pending_remove(p, w);
+        to_backoff_or_active(p, w, now);
+        if (last)
+            break;
+    }
+    kb_core_spec_release(p->core, &spec);
+}
+
+static kb_ms flush_of(const struct kb_waiting_group *g)
+{
+    return KB_CONTAINER(g->waiting.next, struct kb_waiting, link)->failed_ms + KB_PENDING_FLUSH_MS;
+}
+
+static void look_at_groups(struct kb_pending *p, kb_ms now)
+{
+    uint32_t events = p->events;
+    if (events == 0 && now < p->flush_ms)
+        return;
+    p->events = 0;
+    KB_LIST_EACH_SAFE(it, &p->groups)
+    {
+        struct kb_waiting_group *g = KB_CONTAINER(it, struct kb_waiting_group, link);
+        if ((g->events & events) && kb_core_fits_any(p->core, g->spec))
+            move_group(p, g, INT64_MAX, now);
+        else if (flush_of(g) <= now)
+            move_group(p, g, now - KB_PENDING_FLUSH_MS, now);
+    }
+    p->flush_ms = INT64_MAX;
+    KB_LIST_EACH(it, &p->groups)
+    {
+        kb_ms flush = flush_of(KB_CONTAINER(it, struct kb_waiting_group, link));
+        p->flush_ms = flush < p->flush_ms ? flush : p->flush_ms;
+    }
+}
+
+struct kb_waiting *kb_pending_pop(struct kb_pending *p, kb_ms now)
+{
+    struct kb_timer *timer;
+    look_at_groups(p, now);
+    while ((timer = kb_timers_pop(&p->backoff, now)) != NULL) {
+        struct kb_waiting *w = KB_CONTAINER(timer, struct kb_waiting, timer);
+        p->counts.backoff--;
+        to_active(p, w, now);
+    }
+    if (p->heap_n == 0)
+        return NULL;
+    struct kb_waiting *w = p->heap[0];
+    kb_pending_remove(p, w);
+    return w;
+}
+
+kb_ms kb_pending_wait_ms(const struct kb_pending *p, kb_ms now)
+{
+    if (p->heap_n > 0 || (p->events && !kb_list_empty(&p->groups)))
+        return 0;
+    kb_ms wait = kb_timers_wait_ms(&p->backoff, now);
+    if (kb_list_empty(&p->groups))
+        return wait;
+    kb_ms flush = p->flush_ms > now ? p->flush_ms - now : 0;
+    return wait < 0 || flush < wait ? flush : wait;
+}
+
+struct kb_pending_counts kb_pending_counts(const struct kb_pending *p)
+{
+    return p->counts;
+}

@@ -1,0 +1,31 @@
+/* The objects that the scheduler writes, built from those that it read. */
+#ifndef KUBUS_SCHEDULER_OBJECTS_H
+#define KUBUS_SCHEDULER_OBJECTS_H
+
+#include "bus/model/doc.h"
+
+/* The PodScheduled condition of a pod; "" for reason and message leaves them out. */
+struct kb_sched_condition {
+    bool scheduled;
+    const char *reason, *message;
+    int64_t wall_us;
+};
+
+/* The pod with the condition set, and with spec.nodeName when `node` is not NULL.
+ * lastTransitionTime changes only when the status does. Caller owns. O(bytes of the pod). */
+struct kb_doc *kb__sched_pod(kb_val pod, const char *node,
+                             const struct kb_sched_condition *condition);
+/* Is the condition there with this status, reason and message? */
+bool kb__sched_has_condition(kb_val pod, const struct kb_sched_condition *condition);
+
+/* What an event is about, and when. `serial` helps to make its name unique. */
+struct kb_sched_about {
+    kb_str ns, name, uid;
+    int64_t rev, wall_us;
+    uint64_t serial;
+};
+/* An Event (core/v1) from default-scheduler. Caller owns. */
+struct kb_doc *kb__sched_event(const struct kb_sched_about *about, const char *type,
+                               const char *reason, const char *message);
+
+#endif

@@ -1,0 +1,81 @@
+/* The scheduler without its shell: what comes from the store goes in, wishes come out.
+ *
+ * Its driver tells it the time, then of nodes and pods as they change, then lets it decide; it
+ * carries out the wishes and reports how each binding went. A wish is a write that depends on the
+ * revision at which the pod was seen: whoever wrote in between wins, and the pod is decided again
+ * from what is then known.
+ *
+ *   not seen --put--> WAITING --decide--> ASSUMED --bound--> PLACED --deleted, ended--> gone
+ *                        ^                   |
+ *                        +-----refused-------+
+ *
+ * An assumed pod counts on its node at once. Nothing here is kept that the store does not have:
+ * after a kill, a new scheduler that is told of all nodes and pods goes on where the old one was.
+ */
+#ifndef KUBUS_SCHEDULER_SCHEDULER_CORE_H
+#define KUBUS_SCHEDULER_SCHEDULER_CORE_H
+
+#include "actors/scheduler/core/pending.h"
+
+struct kb_sched;
+
+enum kb_sched_wish_kind {
+    KB_SCHED_BIND,      /* put `doc` if `rev` is current; report with kb_sched_bind_done */
+    KB_SCHED_CONDITION, /* put `doc` if `rev` is current; report with kb_sched_condition_done */
+    KB_SCHED_EVENT,     /* create `doc`, an Event, in the namespace of `key` */
+};
+
+struct kb_sched_wish {
+    enum kb_sched_wish_kind kind;
+    char *key;          /* of the pod: "pods/NS/NAME" */
+    int64_t rev;        /* the pod's, for BIND and CONDITION */
+    uint64_t attempt;   /* of BIND, to be reported back */
+    struct kb_doc *doc; /* the whole object to write */
+};
+
+/* Zero-initialized is empty. The driver takes wishes out by KB_STEAL of their parts, or finishes
+ * them. */
+struct kb_sched_out {
+    struct kb_sched_wish *wishes;
+    size_t n, cap;
+};
+void kb_sched_out_clear(struct kb_sched_out *out); /* frees what was not taken; keeps the memory */
+void kb_sched_out_finish(struct kb_sched_out *out);
+
+/* With the default profile, named "default-scheduler". Never NULL. */
+struct kb_sched *kb_sched_new(uint64_t seed);
+void kb_sched_destroy(struct kb_sched **s_p);
+struct kb_core *kb_sched_core(struct kb_sched *s);
+
+/* The time of what follows. `now` never goes back; wall_us is only written into objects. */
+void kb_sched_time(struct kb_sched *s, kb_ms now, int64_t wall_us);
+
+/* Changes, in order of revision for each object. Keys are those of the store. */
+void kb_sched_node_put(struct kb_sched *s, kb_str key, kb_val node);
+void kb_sched_node_del(struct kb_sched *s, kb_str key);
+void kb_sched_pod_put(struct kb_sched *s, kb_str key, int64_t rev, kb_val pod);
+void kb_sched_pod_del(struct kb_sched *s, kb_str key, int64_t rev);
+
+/* Decide at most `most` pods; their wishes are appended. Returns how many were decided, fewer than
+ * `most` when no more are due. */
+size_t kb_sched_decide(struct kb_sched *s, size_t most, struct kb_sched_out *out);
+/* How a BIND went: 0 with the new revision; -KB_ECONFLICT or -KB_ENOTFOUND: the pod was not as
+ * seen; any other: unknown. The event of a success is appended to `out`. */
+void kb_sched_bind_done(struct kb_sched *s, kb_str key, uint64_t attempt, int rc, int64_t rev,
+                        struct kb_sched_out *out);
+/* How a CONDITION went. */
+void kb_sched_condition_done(struct kb_sched *s, kb_str key, int rc);
+/* Until decide may have something by time alone: 0 now, -1 never. */
+kb_ms kb_sched_wait_ms(const struct kb_sched *s);
+
+struct kb_sched_counts {
+    struct kb_pending_counts waiting;
+    size_t nodes, placed, assumed;
+    uint64_t decided, bound, conflicts;
+};
+struct kb_sched_counts kb_sched_counts(const struct kb_sched *s);
+
+/* Why the pod is where it is: what kb_core_explain says of it; false when there is no such pod. */
+bool kb_sched_explain(struct kb_sched *s, kb_str key, struct kb_w *w);
+
+#endif
