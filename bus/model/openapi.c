@@ -177,22 +177,21 @@ static void emit_words(struct kb__openapi *o, kb_val schema, kb_val except, bool
             emit_word(o, it.key, it.val, custom);
 }
 
-/* A reference with words beside it. */
-static void emit_all_of(struct kb__openapi *o, kb_str ref, kb_val schema)
+/* A reference with words beside it: those of `schema`, and the definition's description if `schema`
+ * has none, as readers do not look for one behind the reference. */
+static void emit_all_of(struct kb__openapi *o, kb_str ref, kb_val schema, kb_val definition)
 {
-    size_t beside = 0;
-    for (struct kb_iter it = kb_iter(schema); kb_iter_next(&it);)
-        beside += !is_private(it.key, false) && !kb_str_is(it.key, "format");
-    if (beside == 0) {
-        kb__openapi_ref(o, ref);
-        return;
-    }
+    kb_val description = kb_val_get(definition, "description");
     kb_w_map(&o->w);
     kb_w_key(&o->w, "allOf");
     kb_w_array(&o->w);
     kb__openapi_ref(o, ref);
     kb_w_end(&o->w);
-    emit_words(o, schema, (kb_val){0}, false);
+    for (struct kb_iter it = kb_iter(schema); kb_iter_next(&it);)
+        if (!kb_str_is(it.key, "format"))
+            emit_word(o, it.key, it.val, false);
+    if (kb_val_present(description) && !kb_val_present(kb_val_get(schema, "description")))
+        kb_w_kraw(&o->w, "description", description);
     kb_w_end(&o->w);
 }
 
@@ -214,7 +213,7 @@ static void emit_schema(struct kb__openapi *o, kb_val schema, bool custom)
     if (name.n > 0) {
         kb_val definition = kb_kinds_definition(o->kinds, name);
         if (is_named(definition)) {
-            emit_all_of(o, definition_ref(o, name, definition), schema);
+            emit_all_of(o, definition_ref(o, name, definition), schema, definition);
             return;
         }
         kb_w_map(&o->w);
@@ -222,7 +221,7 @@ static void emit_schema(struct kb__openapi *o, kb_val schema, bool custom)
         emit_words(o, definition, schema, custom);
         kb_w_end(&o->w);
     } else if (!custom && kb_val_bool_at(schema, "x-kubernetes-int-or-string", false)) {
-        emit_all_of(o, int_or_string(o), schema);
+        emit_all_of(o, int_or_string(o), schema, (kb_val){0});
     } else {
         kb_w_map(&o->w);
         emit_words(o, schema, (kb_val){0}, custom);

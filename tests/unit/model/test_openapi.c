@@ -73,8 +73,10 @@ KB_TEST(openapi, fields_look_as_explain_wants_them)
     KB_AUTO(kb_doc_destroy) struct kb_doc *apps = document("apps", "v1");
     kb_val spec = kb_val_get(schema_of(apps, "io.k8s.api.apps.v1.DeploymentSpec"), "properties");
     KB_CHECK_STRN(kb_val_str_at(spec, "replicas.type"), "integer");
-    KB_CHECK_STRN(kb_val_str_at(spec, "template.$ref"),
+    KB_CHECK_STRN(kb_val_str_at(spec, "template.allOf[0].$ref"),
                   "#/components/schemas/io.k8s.api.core.v1.PodTemplateSpec");
+    KB_CHECK_STRN(kb_val_str_at(spec, "template.description"),
+                  "What pods that a controller creates look like.");
     KB_CHECK_STRN(kb_val_str_at(spec, "strategy.allOf[0].$ref"),
                   "#/components/schemas/io.k8s.api.apps.v1.DeploymentStrategy");
     check_json(kb_val_get(kb_val_get(spec, "strategy"), "x-kubernetes-patch-strategy"),
