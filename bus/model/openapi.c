@@ -2,7 +2,10 @@
  *
  * WHY not the definitions as they are: our own words (x-kubus-…, formats) mean nothing to others; a
  * definition that is only a named scalar or map (Labels, ApiVersion) would hide its type behind a
- * name; and words beside a $ref are ignored by OpenAPI 3.0, so they go around an `allOf`. */
+ * name; and words beside a $ref are ignored by OpenAPI 3.0, so they go around an `allOf`.
+ *
+ * A description stands where a type is used, the type's own if the property has none, and not at
+ * the component: `kubectl explain` prints both, one below the other. Kinds keep theirs. */
 #include "bus/model/openapi.h"
 
 #include "bus/base/check.h"
@@ -139,6 +142,13 @@ static kb_str public_format(kb_str format, bool custom)
     return (kb_str){0};
 }
 
+/* Whether others see this definition by its name; else its words are written where it is used. */
+static bool is_named(kb_val definition)
+{
+    return kb_val_present(kb_val_get(definition, "properties")) ||
+           kb_val_present(kb_val_get(definition, "x-kubus-package"));
+}
+
 static void emit_members(struct kb__openapi *o, kb_val members, bool custom)
 {
     kb_w_map(&o->w);
@@ -147,6 +157,18 @@ static void emit_members(struct kb__openapi *o, kb_val members, bool custom)
         emit_schema(o, it.val, custom);
     }
     kb_w_end(&o->w);
+}
+
+/* The schema of a container's members: a bare reference stays bare, as the container has been
+ * described. */
+static void emit_items(struct kb__openapi *o, kb_val schema, bool custom)
+{
+    kb_str name = kb_val_str(kb_val_get(schema, "$ref"));
+    kb_val definition = kb_kinds_definition(o->kinds, name);
+    if (name.n > 0 && kb_val_count(schema) == 1 && is_named(definition))
+        kb__openapi_ref(o, definition_ref(o, name, definition));
+    else
+        emit_schema(o, schema, custom);
 }
 
 static void emit_word(struct kb__openapi *o, kb_str word, kb_val val, bool custom)
@@ -164,7 +186,7 @@ static void emit_word(struct kb__openapi *o, kb_str word, kb_val val, bool custo
         emit_members(o, val, custom);
     else if ((kb_str_is(word, "items") || kb_str_is(word, "additionalProperties")) &&
              kb_val_type(val) == KB_MAP)
-        emit_schema(o, val, custom);
+        emit_items(o, val, custom);
     else
         kb_w_raw(&o->w, val);
 }
@@ -193,13 +215,6 @@ static void emit_all_of(struct kb__openapi *o, kb_str ref, kb_val schema, kb_val
     if (kb_val_present(description) && !kb_val_present(kb_val_get(schema, "description")))
         kb_w_kraw(&o->w, "description", description);
     kb_w_end(&o->w);
-}
-
-/* Whether others see this definition by its name; else its words are written where it is used. */
-static bool is_named(kb_val definition)
-{
-    return kb_val_present(kb_val_get(definition, "properties")) ||
-           kb_val_present(kb_val_get(definition, "x-kubus-package"));
 }
 
 static kb_str int_or_string(struct kb__openapi *o)
@@ -318,6 +333,14 @@ static void emit_custom(struct kb__openapi *o, kb_val source)
             emit_word(o, it.key, it.val, true);
 }
 
+/* All words but the description. */
+static void emit_nameless(struct kb__openapi *o, kb_val source)
+{
+    for (struct kb_iter it = kb_iter(source); kb_iter_next(&it);)
+        if (!kb_str_is(it.key, "description"))
+            emit_word(o, it.key, it.val, false);
+}
+
 static void emit_component(struct kb__openapi *o, const struct kb__component *c)
 {
     kb_w_str(&o->w, c->name);
@@ -331,12 +354,14 @@ static void emit_component(struct kb__openapi *o, const struct kb__component *c)
         kb_w_kcstr(&o->w, "format", "int-or-string");
         emit_either(o, "integer", "string");
     } else if (kb_val_bool_at(c->source, "x-kubernetes-int-or-string", false)) {
-        emit_words(o, c->source, (kb_val){0}, false);
+        emit_nameless(o, c->source);
         emit_either(o, "string", "number");
     } else if (c->kind != NULL && c->kind->custom) {
         emit_custom(o, c->source);
-    } else {
+    } else if (c->kind != NULL) {
         emit_words(o, c->source, (kb_val){0}, false);
+    } else {
+        emit_nameless(o, c->source);
     }
     if (c->kind != NULL)
         emit_gvk(o, c->kind, c->kind->kind);
