@@ -1,0 +1,511 @@
+#include "store/engine.h"
+#include "store/crc32c.h"
+#include "store/skip.h"
+#include "tests/lib/test.h"
+#include "tests/unit/store/disk.h"
+
+#include "bus/base/file.h"
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* ---- small helpers: one engine, without threads, small everything ---- */
+
+static struct kb_err err;
+static const struct kb_io *io; /* NULL: the real one */
+
+static struct kb_engine *open_small(void)
+{
+    struct kb_engine *e = NULL;
+    struct kb_engine_config config = {.dir = kb_test_dir(),
+                                      .io = io,
+                                      .segment_bytes = 64 * 1024,
+                                      .map_bytes = 1 << 20,
+                                      .checkpoint_bytes = 64 * 1024,
+                                      .slice_bytes = 16 * 1024,
+                                      .seed = 7};
+    KB_CHECK_OK(kb_engine_open(&config, &e, &err), &err);
+    return e;
+}
+
+static struct kb_doc *pod(const char *node, int n)
+{
+    struct kb_w w = {0};
+    kb_w_map(&w);
+    kb_w_key(&w, "metadata");
+    kb_w_map(&w);
+    kb_w_kcstr(&w, "uid", "u1");
+    kb_w_end(&w);
+    kb_w_key(&w, "spec");
+    kb_w_map(&w);
+    kb_w_kcstr(&w, "nodeName", node);
+    kb_w_end(&w);
+    kb_w_kint(&w, "n", n);
+    kb_w_end(&w);
+    struct kb_doc *doc = kb_w_doc(&w);
+    kb_w_finish(&w);
+    return doc;
+}
+
+/* Flush and poll until the batch has ended; its result. */
+static int settle(struct kb_engine *e)
+{
+    struct kb_commit commit;
+    int rc = 0;
+    kb_engine_flush(e);
+    while (kb_engine_busy(e)) {
+        kb_engine_flush(e);
+        if (kb_engine_poll(e, &commit) && commit.rc < 0)
+            rc = commit.rc;
+    }
+    return rc;
+}
+
+static int put(struct kb_engine *e, const char *key, const char *node, int n, enum kb_cond cond,
+               uint64_t rev)
+{
+    KB_AUTO(kb_doc_destroy) struct kb_doc *doc = pod(node, n);
+    struct kb_write_op op = {
+        .key = kb_str_of(key), .doc = kb_doc_root(doc), .cond = cond, .if_rev = rev};
+    struct kb_write write = {.ops = &op, .n = 1};
+    uint64_t at;
+    size_t failed;
+    int rc = kb_engine_write(e, &write, &at, &failed, &err);
+    return rc < 0 ? rc : settle(e);
+}
+
+static int del(struct kb_engine *e, const char *key)
+{
+    struct kb_write_op op = {.key = kb_str_of(key), .del = true};
+    struct kb_write write = {.ops = &op, .n = 1};
+    uint64_t at;
+    size_t failed;
+    int rc = kb_engine_write(e, &write, &at, &failed, &err);
+    return rc < 0 ? rc : settle(e);
+}
+
+static int64_t value(struct kb_engine *e, const char *key, uint64_t rev)
+{
+    struct kb_item item;
+    int rc = kb_engine_get(e, kb_str_of(key), rev, &item, &err);
+    return rc < 0 ? rc : kb_val_int_at(item.doc, "n", -1000);
+}
+
+static void no_problem(void *user, const char *text)
+{
+    (void)user;
+    kb_test_fail("check", 0, "%s", text);
+}
+
+static void check(struct kb_engine *e)
+{
+    KB_CHECK_OK(kb_engine_check(e, no_problem, NULL, &err), &err);
+}
+
+static size_t count(struct kb_engine *e, const char *prefix, const char *index, const char *of)
+{
+    struct kb_scan scan;
+    struct kb_item item;
+    struct kb_range range = {.prefix = kb_str_of(prefix),
+                             .rev = KB_REV_LATEST,
+                             .index = kb_str_of(index),
+                             .value = kb_str_of(of)};
+    size_t n = 0;
+    KB_CHECK_OK(kb_scan_init(&scan, e, &range, &err), &err);
+    while (kb_scan_next(&scan, &item, &err) > 0)
+        n++;
+    kb_scan_finish(&scan);
+    return n;
+}
+
+static int declare_node(struct kb_engine *e)
+{
+    KB_AUTO(kb_w_finish) struct kb_w w = {0};
+    kb_w_array(&w);
+    kb_w_map(&w);
+    kb_w_kcstr(&w, "name", "node");
+    kb_w_kcstr(&w, "path", "spec.nodeName");
+    kb_w_end(&w);
+    kb_w_end(&w);
+    int rc = kb_engine_declare(e, kb_str_of("pods"), kb_w_val(&w), &err);
+    return rc < 0 ? rc : settle(e);
+}
+
+/* ---- leaves ---- */
+
+KB_TEST(crc32c, the_instruction_agrees_with_the_table)
+{
+    char data[4099];
+    struct kb_rand rand;
+    kb_rand_init(&rand, 3);
+    for (size_t i = 0; i < sizeof(data); i++)
+        data[i] = (char)kb_rand_next(&rand);
+    KB_CHECK_U64(kb_crc32c(0, "123456789", 9), ==, 0xe3069283);
+    for (size_t n = 0; n < sizeof(data); n += 61)
+        KB_CHECK_U64(kb_crc32c(5, data, n), ==, kb_crc32c_table(5, data, n));
+}
+
+KB_TEST(skip, keeps_its_keys_in_order)
+{
+    KB_AUTO(kb_arena_finish) struct kb_arena arena = {0};
+    struct kb_skip skip = {0};
+    struct kb_rand rand;
+    char key[16];
+    kb_rand_init(&rand, kb_test_seed());
+    for (int i = 0; i < 2000; i++) {
+        snprintf(key, sizeof(key), "k%" PRIu64, kb_rand_below(&rand, 1000));
+        kb_skip_add(&skip, &arena, kb_str_of(key));
+        KB_CHECK(kb_skip_find(&skip, kb_str_of(key)) != NULL);
+    }
+    size_t n = 0;
+    for (const struct kb_skip_node *a = kb_skip_first(&skip), *b; a; a = b, n++)
+        if ((b = kb_skip_after(a)) != NULL)
+            KB_CHECK(kb_str_cmp(a->key, b->key) < 0);
+    KB_CHECK_U64(n, ==, skip.count);
+    KB_CHECK(kb_skip_find(&skip, kb_str_of("z")) == NULL);
+}
+
+/* ---- the engine ---- */
+
+KB_TEST(engine, what_is_written_is_read_at_every_revision)
+{
+    KB_AUTO(kb_engine_close) struct kb_engine *e = open_small();
+    KB_CHECK_OK(put(e, "pods/a/x", "n1", 1, KB_COND_ABSENT, 0), &err);
+    KB_CHECK_OK(put(e, "pods/a/x", "n1", 2, KB_COND_REV, 1), &err);
+    KB_CHECK_OK(del(e, "pods/a/x"), &err);
+    KB_CHECK_OK(put(e, "pods/a/x", "n1", 4, KB_COND_ABSENT, 0), &err);
+    KB_CHECK_U64(kb_engine_rev(e), ==, 4);
+    for (int pass = 0; pass < 2; pass++) { /* from memory, then from the database */
+        KB_CHECK_I64(value(e, "pods/a/x", 1), ==, 1);
+        KB_CHECK_I64(value(e, "pods/a/x", 2), ==, 2);
+        KB_CHECK_I64(value(e, "pods/a/x", 3), ==, -KB_ENOTFOUND);
+        KB_CHECK_I64(value(e, "pods/a/x", KB_REV_LATEST), ==, 4);
+        KB_CHECK_OK(kb_engine_checkpoint(e, &err), &err);
+    }
+    check(e);
+}
+
+KB_TEST(engine, a_condition_that_fails_leaves_nothing_behind)
+{
+    KB_AUTO(kb_engine_close) struct kb_engine *e = open_small();
+    KB_CHECK_OK(put(e, "pods/a/x", "n1", 1, KB_COND_ABSENT, 0), &err);
+    KB_CHECK_I64(put(e, "pods/a/x", "n1", 2, KB_COND_ABSENT, 0), ==, -KB_EEXISTS);
+    KB_CHECK_I64(put(e, "pods/a/x", "n1", 2, KB_COND_REV, 9), ==, -KB_ECONFLICT);
+    KB_CHECK_I64(put(e, "pods/a/y", "n1", 2, KB_COND_REV, 1), ==, -KB_ENOTFOUND);
+    KB_CHECK_I64(del(e, "pods/a/y"), ==, -KB_ENOTFOUND);
+    KB_CHECK_U64(kb_engine_rev(e), ==, 1);
+    KB_CHECK_I64(value(e, "pods/a/x", KB_REV_LATEST), ==, 1);
+}
+
+KB_TEST(engine, replays_its_log_after_a_restart)
+{
+    struct kb_engine *e = open_small();
+    char key[32];
+    for (int i = 0; i < 300; i++) {
+        snprintf(key, sizeof(key), "pods/a/p%d", i);
+        KB_CHECK_OK(put(e, key, i % 2 ? "n1" : "n2", i, KB_COND_NONE, 0), &err);
+    }
+    kb_engine_close(&e);
+    e = open_small();
+    KB_CHECK_U64(kb_engine_rev(e), ==, 300);
+    KB_CHECK_I64(value(e, "pods/a/p299", KB_REV_LATEST), ==, 299);
+    KB_CHECK_U64(count(e, "pods/a/", "", ""), ==, 300);
+    check(e);
+    kb_engine_close(&e);
+}
+
+KB_TEST(engine, an_index_is_exact_before_and_after_it_is_built)
+{
+    KB_AUTO(kb_engine_close) struct kb_engine *e = open_small();
+    KB_CHECK_OK(put(e, "pods/a/x", "n1", 1, KB_COND_NONE, 0), &err);
+    KB_CHECK_OK(put(e, "pods/a/y", "", 2, KB_COND_NONE, 0), &err);
+    KB_CHECK_OK(declare_node(e), &err);
+    for (int pass = 0; pass < 2; pass++) {
+        KB_CHECK_U64(count(e, "pods/", "node", "n1"), ==, 1 + pass);
+        KB_CHECK_U64(count(e, "pods/", "node", ""), ==, 1 - pass);
+        KB_CHECK_OK(kb_engine_checkpoint(e, &err), &err);
+        KB_CHECK_OK(put(e, "pods/a/y", "n1", 3, KB_COND_NONE, 0), &err);
+    }
+    check(e);
+}
+
+KB_TEST(engine, compaction_forgets_what_was_replaced_and_no_more)
+{
+    KB_AUTO(kb_engine_close) struct kb_engine *e = open_small();
+    KB_CHECK_OK(declare_node(e), &err);
+    KB_CHECK_OK(put(e, "pods/a/x", "n1", 1, KB_COND_NONE, 0), &err);
+    KB_CHECK_OK(put(e, "pods/a/x", "n2", 2, KB_COND_NONE, 0), &err);
+    KB_CHECK_OK(put(e, "pods/a/y", "n2", 3, KB_COND_NONE, 0), &err);
+    KB_CHECK_OK(del(e, "pods/a/y"), &err);
+    KB_CHECK_OK(kb_engine_checkpoint(e, &err), &err);
+    KB_CHECK(kb_engine_compact(e, 4, &err) == 1);
+    KB_CHECK_OK(settle(e), &err);
+    KB_CHECK_OK(put(e, "pods/a/y", "n3", 5, KB_COND_ABSENT, 0), &err);
+    KB_CHECK_I64(value(e, "pods/a/x", 2), ==, -KB_EGONE);
+    check(e);
+    struct kb_engine_status status;
+    KB_CHECK_OK(kb_engine_status(e, &status, &err), &err);
+    KB_CHECK_U64(status.versions, ==, 2);
+    KB_CHECK_U64(status.index_entries, ==, 2);
+}
+
+KB_TEST(engine, history_tells_every_change_in_order)
+{
+    KB_AUTO(kb_engine_close) struct kb_engine *e = open_small();
+    for (int i = 1; i <= 30; i++) {
+        KB_CHECK_OK(put(e, i % 2 ? "pods/a/x" : "pods/a/y", "n1", i, KB_COND_NONE, 0), &err);
+        if (i == 20)
+            KB_CHECK_OK(kb_engine_checkpoint(e, &err), &err);
+    }
+    struct kb_history h;
+    struct kb_item item;
+    KB_CHECK_OK(kb_history_init(&h, e, 5, &err), &err);
+    for (int i = 6; i <= 30; i++) {
+        KB_CHECK(kb_history_next(&h, &item, &err) == 1);
+        KB_CHECK_U64(item.id.rev, ==, i);
+        KB_CHECK_I64(kb_val_int_at(item.doc, "n", 0), ==, i);
+        KB_CHECK_U64(item.prev.rev, ==, i - 2);
+    }
+    KB_CHECK(kb_history_next(&h, &item, &err) == 0);
+    kb_history_finish(&h);
+}
+
+KB_TEST(engine, a_put_with_a_time_to_live_is_deleted_unless_put_again)
+{
+    struct kb_engine *e = open_small();
+    KB_AUTO(kb_doc_destroy) struct kb_doc *doc = pod("n1", 1);
+    for (int i = 0; i < 2; i++) {
+        struct kb_write_op op = {.key = kb_str_of(i ? "events/a/y" : "events/a/x"),
+                                 .doc = kb_doc_root(doc),
+                                 .expires_ms = 1000};
+        struct kb_write write = {.ops = &op, .n = 1};
+        uint64_t rev;
+        size_t failed;
+        KB_CHECK_OK(kb_engine_write(e, &write, &rev, &failed, &err), &err);
+    }
+    KB_CHECK_OK(settle(e), &err);
+    KB_CHECK_OK(put(e, "events/a/y", "n1", 2, KB_COND_NONE, 0), &err);
+    kb_engine_close(&e);
+    e = open_small();
+    KB_CHECK_I64(kb_engine_next_expiry(e), ==, 1000);
+    KB_CHECK_I64(kb_engine_expire(e, 999, 10, &err), ==, 0);
+    KB_CHECK_I64(kb_engine_expire(e, 1000, 10, &err), ==, 1);
+    KB_CHECK_OK(settle(e), &err);
+    KB_CHECK_I64(value(e, "events/a/x", KB_REV_LATEST), ==, -KB_ENOTFOUND);
+    KB_CHECK_I64(value(e, "events/a/y", KB_REV_LATEST), ==, 2);
+    KB_CHECK_I64(kb_engine_next_expiry(e), ==, 0);
+    check(e);
+    kb_engine_close(&e);
+}
+
+KB_TEST(engine, a_lease_keeps_its_epoch_and_fences_writes)
+{
+    struct kb_engine *e = open_small();
+    struct kb_lease lease = {kb_str_of("m1"), 3, 5000};
+    KB_CHECK_OK(kb_engine_lease_put(e, kb_str_of("pool/0"), &lease, &err), &err);
+    KB_CHECK_OK(settle(e), &err);
+    kb_engine_close(&e);
+    e = open_small();
+    KB_CHECK_U64(kb_engine_lease(e, kb_str_of("pool/0")).epoch, ==, 3);
+    KB_AUTO(kb_doc_destroy) struct kb_doc *doc = pod("n1", 1);
+    struct kb_write_op op = {.key = kb_str_of("pods/a/x"), .doc = kb_doc_root(doc)};
+    struct kb_write write = {.ops = &op, .n = 1, .lease = kb_str_of("pool/0"), .epoch = 2};
+    uint64_t rev;
+    size_t failed;
+    KB_CHECK_I64(kb_engine_write(e, &write, &rev, &failed, &err), ==, -KB_ECONFLICT);
+    write.epoch = 3;
+    KB_CHECK_OK(kb_engine_write(e, &write, &rev, &failed, &err), &err);
+    kb_engine_close(&e);
+}
+
+KB_TEST(engine, the_map_grows_before_it_is_full)
+{
+    KB_AUTO(kb_engine_close) struct kb_engine *e = open_small();
+    struct kb_engine_status status;
+    char key[32];
+    for (int i = 0; i < 12000; i++) {
+        KB_AUTO(kb_doc_destroy) struct kb_doc *doc = pod("n1", i);
+        snprintf(key, sizeof(key), "pods/a/p%d", i * 7919 % 12000);
+        struct kb_write_op op = {.key = kb_str_of(key), .doc = kb_doc_root(doc)};
+        struct kb_write write = {.ops = &op, .n = 1};
+        uint64_t rev;
+        size_t failed;
+        KB_CHECK_OK(kb_engine_write(e, &write, &rev, &failed, &err), &err);
+        if (i % 200 == 0)
+            KB_CHECK_OK(settle(e), &err);
+    }
+    KB_CHECK_OK(settle(e), &err);
+    check(e);
+    KB_CHECK_OK(kb_engine_status(e, &status, &err), &err);
+    KB_CHECK_U64(status.map_bytes, >, 1 << 20);
+    KB_CHECK_U64(status.objects, ==, 12000);
+}
+
+KB_TEST(engine, one_process_at_a_time)
+{
+    KB_AUTO(kb_engine_close) struct kb_engine *e = open_small();
+    struct kb_engine *other = NULL;
+    struct kb_engine_config config = {.dir = kb_test_dir()};
+    KB_CHECK_I64(kb_engine_open(&config, &other, &err), ==, -KB_EUNAVAILABLE);
+}
+
+/* ---- a full disk, a broken disk, damage ---- */
+
+KB_TEST(disk, full_refuses_writes_answers_reads_and_recovers)
+{
+    KB_AUTO(disk_destroy) struct disk *disk = disk_new(1, kb_test_dir());
+    io = disk_io(disk);
+    KB_AUTO(kb_engine_close) struct kb_engine *e = open_small();
+    KB_CHECK_OK(put(e, "pods/a/x", "n1", 1, KB_COND_NONE, 0), &err);
+    disk_full(disk, true);
+    uint64_t accepted = 1;
+    int rc = 0;
+    for (int i = 0; i < 200 && rc == 0; i++, accepted += rc == 0)
+        rc = put(e, "pods/a/y", "n1", i, KB_COND_NONE, 0);
+    KB_CHECK_I64(rc, ==, -KB_ENOSPACE); /* once the segment that was made is used up */
+    KB_CHECK_U64(kb_engine_rev(e), ==, accepted);
+    KB_CHECK_I64(value(e, "pods/a/x", KB_REV_LATEST), ==, 1);
+    KB_CHECK_I64(kb_engine_checkpoint(e, &err), ==, -KB_ENOSPACE);
+    disk_full(disk, false);
+    KB_CHECK_OK(put(e, "pods/a/y", "n1", 7, KB_COND_NONE, 0), &err);
+    check(e);
+}
+
+KB_TEST(disk, an_error_while_writing_is_undone_or_stops_the_log)
+{
+    KB_AUTO(disk_destroy) struct disk *disk = disk_new(1, kb_test_dir());
+    io = disk_io(disk);
+    struct kb_engine *e = open_small();
+    KB_CHECK_OK(put(e, "pods/a/x", "n1", 1, KB_COND_NONE, 0), &err);
+    disk_error_after(disk, 2); /* the sync */
+    KB_CHECK_I64(put(e, "pods/a/x", "n1", 2, KB_COND_NONE, 0), ==, -KB_EIO);
+    KB_CHECK_I64(value(e, "pods/a/x", KB_REV_LATEST), ==, 1);
+    KB_CHECK_OK(put(e, "pods/a/x", "n1", 3, KB_COND_NONE, 0), &err);
+    disk_broken(disk, true);
+    KB_CHECK_I64(put(e, "pods/a/x", "n1", 4, KB_COND_NONE, 0), ==, -KB_EIO);
+    disk_broken(disk, false);
+    KB_CHECK_I64(put(e, "pods/a/x", "n1", 5, KB_COND_NONE, 0), ==, -KB_EIO); /* until a restart */
+    KB_CHECK_I64(value(e, "pods/a/x", KB_REV_LATEST), ==, 3);
+    kb_engine_close(&e);
+    e = open_small();
+    KB_CHECK_OK(put(e, "pods/a/x", "n1", 6, KB_COND_NONE, 0), &err);
+    kb_engine_close(&e);
+}
+
+static char *find_log(void)
+{
+    return kb_strf("%s/db/log/%016x.log", kb_test_dir(), 1);
+}
+
+static void damage(const char *path, off_t at)
+{
+    int fd = open(path, O_RDWR);
+    char byte = 0;
+    KB_CHECK(fd >= 0 && pread(fd, &byte, 1, at) == 1);
+    byte = (char)(byte ^ 0x55);
+    KB_CHECK(pwrite(fd, &byte, 1, at) == 1);
+    close(fd);
+}
+
+KB_TEST(damage, a_torn_tail_is_cut_off)
+{
+    struct kb_engine *e = open_small();
+    KB_AUTO(kb_auto_free) char *log = find_log();
+    for (int i = 1; i <= 3; i++)
+        KB_CHECK_OK(put(e, "pods/a/x", "n1", i, KB_COND_NONE, 0), &err);
+    kb_engine_close(&e);
+    damage(log, 4096 * 3 + 60);
+    e = open_small();
+    KB_CHECK_U64(kb_engine_rev(e), ==, 2);
+    KB_CHECK_OK(put(e, "pods/a/x", "n1", 9, KB_COND_NONE, 0), &err);
+    kb_engine_close(&e);
+    e = open_small();
+    KB_CHECK_I64(value(e, "pods/a/x", KB_REV_LATEST), ==, 9);
+    kb_engine_close(&e);
+}
+
+KB_TEST(damage, in_the_middle_of_the_log_refuses_to_start)
+{
+    struct kb_engine *e = open_small();
+    KB_AUTO(kb_auto_free) char *log = find_log();
+    for (int i = 1; i <= 3; i++)
+        KB_CHECK_OK(put(e, "pods/a/x", "n1", i, KB_COND_NONE, 0), &err);
+    kb_engine_close(&e);
+    damage(log, 4096 * 2 + 60);
+    struct kb_engine_config config = {.dir = kb_test_dir()};
+    KB_CHECK_I64(kb_engine_open(&config, &e, &err), ==, -KB_EIO);
+    KB_CHECK(strstr(err.text, "batch 2") && strstr(err.text, "acknowledged changes are lost"));
+}
+
+KB_TEST(damage, to_a_document_is_never_handed_out)
+{
+    struct kb_engine *e = open_small();
+    KB_CHECK_OK(put(e, "pods/a/x", "a-node-that-can-be-found", 1, KB_COND_NONE, 0), &err);
+    KB_CHECK_OK(kb_engine_checkpoint(e, &err), &err);
+    kb_engine_close(&e);
+    KB_AUTO(kb_auto_free) char *path = kb_strf("%s/db/data.mdb", kb_test_dir());
+    KB_AUTO(kb_buf_finish) struct kb_buf file = {0};
+    KB_CHECK_OK(kb_file_read(path, 1 << 24, &file, &err), &err);
+    char *at = memmem(file.p, file.n, "a-node-that-can-be-found", 24);
+    KB_CHECK(at != NULL);
+    damage(path, at - file.p + 3);
+    e = open_small();
+    KB_CHECK_I64(value(e, "pods/a/x", KB_REV_LATEST), ==, -KB_EIO);
+    kb_engine_close(&e);
+}
+
+KB_TEST(damage, a_database_cut_short_refuses_to_start)
+{
+    struct kb_engine *e = open_small();
+    KB_CHECK_OK(put(e, "pods/a/x", "n1", 1, KB_COND_NONE, 0), &err);
+    KB_CHECK_OK(kb_engine_checkpoint(e, &err), &err);
+    kb_engine_close(&e);
+    KB_AUTO(kb_auto_free) char *path = kb_strf("%s/db/data.mdb", kb_test_dir());
+    KB_CHECK(truncate(path, 3 * 4096) == 0);
+    struct kb_engine_config config = {.dir = kb_test_dir()};
+    KB_CHECK_I64(kb_engine_open(&config, &e, &err), ==, -KB_EIO);
+    KB_CHECK(strstr(err.text, "cut short") != NULL);
+}
+
+/* ---- backup ---- */
+
+static int backup(struct kb_engine *e, const char *file, uint64_t *ret_rev)
+{
+    int rc;
+    uint64_t bytes;
+    struct kb_commit commit;
+    KB_CHECK_OK(kb_engine_backup(e, file, &err), &err);
+    while (!kb_engine_backup_done(e, &rc, ret_rev, &bytes, &err))
+        kb_engine_poll(e, &commit);
+    return rc;
+}
+
+KB_TEST(backup, comes_back_as_a_new_database_with_the_same_contents)
+{
+    struct kb_engine *e = open_small();
+    KB_AUTO(kb_auto_free) char *file = kb_strf("%s/backup", kb_test_dir());
+    char id[KB_UUID_BYTES];
+    uint64_t rev = 0;
+    KB_CHECK_OK(declare_node(e), &err);
+    for (int i = 1; i <= 100; i++)
+        KB_CHECK_OK(put(e, "pods/a/x", "n1", i, KB_COND_NONE, 0), &err);
+    kb_str_copy(kb_str_of(kb_engine_id(e)), id, sizeof(id));
+    KB_CHECK_OK(backup(e, file, &rev), &err);
+    KB_CHECK_U64(rev, ==, 100);
+    KB_CHECK_OK(put(e, "pods/a/y", "n1", 0, KB_COND_NONE, 0), &err);
+    KB_CHECK_I64(kb_engine_restore(kb_test_dir(), file, &err), ==, -KB_EUNAVAILABLE);
+    kb_engine_close(&e);
+    KB_CHECK_OK(kb_engine_restore(kb_test_dir(), file, &err), &err);
+    e = open_small();
+    KB_CHECK_U64(kb_engine_rev(e), ==, 100);
+    KB_CHECK_I64(value(e, "pods/a/x", 50), ==, 50);
+    KB_CHECK_I64(value(e, "pods/a/y", KB_REV_LATEST), ==, -KB_ENOTFOUND);
+    KB_CHECK(strcmp(kb_engine_id(e), id) != 0);
+    KB_CHECK_OK(put(e, "pods/a/y", "n1", 1, KB_COND_NONE, 0), &err);
+    check(e);
+    kb_engine_close(&e);
+    damage(file, 5000);
+    KB_CHECK_I64(kb_engine_restore(kb_test_dir(), file, &err), ==, -KB_EIO);
+}
