@@ -203,10 +203,10 @@ static int ws_peek(const struct kb_rest_ws *ws, int *opcode, bool *last, kb_str 
 int kb_rest_ws_recv(struct kb_rest_ws *ws, int *ret_channel, struct kb_buf *out, struct kb_err *err)
 {
     for (;;) {
-        int opcode;
-        bool last;
-        kb_str payload;
-        size_t total;
+        int opcode = 0;
+        bool last = false;
+        kb_str payload = {NULL, 0};
+        size_t total = 0;
         int rc = ws_peek(ws, &opcode, &last, &payload, &total, err);
         if (rc == 0 && (rc = ws_fill(ws, err)) > 0)
             continue;
