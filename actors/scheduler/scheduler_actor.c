@@ -1,0 +1,345 @@
+/* scheduler_actor.c - between the bus and the core.
+ *
+ * WHY it writes to the store and not through the API: a binding changes two fields of an object
+ * that the API has validated already, under compare-and-swap, and it is the one write of which a
+ * busy cluster has thousands a second. One transaction a pod: a conflict on one must not undo the
+ * others; the store commits all that wait together anyway.
+ *
+ * WHY events are held back while bindings are under way: they are for people, who do not mind half
+ * a second, and each costs the cluster as much as a binding. Over EVENTS_MAX waiting, new ones are
+ * dropped and counted, as Kubernetes' broadcaster does.
+ *
+ * It decides nothing before both views are complete: half a picture would overfill nodes. */
+#include "actors/scheduler/scheduler_actor.h"
+
+#include "actors/scheduler/scheduler_core.h"
+#include "bus/actor.h"
+#include "bus/base/check.h"
+#include "bus/base/log.h"
+#include "bus/loop.h"
+
+#include <stdlib.h>
+
+enum {
+    BATCH = 256,       /* decisions in one pass, then the bus is served again */
+    WRITES_MAX = 2048, /* under way at once */
+    WRITE_TIMEOUT_MS = 10000,
+    EVENTS_MAX = 20000,    /* waiting */
+    EVENTS_FLIGHT = 64,    /* under way, when nothing else is to do */
+    EVENTS_FLIGHT_BUSY = 2 /* … and while bindings are */
+};
+
+struct kb_sched_actor {
+    struct kb_actor *actor;
+    struct kb_loop *loop;
+    struct kb_peer *store, *api;
+    struct kb_view *nodes, *pods;
+    struct kb_sched *sched;
+    struct kb_sched_out out;
+    struct kb_loop_timer timer;
+    bool ready, deferred;
+    size_t writes; /* under way */
+    struct kb_link flights;
+    struct kb_link events; /* waiting, of struct event */
+    size_t events_n, events_flight, events_dropped;
+    struct kb_w body; /* kept for its memory */
+};
+
+/* A write under way. */
+struct flight {
+    struct kb_link link;
+    struct kb_sched_actor *a;
+    struct kb_peer *peer;
+    uint64_t id;
+    enum kb_sched_wish_kind kind;
+    char *key;
+    uint64_t attempt;
+};
+
+struct event {
+    struct kb_link link;
+    struct kb_doc *doc;
+};
+
+static void schedule_work(struct kb_sched_actor *a);
+static void perform(struct kb_sched_actor *a);
+
+/* ---- writes ---- */
+
+static struct flight *flight_new(struct kb_sched_actor *a, enum kb_sched_wish_kind kind)
+{
+    struct flight *f = calloc(1, sizeof(*f));
+    KB_ASSERT(f != NULL);
+    f->a = a;
+    f->kind = kind;
+    kb_list_push(&a->flights, &f->link);
+    return f;
+}
+
+static void flight_end(struct flight *f)
+{
+    kb_list_remove(&f->link);
+    free(f->key);
+    free(f);
+}
+
+static void written(void *user, const struct kb_err *err, kb_val body)
+{
+    struct flight *f = user;
+    struct kb_sched_actor *a = f->a;
+    int rc = err ? -abs(err->code) : 0;
+    a->writes--;
+    if (f->kind == KB_SCHED_BIND)
+        kb_sched_bind_done(a->sched, kb_str_of(f->key), f->attempt, rc,
+                           kb_val_int(kb_val_get(body, "rev"), 0), &a->out);
+    else
+        kb_sched_condition_done(a->sched, kb_str_of(f->key), rc);
+    if (rc < 0 && rc != -KB_ECONFLICT && rc != -KB_ENOTFOUND)
+        kb_warn("%s: %s", f->key, err->text);
+    flight_end(f);
+    schedule_work(a);
+}
+
+/* {ops: [{op: put, key, doc, if: {rev}}]} */
+static void write_pod(struct kb_sched_actor *a, struct kb_sched_wish *wish)
+{
+    struct kb_w *w = &a->body;
+    struct flight *f = flight_new(a, wish->kind);
+    kb_buf_clear(&w->buf);
+    kb_w_map(w);
+    kb_w_key(w, "ops");
+    kb_w_array(w);
+    kb_w_map(w);
+    kb_w_kcstr(w, "op", "put");
+    kb_w_kcstr(w, "key", wish->key);
+    kb_w_kraw(w, "doc", kb_doc_root(wish->doc));
+    kb_w_key(w, "if");
+    kb_w_map(w);
+    kb_w_kint(w, "rev", wish->rev);
+    kb_w_end(w);
+    kb_w_end(w);
+    kb_w_end(w);
+    kb_w_end(w);
+    f->key = KB_STEAL(wish->key);
+    f->attempt = wish->attempt;
+    f->peer = a->store;
+    a->writes++;
+    f->id = kb_call(a->store, "store.txn", kb_w_val(w), WRITE_TIMEOUT_MS, written, f);
+}
+
+static void event_written(void *user, const struct kb_err *err, kb_val body)
+{
+    struct flight *f = user;
+    struct kb_sched_actor *a = f->a;
+    (void)body;
+    if (err)
+        kb_debug("event: %s", err->text);
+    a->events_flight--;
+    flight_end(f);
+    schedule_work(a);
+}
+
+static void send_event(struct kb_sched_actor *a, struct kb_doc *doc)
+{
+    struct kb_w *w = &a->body;
+    struct flight *f = flight_new(a, KB_SCHED_EVENT);
+    kb_buf_clear(&w->buf);
+    kb_w_map(w);
+    kb_w_kcstr(w, "resource", "events");
+    kb_w_kraw(w, "ns", kb_doc_at(doc, "metadata.namespace"));
+    kb_w_kraw(w, "doc", kb_doc_root(doc));
+    kb_w_kcstr(w, "manager", "kube-scheduler");
+    kb_w_end(w);
+    f->peer = a->api;
+    a->events_flight++;
+    f->id = kb_call(a->api, "object.create", kb_w_val(w), WRITE_TIMEOUT_MS, event_written, f);
+}
+
+static void send_events(struct kb_sched_actor *a)
+{
+    size_t most = a->writes > 0 ? EVENTS_FLIGHT_BUSY : EVENTS_FLIGHT;
+    while (a->events_n > 0 && a->events_flight < most) {
+        struct event *e = KB_CONTAINER(kb_list_pop(&a->events), struct event, link);
+        a->events_n--;
+        send_event(a, e->doc);
+        kb_doc_destroy(&e->doc);
+        free(e);
+    }
+}
+
+static void queue_event(struct kb_sched_actor *a, struct kb_sched_wish *wish)
+{
+    if (a->events_n == EVENTS_MAX) {
+        a->events_dropped++;
+        return;
+    }
+    struct event *e = calloc(1, sizeof(*e));
+    KB_ASSERT(e != NULL);
+    e->doc = KB_STEAL(wish->doc);
+    kb_list_push(&a->events, &e->link);
+    a->events_n++;
+}
+
+static void perform(struct kb_sched_actor *a)
+{
+    for (size_t i = 0; i < a->out.n; i++) {
+        if (a->out.wishes[i].kind == KB_SCHED_EVENT)
+            queue_event(a, &a->out.wishes[i]);
+        else
+            write_pod(a, &a->out.wishes[i]);
+    }
+    kb_sched_out_clear(&a->out);
+}
+
+/* ---- work ---- */
+
+static void tell_time(struct kb_sched_actor *a)
+{
+    kb_sched_time(a->sched, kb_loop_now(a->loop), kb_clock_wall_us(kb_actor_clock(a->actor)));
+}
+
+static void show_gauges(struct kb_sched_actor *a)
+{
+    struct kb_sched_counts c = kb_sched_counts(a->sched);
+    kb_actor_gauge(a->actor, "nodes", (int64_t)c.nodes);
+    kb_actor_gauge(a->actor, "pods_placed", (int64_t)c.placed);
+    kb_actor_gauge(a->actor, "pods_waiting", (int64_t)(c.waiting.active + c.waiting.backoff));
+    kb_actor_gauge(a->actor, "pods_unschedulable", (int64_t)c.waiting.unschedulable);
+    kb_actor_gauge(a->actor, "pods_gated", (int64_t)c.waiting.gated);
+    kb_actor_gauge(a->actor, "bound", (int64_t)c.bound);
+    kb_actor_gauge(a->actor, "conflicts", (int64_t)c.conflicts);
+    kb_actor_gauge(a->actor, "events_dropped", (int64_t)a->events_dropped);
+}
+
+static void work(void *user)
+{
+    struct kb_sched_actor *a = user;
+    a->deferred = false;
+    perform(a); /* what replies brought */
+    if (!a->ready)
+        return;
+    tell_time(a);
+    size_t room = a->writes < WRITES_MAX ? WRITES_MAX - a->writes : 0;
+    size_t most = room < BATCH ? room : BATCH;
+    size_t n = kb_sched_decide(a->sched, most, &a->out);
+    perform(a);
+    send_events(a);
+    show_gauges(a);
+    kb_ms wait = kb_sched_wait_ms(a->sched);
+    if (n > 0 && n == most)
+        kb_loop_timer_set(a->loop, &a->timer, 0);
+    else if (wait > 0 || (wait == 0 && a->writes < WRITES_MAX))
+        kb_loop_timer_set(a->loop, &a->timer, wait);
+    else
+        kb_loop_timer_stop(a->loop, &a->timer);
+}
+
+/* At the end of the loop's pass, when all that waits has been taken in. */
+static void schedule_work(struct kb_sched_actor *a)
+{
+    if (a->deferred)
+        return;
+    a->deferred = true;
+    kb_loop_defer(a->loop, work, a);
+}
+
+/* ---- views ---- */
+
+static void node_changed(void *user, const struct kb_change *change)
+{
+    struct kb_sched_actor *a = user;
+    if (change->op == KB_PUT)
+        kb_sched_node_put(a->sched, change->key, change->doc);
+    else
+        kb_sched_node_del(a->sched, change->key);
+}
+
+static void pod_changed(void *user, const struct kb_change *change)
+{
+    struct kb_sched_actor *a = user;
+    tell_time(a);
+    if (change->op == KB_PUT)
+        kb_sched_pod_put(a->sched, change->key, change->rev, change->doc);
+    else
+        kb_sched_pod_del(a->sched, change->key, change->rev);
+}
+
+static void synced(void *user, int64_t rev)
+{
+    struct kb_sched_actor *a = user;
+    (void)rev;
+    if (!a->ready && a->nodes && a->pods && kb_view_synced(a->nodes) && kb_view_synced(a->pods)) {
+        a->ready = true;
+        kb_actor_ready(a->actor);
+    }
+    schedule_work(a);
+}
+
+static const struct kb_view_handlers node_handlers = {node_changed, synced};
+static const struct kb_view_handlers pod_handlers = {pod_changed, synced};
+
+/* ---- scheduler.explain ---- */
+
+static void serve_explain(void *user, struct kb_request *request, kb_val body)
+{
+    struct kb_sched_actor *a = user;
+    struct kb_w w = {0};
+    kb_str key = kb_val_str(kb_val_get(body, "key"));
+    if (kb_sched_explain(a->sched, key, &w)) {
+        kb_request_reply(&request, kb_w_val(&w));
+    } else {
+        struct kb_err err = {0};
+        kb_err_set(&err, KB_ENOTFOUND, "the scheduler knows no pod " KB_STR_FMT, KB_STR_ARG(key));
+        kb_request_fail(&request, &err);
+    }
+    kb_w_finish(&w);
+}
+
+static const struct kb_method methods[] = {{"scheduler.explain", serve_explain}};
+
+/* ---- life ---- */
+
+struct kb_sched_actor *kb_sched_actor_new(struct kb_actor *actor, uint64_t seed)
+{
+    struct kb_sched_actor *a = calloc(1, sizeof(*a));
+    KB_ASSERT(a != NULL);
+    a->actor = actor;
+    a->loop = kb_actor_loop(actor);
+    a->store = kb_actor_peer(actor, "store");
+    a->api = kb_actor_peer(actor, "api");
+    a->timer = (struct kb_loop_timer){.fn = work, .user = a};
+    kb_list_init(&a->flights);
+    kb_list_init(&a->events);
+    a->sched = kb_sched_new(seed);
+    kb_actor_serve(actor, methods, KB_COUNT(methods), a);
+    a->nodes = kb_view_open(actor, "nodes", NULL, &node_handlers, a);
+    a->pods = kb_view_open(actor, "pods", NULL, &pod_handlers, a);
+    return a;
+}
+
+void kb_sched_actor_destroy(struct kb_sched_actor **a_p)
+{
+    struct kb_sched_actor *a = *a_p;
+    if (a == NULL)
+        return;
+    kb_view_close(&a->nodes);
+    kb_view_close(&a->pods);
+    kb_loop_timer_stop(a->loop, &a->timer);
+    KB_LIST_EACH_SAFE(it, &a->flights)
+    {
+        struct flight *f = KB_CONTAINER(it, struct flight, link);
+        kb_call_cancel(f->peer, f->id);
+        flight_end(f);
+    }
+    struct kb_link *link;
+    while ((link = kb_list_pop(&a->events)) != NULL) {
+        struct event *e = KB_CONTAINER(link, struct event, link);
+        kb_doc_destroy(&e->doc);
+        free(e);
+    }
+    kb_sched_out_finish(&a->out);
+    kb_sched_destroy(&a->sched);
+    kb_w_finish(&a->body);
+    free(a);
+    *a_p = NULL;
+}
