@@ -1,0 +1,323 @@
+/* shim_exec.c - running a further program in a container, through a shim of its own (see shim.c):
+ * streams are pipes, or the master of a terminal that the shim hands over. */
+#include "agent/files.h"
+#include "agent/runtime_shim.h"
+#include "bus/base/check.h"
+#include "bus/base/file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { ARGS_MAX = 256, WORDS_MAX = 2048 };
+
+struct shim_exec {
+    struct kb_rt_exec base;
+    struct kb_ev *ev;
+    char *dir;
+    struct kb_rt_exec_io io;
+    int socket, pid_fd;
+    pid_t pid;
+    struct kb_ev_fd *socket_watch;
+    struct kb_ev_timer failing;
+    struct kb_err err;
+    bool tty, running, over;
+    uint16_t rows, cols;
+};
+
+struct pipes {
+    int in[2], out[2], err[2], socket[2];
+};
+
+static void pipes_finish(struct pipes *p)
+{
+    for (int i = 0; i < 2; i++) {
+        kb_auto_close(&p->in[i]);
+        kb_auto_close(&p->out[i]);
+        kb_auto_close(&p->err[i]);
+        kb_auto_close(&p->socket[i]);
+    }
+}
+
+static void exec_over(struct shim_exec *exec, int rc, const struct kb_err *err, int code)
+{
+    if (exec->over)
+        return;
+    exec->over = true;
+    kb_ev_unwatch(&exec->socket_watch);
+    exec->base.handlers->done(exec->base.arg, rc, err, code);
+}
+
+static void on_failing(void *arg)
+{
+    struct shim_exec *exec = arg;
+    exec_over(exec, -exec->err.code, &exec->err, -1);
+}
+
+static void fail_later(struct shim_exec *exec)
+{
+    kb_ev_arm(exec->ev, &exec->failing, 0, on_failing, exec);
+}
+
+/* One message of the shim; the descriptor that came with it in *ret_fd, or -1. */
+static ssize_t receive(int socket, char *text, size_t cap, int *ret_fd)
+{
+    union {
+        struct cmsghdr head;
+        char space[CMSG_SPACE(sizeof(int))];
+    } control = {0};
+    struct iovec iov = {text, cap - 1};
+    struct msghdr msg = {.msg_iov = &iov,
+                         .msg_iovlen = 1,
+                         .msg_control = control.space,
+                         .msg_controllen = sizeof control.space};
+    ssize_t n = recvmsg(socket, &msg, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
+    struct cmsghdr *head = n > 0 ? CMSG_FIRSTHDR(&msg) : NULL;
+    *ret_fd = -1;
+    if (head != NULL && head->cmsg_type == SCM_RIGHTS)
+        memcpy(ret_fd, CMSG_DATA(head), sizeof *ret_fd);
+    text[n > 0 ? n : 0] = '\0';
+    return n;
+}
+
+static void set_size(struct shim_exec *exec)
+{
+    struct winsize size = {.ws_row = exec->rows, .ws_col = exec->cols};
+    if (exec->tty && exec->io.out >= 0 && exec->rows > 0)
+        ioctl(exec->io.out, TIOCSWINSZ, &size);
+}
+
+static void exec_runs(struct shim_exec *exec, int terminal)
+{
+    exec->running = true;
+    if (exec->tty) {
+        exec->io = (struct kb_rt_exec_io){terminal, terminal, -1};
+        set_size(exec);
+    }
+    if (exec->io.in >= 0)
+        fcntl(exec->io.in, F_SETFL, O_NONBLOCK);
+    if (exec->base.handlers->ready != NULL)
+        exec->base.handlers->ready(exec->base.arg, &exec->io);
+}
+
+static void on_socket(void *arg, uint32_t events)
+{
+    struct shim_exec *exec = arg;
+    char text[WORDS_MAX];
+    int fd, code = 0;
+    (void)events;
+    ssize_t n = receive(exec->socket, text, sizeof text, &fd);
+    if (n < 0 && (errno == EAGAIN || errno == EINTR))
+        return;
+    if (n <= 0) {
+        kb_err_set(&exec->err, KB_EIO, "the program's supervisor was killed");
+        exec_over(exec, -KB_EIO, &exec->err, -1);
+    } else if (strncmp(text, "ok ", 3) == 0) {
+        exec_runs(exec, fd);
+    } else if (sscanf(text, "exit %d", &code) == 1) {
+        exec_over(exec, 0, &exec->err, code);
+    } else {
+        kb_err_set(&exec->err, KB_EINTERNAL, "%s",
+                   strncmp(text, "error ", 6) == 0 ? text + 6 : text);
+        exec_over(exec, -KB_EINTERNAL, &exec->err, -1);
+    }
+}
+
+/* ---- operations ---- */
+
+static void exec_close_stdin(struct kb_rt_exec *base)
+{
+    struct shim_exec *exec = (struct shim_exec *)base;
+    if (exec->tty) { /* the end of input of a terminal is a character */
+        if (exec->io.in >= 0)
+            (void)!write(exec->io.in, "\x04", 1);
+        return;
+    }
+    kb_auto_close(&exec->io.in);
+}
+
+static void exec_resize(struct kb_rt_exec *base, uint16_t rows, uint16_t cols)
+{
+    struct shim_exec *exec = (struct shim_exec *)base;
+    exec->rows = rows;
+    exec->cols = cols;
+    set_size(exec);
+}
+
+/* The shim ends by itself once it sees our end of the socket closed. It is our child: a job of the
+ * kernel's (SIGCHLD ignored would lose other children's), so reap it when it is over. */
+struct reaper {
+    struct kb_ev_fd *watch;
+    int pid_fd;
+    pid_t pid;
+    char *dir;
+};
+
+static void on_reap(void *arg, uint32_t events)
+{
+    struct reaper *reaper = arg;
+    (void)events;
+    waitpid(reaper->pid, NULL, WNOHANG);
+    kb_ev_unwatch(&reaper->watch);
+    close(reaper->pid_fd);
+    (void)kb_dir_remove(reaper->dir, NULL);
+    free(reaper->dir);
+    free(reaper);
+}
+
+static void exec_destroy(struct kb_rt_exec *base)
+{
+    struct shim_exec *exec = (struct shim_exec *)base;
+    exec->over = true;
+    kb_ev_disarm(exec->ev, &exec->failing);
+    kb_ev_unwatch(&exec->socket_watch);
+    if (exec->tty)
+        exec->io.in = -1;
+    kb_auto_close(&exec->io.in);
+    kb_auto_close(&exec->io.out);
+    kb_auto_close(&exec->io.err);
+    kb_auto_close(&exec->socket);
+    if (exec->pid_fd >= 0) {
+        struct reaper *reaper = calloc(1, sizeof *reaper);
+        KB_ASSERT(reaper != NULL);
+        *reaper = (struct reaper){.pid_fd = exec->pid_fd, .pid = exec->pid, .dir = exec->dir};
+        reaper->watch = kb_ev_watch(exec->ev, exec->pid_fd, EPOLLIN, on_reap, reaper);
+    } else {
+        free(exec->dir);
+    }
+    free(exec);
+}
+
+static const struct kb_rt_exec_impl exec_impl = {exec_close_stdin, exec_resize, exec_destroy};
+
+/* ---- starting ---- */
+
+static void arg(const char **args, size_t *n, const char *text)
+{
+    if (*n < ARGS_MAX - 1)
+        args[(*n)++] = text;
+    args[*n] = NULL;
+}
+
+static void exec_args(const struct kb_shim_rt *rt, const struct kb_box *box,
+                      const struct kb_rt_exec_spec *spec, const char *dir, const char **args)
+{
+    size_t n = 0;
+    arg(args, &n, rt->shim);
+    arg(args, &n, "exec");
+    arg(args, &n, "--dir");
+    arg(args, &n, dir);
+    if (spec->tty)
+        arg(args, &n, "--tty");
+    if (!rt->oci)
+        arg(args, &n, "--direct");
+    if (rt->oci && rt->cgroups.hybrid && rt->is_crun)
+        arg(args, &n, "--hide-unified");
+    arg(args, &n, "--");
+    if (rt->oci) {
+        arg(args, &n, rt->oci_path);
+        arg(args, &n, "--root");
+        arg(args, &n, rt->oci_root);
+        arg(args, &n, "--log");
+        arg(args, &n, "runtime.log");
+        if (rt->is_crun)
+            arg(args, &n,
+                rt->cgroups.mode != KB_CGROUP_NONE ? "--cgroup-manager=cgroupfs"
+                                                   : "--cgroup-manager=disabled");
+        arg(args, &n, "exec");
+        arg(args, &n, "--detach");
+        arg(args, &n, "--pid-file");
+        arg(args, &n, "pid");
+        if (spec->tty) {
+            arg(args, &n, "--tty");
+            arg(args, &n, "--console-socket");
+            arg(args, &n, "console.sock");
+        }
+        arg(args, &n, box->id);
+    }
+    for (const char *const *it = spec->argv; *it != NULL; it++)
+        arg(args, &n, *it);
+}
+
+static int open_pipes(struct pipes *p, const struct kb_rt_exec_spec *spec, struct kb_err *err)
+{
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, p->socket) < 0)
+        return kb_err_sys(err, errno, "socket");
+    if (spec->tty)
+        return 0;
+    if ((spec->with_stdin && pipe2(p->in, O_CLOEXEC) < 0) || pipe2(p->out, O_CLOEXEC) < 0 ||
+        pipe2(p->err, O_CLOEXEC) < 0)
+        return kb_err_sys(err, errno, "pipe");
+    return 0;
+}
+
+/* In the child: descriptors 0 to 3 as the shim wants them, then the shim. */
+__attribute__((noreturn)) static void exec_child(const struct pipes *p, const char **args)
+{
+    int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+    int want[4] = {p->in[0] >= 0 ? p->in[0] : null, p->out[1] >= 0 ? p->out[1] : null,
+                   p->err[1] >= 0 ? p->err[1] : null, p->socket[1]};
+    for (int i = 0; i < 4; i++) /* out of the way first: the targets may be in use as sources */
+        want[i] = fcntl(want[i], F_DUPFD_CLOEXEC, 16);
+    for (int i = 0; i < 4; i++)
+        dup2(want[i], i);
+    sigset_t none;
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    syscall(SYS_close_range, 4, ~0U, 0);
+    execv(args[0], (char *const *)(uintptr_t)args);
+    dprintf(3, "error exec %s: %s", args[0], strerror(errno));
+    _exit(1);
+}
+
+static int exec_start(struct shim_exec *exec, struct kb_shim_rt *rt,
+                      const struct kb_rt_exec_spec *spec, struct kb_err *err)
+{
+    KB_AUTO(pipes_finish) struct pipes p = {{-1, -1}, {-1, -1}, {-1, -1}, {-1, -1}};
+    const char *args[ARGS_MAX];
+    struct kb_box *box = kb__shim_box(rt, &spec->ref);
+    if (box == NULL || box->state != KB_RT_RUNNING)
+        return kb_err_set(err, KB_ENOTFOUND, "container not found (\"%s\")", spec->ref.container);
+    if (!rt->oci && spec->tty)
+        return kb_err_set(err, KB_ENOSYS, "the process runtime has no terminals");
+    exec->dir = kb_strf("%s/exec-%u", box->dir, rt->exec_seq++);
+    if (kb_dir_remove(exec->dir, NULL) < 0 || kb_dir_make(exec->dir, 0700, err) < 0 ||
+        open_pipes(&p, spec, err) < 0)
+        return -err->code;
+    exec_args(rt, box, spec, exec->dir, args);
+    exec->pid = fork();
+    if (exec->pid == 0)
+        exec_child(&p, args);
+    if (exec->pid < 0)
+        return kb_err_sys(err, errno, "fork");
+    exec->pid_fd = (int)syscall(SYS_pidfd_open, exec->pid, 0);
+    exec->socket = p.socket[0];
+    exec->io = (struct kb_rt_exec_io){p.in[1], p.out[0], p.err[0]};
+    p.socket[0] = p.in[1] = p.out[0] = p.err[0] = -1;
+    exec->socket_watch = kb_ev_watch(exec->ev, exec->socket, EPOLLIN, on_socket, exec);
+    return 0;
+}
+
+struct kb_rt_exec *kb__shim_exec(struct kb_runtime *base, const struct kb_rt_exec_spec *spec,
+                                 const struct kb_rt_exec_handlers *handlers, void *user)
+{
+    struct shim_exec *exec = calloc(1, sizeof *exec);
+    KB_ASSERT(exec != NULL);
+    exec->base = (struct kb_rt_exec){&exec_impl, handlers, user};
+    exec->ev = base->ev;
+    exec->io = (struct kb_rt_exec_io){-1, -1, -1};
+    exec->socket = exec->pid_fd = -1;
+    exec->tty = spec->tty;
+    exec->rows = spec->rows;
+    exec->cols = spec->cols;
+    if (exec_start(exec, (struct kb_shim_rt *)base, spec, &exec->err) < 0)
+        fail_later(exec);
+    return &exec->base;
+}

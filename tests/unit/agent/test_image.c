@@ -1,0 +1,134 @@
+#include "agent/image/image.h"
+#include "agent/image/sha256.h"
+#include "agent/files.h"
+#include "agent/job.h"
+#include "tests/lib/test.h"
+
+#include <sys/stat.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+static void check_name(const char *ref, const char *want)
+{
+    char name[KB_IMAGE_NAME_BYTES];
+    bool ok = kb_image_normalize(ref, name);
+    KB_CHECK(ok == (want != NULL));
+    KB_CHECK_STR(name, want ? want : "");
+}
+
+KB_TEST(image, names_have_a_full_form)
+{
+    check_name("busybox", "docker.io/library/busybox:latest");
+    check_name("busybox:1.35", "docker.io/library/busybox:1.35");
+    check_name("docker.io/library/busybox", "docker.io/library/busybox:latest");
+    check_name("grafana/grafana:9", "docker.io/grafana/grafana:9");
+    check_name("localhost/app", "localhost/app:latest");
+    check_name("reg.example:5000/a/b:v1", "reg.example:5000/a/b:v1");
+    check_name("reg.example:5000/a/b", "reg.example:5000/a/b:latest");
+    check_name("busybox:1@sha256:00", "docker.io/library/busybox@sha256:00");
+    check_name("InvalidName", NULL);
+    check_name("", NULL);
+    check_name("a b", NULL);
+}
+
+KB_TEST(image, sha256_agrees_with_the_standard)
+{
+    char hex[KB_SHA256_HEX];
+    struct kb_sha256 sha;
+    kb_sha256_init(&sha);
+    kb_sha256_hex(&sha, hex);
+    KB_CHECK_STR(hex, "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+    kb_sha256_init(&sha);
+    kb_sha256_add(&sha, "abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq", 56);
+    kb_sha256_hex(&sha, hex);
+    KB_CHECK_STR(hex, "248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1");
+    kb_sha256_init(&sha);
+    for (int i = 0; i < 1000; i++)
+        for (int j = 0; j < 10; j++)
+            kb_sha256_add(
+                &sha,
+                "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+                "aaaaaaaaaaaaaaaaaaaaaaaa",
+                100);
+    kb_sha256_hex(&sha, hex);
+    KB_CHECK_STR(hex, "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0");
+}
+
+KB_TEST(image, busybox_is_made_here_and_opens_under_its_names)
+{
+    struct kb_err err = {0};
+    KB_AUTO(kb_image_finish) struct kb_image image = {0}, same = {0};
+    KB_AUTO(kb_auto_free) char *dir = kb_strf("%s/images", kb_test_dir());
+    KB_CHECK(!kb_image_present(dir, "busybox"));
+    KB_CHECK_OK(kb_image_busybox(dir, &err), &err);
+    KB_CHECK_OK(kb_image_busybox(dir, &err), &err); /* again: nothing to do */
+    KB_CHECK(kb_image_present(dir, "busybox:1.35"));
+    KB_CHECK(!kb_image_present(dir, "busybox:9"));
+    KB_CHECK_OK(kb_image_open(dir, "busybox", &image, &err), &err);
+    KB_CHECK_STR(image.cmd[0], "sh");
+    KB_CHECK_U64(image.n_layers, ==, 1);
+    KB_AUTO(kb_auto_free) char *applet = kb_strf("%s/bin/httpd", image.layers[0]);
+    KB_CHECK(access(applet, X_OK) == 0);
+    KB_CHECK_OK(kb_image_open(dir, image.id, &same, &err), &err);
+    KB_CHECK_STR(same.id, image.id);
+}
+
+static void run(const char *command, const char *arg)
+{
+    struct kb_err err = {0};
+    const char *argv[] = {"sh", "-ec", command, "sh", arg, NULL};
+    KB_CHECK_OK(kb_spawn(argv, (kb_str){0}, NULL, NULL, &err), &err);
+}
+
+KB_TEST(image, whiteouts_become_those_of_overlay)
+{
+    struct kb_err err = {0};
+    struct stat st;
+    char value[4] = "";
+    KB_AUTO(kb_auto_free) char *tar = kb_strf("%s/l.tar", kb_test_dir());
+    KB_AUTO(kb_auto_free) char *out = kb_strf("%s/out", kb_test_dir());
+    run("cd $1; mkdir -p t/d t/e; touch t/.wh.gone t/d/.wh..wh..opq t/e/kept; tar -C t -czf l.tar "
+        ".",
+        kb_test_dir());
+    KB_CHECK_OK(kb__image_unpack(tar, out, &err), &err);
+    KB_AUTO(kb_auto_free) char *gone = kb_strf("%s/gone", out);
+    KB_CHECK(lstat(gone, &st) == 0 && S_ISCHR(st.st_mode) && st.st_rdev == 0);
+    KB_AUTO(kb_auto_free) char *opaque = kb_strf("%s/d", out);
+    KB_CHECK(getxattr(opaque, "trusted.overlay.opaque", value, 4) == 1 && value[0] == 'y');
+    KB_AUTO(kb_auto_free) char *marker = kb_strf("%s/d/.wh..wh..opq", out);
+    KB_CHECK(!kb_path_exists(marker));
+}
+
+KB_TEST(image, comes_from_a_layout_an_archive_and_what_docker_saves)
+{
+    struct kb_err err = {0};
+    const char *top = kb_test_dir();
+    KB_AUTO(kb_auto_free) char *from = kb_strf("%s/from", top);
+    KB_AUTO(kb_auto_free) char *to = kb_strf("%s/to", top);
+    KB_AUTO(kb_auto_free) char *layout = kb_strf("%s/layout", top);
+    KB_AUTO(kb_auto_free) char *archive = kb_strf("%s/layout.tar", top);
+    KB_AUTO(kb_auto_free) char *docker = kb_strf("%s/docker.tar", top);
+    KB_CHECK_OK(kb_image_busybox(from, &err), &err);
+    run("cd $1; mkdir layout; cp -r from/blobs layout; printf '{\"imageLayoutVersion\":\"1.0.0\"}' "
+        ">layout/oci-layout;"
+        "m=$(sed 's/.*://' from/refs/docker.io~library~busybox:latest); s=$(stat -c %s "
+        "from/blobs/sha256/$m);"
+        "printf "
+        "'{\"schemaVersion\":2,\"manifests\":[{\"mediaType\":\"application/"
+        "vnd.oci.image.manifest.v1+json\","
+        "\"digest\":\"sha256:%s\",\"size\":%s,\"annotations\":{\"org.opencontainers.image.ref."
+        "name\":\"app:v1\"}}]}' $m $s"
+        " >layout/index.json; tar -C layout -cf layout.tar .;"
+        "skopeo --insecure-policy copy -q oci:layout:app:v1 docker-archive:docker.tar:x:y",
+        top);
+    KB_CHECK_OK(kb_image_load(to, layout, NULL, &err), &err);
+    KB_CHECK(kb_image_present(to, "app:v1"));
+    KB_CHECK_OK(kb_image_load(to, archive, "other:v2", &err), &err);
+    KB_CHECK(kb_image_present(to, "docker.io/library/other:v2"));
+    KB_CHECK_OK(kb_image_load(to, docker, "third", &err), &err);
+    KB_CHECK(kb_image_present(to, "third:latest"));
+    /* A blob that is not what its name says is refused. */
+    run("cd $1; for f in layout/blobs/sha256/*; do echo x >>$f; done; rm -rf to", top);
+    KB_CHECK(kb_image_load(to, layout, NULL, &err) == -KB_EINVAL);
+    KB_CHECK(!kb_image_present(to, "app:v1"));
+}
