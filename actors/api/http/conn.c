@@ -55,6 +55,7 @@ void kb__conn_doom(struct kb__conn *conn)
     kb_list_remove(&conn->dirty);
     kb_list_remove(&conn->ready);
     kb_list_push(&conn->server->doomed, &conn->doomed);
+    kb__server_wake(conn->server);
 }
 
 static void list_once(struct kb_link *head, struct kb_link *link)
@@ -65,14 +66,18 @@ static void list_once(struct kb_link *head, struct kb_link *link)
 
 void kb__conn_dirty(struct kb__conn *conn)
 {
-    if (!conn->dead)
-        list_once(&conn->server->dirty, &conn->dirty);
+    if (conn->dead)
+        return;
+    list_once(&conn->server->dirty, &conn->dirty);
+    kb__server_wake(conn->server);
 }
 
 void kb__conn_resume(struct kb__conn *conn)
 {
-    if (!conn->dead)
-        list_once(&conn->server->ready, &conn->ready);
+    if (conn->dead)
+        return;
+    list_once(&conn->server->ready, &conn->ready);
+    kb__server_wake(conn->server);
 }
 
 static bool has_output(const struct kb__conn *conn)

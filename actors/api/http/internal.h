@@ -209,7 +209,7 @@ struct kb_http_server {
     SSL_CTX *ctx;
     int epoll, listener;
     int port;
-    bool stopping, accepting;
+    bool stopping, accepting, stepping, woken;
     kb_ms now_ms, accept_again_ms;
     struct kb_timers timers;
     struct kb_link conns, dirty, ready, doomed, drained, free_reqs;
@@ -224,5 +224,6 @@ struct kb_http_server {
 };
 
 const char *kb__server_date(struct kb_http_server *server);
+void kb__server_wake(struct kb_http_server *server);
 
 #endif

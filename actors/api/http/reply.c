@@ -127,7 +127,11 @@ void kb_http_stream_start(struct kb_http_req *req, const struct kb_http_head *he
     KB_ASSERT(!req->started);
     req->started = true;
     req->no_body = bodiless(req, head->status);
-    if (!conn->dead)
+    if (conn->dead)
+        return;
+    if (head->compress && wants_gzip(req, head, SIZE_MAX))
+        start_gzip(req, head);
+    else
         conn->proto->start(req, head, -1);
 }
 

@@ -309,6 +309,7 @@ void kb_http_server_step(struct kb_http_server *server, kb_ms now_ms)
 {
     KB_CHECK_OBJ(server, KB__SERVER_MAGIC);
     server->now_ms = now_ms;
+    server->stepping = true;
     take_events(server);
     if (server->accept_again_ms && now_ms >= server->accept_again_ms && !server->stopping) {
         server->accept_again_ms = 0;
@@ -319,6 +320,18 @@ void kb_http_server_step(struct kb_http_server *server, kb_ms now_ms)
     settle(server);
     for (struct kb_link *link; (link = kb_list_pop(&server->doomed)) != NULL;)
         kb__conn_destroy(KB_CONTAINER(link, struct kb__conn, doomed));
+    server->stepping = server->woken = false;
+    if (kb_http_server_wait_ms(server, now_ms) == 0)
+        kb__server_wake(server);
+}
+
+/* Work was queued: whoever runs the loop must step again. */
+void kb__server_wake(struct kb_http_server *server)
+{
+    if (server->stepping || server->woken || server->config.wake == NULL)
+        return;
+    server->woken = true;
+    server->config.wake(server->config.user);
 }
 
 void kb_http_server_stop(struct kb_http_server *server)

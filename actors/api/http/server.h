@@ -50,6 +50,9 @@ struct kb_http_config {
      * certificates. */
     const char *cert_file, *key_file, *client_ca_file;
     const struct kb_http_handler *handler; /* must outlive the server */
+    /* Called when something was answered outside of a step, once until the next: call step soon.
+     * May be NULL for a loop that steps in each pass. */
+    void (*wake)(void *user);
     void *user;
 
     size_t max_conns;        /* [20,000] further clients wait in the backlog */
@@ -157,6 +160,7 @@ struct kb_http_head {
     const char *content_type; /* NULL: none */
     const struct kb_http_header *headers;
     size_t headers_n;
+    bool compress; /* a stream: compress it when the client takes gzip; it is then not timely */
 };
 
 /* The whole answer, and the final act. `body` is copied; the blob's reference is taken (*blob_p
