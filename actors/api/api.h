@@ -17,6 +17,7 @@
 #include "actors/api/route.h"
 #include "actors/api/status.h"
 #include "bus/actor.h"
+#include "bus/base/limits.h"
 #include "bus/base/list.h"
 #include "bus/base/map.h"
 #include "bus/loop.h"
@@ -38,6 +39,7 @@ struct kb__api {
     struct kb_map columns;  /* resource -> struct kb_columns */
     struct kb_map hubs;     /* resource -> struct kb__hub */
     struct kb_map counters; /* labels of a metric -> uint64_t on the heap */
+    struct kb_map openapi;  /* "GROUP/VERSION" -> struct kb_blob */
     size_t watchers;
     bool bootstrapped, stopping;
     int64_t started_us;

@@ -12,6 +12,7 @@
 #include "bus/model/json.h"
 #include "bus/model/key.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 enum { PAGE_ITEMS = 1000, STREAM_BYTES = 4 * 1024 * 1024, LIMIT_MAX = 10000 };
