@@ -145,7 +145,7 @@ static void serve_subresource(struct kb__api *api, struct kb_http_req *req,
         return;
     else if (!(sub->verbs & verb))
         not_allowed(api, req);
-    else if (verb == KB_VERB_GET && kb_str_is(route->subresource, "status"))
+    else if (verb == KB_VERB_GET && kb_str_eq(sub->kind, route->kind->kind))
         kb__get(api, req, route);
     else
         kb__write(api, req, route, verb);

@@ -19,6 +19,8 @@ static struct kb_route resource_route(const struct kb_kinds *kinds, struct kb_ro
         route.name = rest[1];
     if (n > 2)
         route.subresource = rest[2];
+    if (n > 2 && kb_kind_subresource(route.kind, rest[2]) == NULL)
+        return plain(KB_ROUTE_UNKNOWN);
     return route;
 }
 
