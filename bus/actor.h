@@ -70,4 +70,7 @@ KB_API int kb_run_lock_holder(const char *run_dir, const char *name);
  * when that path is too long for a Unix socket. Caller frees. */
 KB_API char *kb_run_dir(const char *data_dir);
 
+/* What a module defines, and `kubus actor NAME …` calls; argv[0] is NAME. The exit code. */
+KB_API int kb_module_main(int argc, char **argv);
+
 #endif
