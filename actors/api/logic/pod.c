@@ -1,0 +1,115 @@
+/* Pods: what admission sets on them, and their grace. */
+#include "actors/api/logic/logic.h"
+
+enum { UNREACHABLE_S = 300 };
+
+/* ---- admission on create ---- */
+
+static void set_service_account(struct kb_object_op *op, struct kb_node *spec)
+{
+    if (kb_node_text(kb_node_get(spec, "serviceAccountName")).n)
+        return;
+    kb_node_put(&op->arena, spec, "serviceAccountName", kb_node_cstr(&op->arena, "default"));
+    kb_node_put(&op->arena, spec, "serviceAccount", kb_node_cstr(&op->arena, "default"));
+}
+
+static int set_priority(struct kb_object_op *op, struct kb_node *spec)
+{
+    static const struct {
+        const char *name;
+        int64_t value;
+    } classes[] = {
+        {"", 0}, {"system-cluster-critical", 2000000000}, {"system-node-critical", 2000001000}};
+    kb_str name = kb_node_text(kb_node_get(spec, "priorityClassName"));
+    const struct kb_node *given = kb_node_get(spec, "priority");
+    for (size_t i = 0; i < KB_COUNT(classes); i++) {
+        if (!kb_str_is(name, classes[i].name))
+            continue;
+        if (given && kb_node_num(given, 0) != classes[i].value) {
+            kb_status_forbidden(&op->status, &op->arena, op->kind, kb__op_name(op),
+                                "the integer value of priority (%lld) must not be provided in pod "
+                                "spec; priority admission controller computed %lld from the given "
+                                "PriorityClass name",
+                                (long long)kb_node_num(given, 0), (long long)classes[i].value);
+            return -KB_EFORBIDDEN;
+        }
+        kb_node_put(&op->arena, spec, "priority", kb_node_int(&op->arena, classes[i].value));
+        if (kb_node_get(spec, "preemptionPolicy") == NULL)
+            kb_node_put(&op->arena, spec, "preemptionPolicy",
+                        kb_node_cstr(&op->arena, "PreemptLowerPriority"));
+        return 0;
+    }
+    kb_status_forbidden(&op->status, &op->arena, op->kind, kb__op_name(op),
+                        "no PriorityClass with name " KB_STR_FMT " was found", KB_STR_ARG(name));
+    return -KB_EFORBIDDEN;
+}
+
+static bool tolerates(const struct kb_node *list, const char *key)
+{
+    for (uint32_t i = 0; i < list->count; i++) {
+        const struct kb_node *item = list->items[i].val;
+        kb_str have = kb_node_text(kb_node_get(item, "key"));
+        kb_str effect = kb_node_text(kb_node_get(item, "effect"));
+        if ((have.n == 0 || kb_str_is(have, key)) &&
+            (effect.n == 0 || kb_str_is(effect, "NoExecute")))
+            return true;
+    }
+    return false;
+}
+
+/* A pod leaves a node that is not ready after five minutes, unless it says otherwise. */
+static void set_tolerations(struct kb_object_op *op, struct kb_node *spec)
+{
+    static const char *const keys[] = {"node.kubernetes.io/not-ready",
+                                       "node.kubernetes.io/unreachable"};
+    struct kb_arena *a = &op->arena;
+    struct kb_node *list = kb_node_get(spec, "tolerations");
+    if (list == NULL || list->type != KB_ARRAY) {
+        list = kb_node_array(a);
+        kb_node_put(a, spec, "tolerations", list);
+    }
+    for (size_t i = 0; i < KB_COUNT(keys); i++) {
+        if (tolerates(list, keys[i]))
+            continue;
+        struct kb_node *item = kb_node_map(a);
+        kb_node_put(a, item, "key", kb_node_cstr(a, keys[i]));
+        kb_node_put(a, item, "operator", kb_node_cstr(a, "Exists"));
+        kb_node_put(a, item, "effect", kb_node_cstr(a, "NoExecute"));
+        kb_node_put(a, item, "tolerationSeconds", kb_node_int(a, UNREACHABLE_S));
+        kb_node_append(a, list, item);
+    }
+}
+
+static int prepare(struct kb_object_op *op)
+{
+    struct kb_arena *a = &op->arena;
+    struct kb_node *spec = kb_node_ensure(a, op->obj, "spec");
+    struct kb_node *status = kb_node_ensure(a, op->obj, "status");
+    if (op->old == NULL) {
+        set_service_account(op, spec);
+        set_tolerations(op, spec);
+        if (set_priority(op, spec) < 0)
+            return -KB_EFORBIDDEN;
+        status->count = 0;
+    }
+    if (kb_node_text(kb_node_get(status, "phase")).n == 0)
+        kb_node_put(a, status, "phase", kb_node_cstr(a, "Pending"));
+    return 0;
+}
+
+/* ---- deletion ---- */
+
+/* Nobody has to be asked about a pod that runs nowhere, or has ended. */
+static int64_t grace(struct kb_object_op *op, int64_t asked)
+{
+    kb_str phase = kb_node_text_at(op->old, "status.phase");
+    bool placed = kb_node_text_at(op->old, "spec.nodeName").n != 0;
+    return !placed || kb_str_is(phase, "Succeeded") || kb_str_is(phase, "Failed") ? 0 : asked;
+}
+
+const struct kb_logic kb__logic_pod = {
+    .resource = "pods",
+    .returns_deleted = true,
+    .prepare = prepare,
+    .grace = grace,
+};

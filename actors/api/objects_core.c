@@ -1,0 +1,766 @@
+/* objects_core.c - the life of a request, and the tools that its stages share.
+ *
+ *   create:  NAMESPACE? → COMMIT → DONE            (the hot path: no read at all)
+ *   update, patch, scale, bind, delete:  CURRENT → COMMIT → DONE
+ *   COMMIT refused for a race: computed again on what the store sent along → COMMIT …
+ *
+ * All memory of an op is its arena, which goes back to a free list with its blocks: in the steady
+ * state a request allocates nothing from the heap but the document that it writes. */
+#include "actors/api/objects_impl.h"
+
+#include "bus/base/check.h"
+#include "bus/model/json.h"
+#include "bus/model/meta.h"
+#include "bus/model/patch.h"
+#include "bus/model/yaml.h"
+
+#include <arpa/inet.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { TRIES_MAX = 16, FREE_OPS_MAX = 256 };
+
+static char ns_active[] = "Active", ns_terminating[] = "Terminating";
+
+/* ---- the core ---- */
+
+static void parse_service_cidr(struct kb_objects_core *core, const char *cidr)
+{
+    struct in_addr address;
+    char text[64];
+    kb_str rest = kb_str_of(cidr), ip = kb_str_cut(&rest, '/');
+    uint64_t bits = 0;
+    bool ok = kb_str_copy(ip, text, sizeof(text)) && inet_pton(AF_INET, text, &address) == 1 &&
+              kb_str_u64(rest, &bits) && bits >= 8 && bits <= 28;
+    if (!ok) {
+        inet_pton(AF_INET, "10.96.0.0", &address);
+        bits = 16;
+    }
+    core->service_bits = (int)bits;
+    core->service_net = ntohl(address.s_addr) & (uint32_t)(~0ull << (32 - bits));
+}
+
+struct kb_objects_core *kb_objects_core_new(const struct kb_kinds *kinds,
+                                            const struct kb_objects_config *config)
+{
+    static const struct kb_objects_config none;
+    struct kb_objects_core *core = calloc(1, sizeof(*core));
+    KB_ASSERT(core != NULL);
+    if (config == NULL)
+        config = &none;
+    core->kinds = kinds;
+    if (config->seed)
+        kb_rand_init(&core->rand, config->seed);
+    else
+        kb_rand_init_system(&core->rand);
+    parse_service_cidr(core, config->service_cidr ? config->service_cidr : "10.96.0.0/16");
+    core->node_port_first = config->node_port_first ? config->node_port_first : 30000;
+    core->node_port_last = config->node_port_last ? config->node_port_last : 32767;
+    core->api_address = kb_str_of(kb_str_dup(config->api_address));
+    return core;
+}
+
+static void op_free(struct kb_object_op *op)
+{
+    kb_arena_finish(&op->arena);
+    kb_w_finish(&op->txn);
+    kb_w_finish(&op->out);
+    free(op);
+}
+
+void kb_objects_core_destroy(struct kb_objects_core **core_p)
+{
+    struct kb_objects_core *core = KB_STEAL(*core_p);
+    if (core == NULL)
+        return;
+    while (core->free_ops) {
+        struct kb_object_op *op = core->free_ops;
+        core->free_ops = op->next_free;
+        op_free(op);
+    }
+    kb_map_finish(&core->namespaces);
+    free((char *)core->api_address.p);
+    free(core);
+}
+
+const struct kb_kinds *kb_objects_core_kinds(const struct kb_objects_core *core)
+{
+    return core->kinds;
+}
+
+void kb_objects_core_namespace(struct kb_objects_core *core, kb_str name, kb_val doc)
+{
+    if (!kb_val_present(doc)) {
+        kb_map_del(&core->namespaces, name);
+        return;
+    }
+    bool terminating =
+        kb_meta_deleting(doc) || kb_str_is(kb_val_str_at(doc, "status.phase"), "Terminating");
+    kb_map_put(&core->namespaces, name, terminating ? ns_terminating : ns_active);
+}
+
+/* ---- tools ---- */
+
+kb_str kb__op_name(const struct kb_object_op *op)
+{
+    if (op->req.name.n)
+        return op->req.name;
+    return kb_node_text_at(op->obj ? op->obj : op->body, "metadata.name");
+}
+
+int kb__op_fail(struct kb_object_op *op)
+{
+    KB_ASSERT(op->status.code != 0);
+    kb_buf_clear(&op->out.buf);
+    kb_status_write(&op->status, &op->out);
+    op->reply = (struct kb_object_reply){
+        .code = op->status.code,
+        .doc = kb_w_val(&op->out),
+        .failed = true,
+        .warnings = op->warnings,
+        .nwarnings = op->nwarnings,
+        .retry_after_s = op->status.retry_after_s,
+    };
+    op->stage = KB_STAGE_DONE;
+    return -KB_EINVAL;
+}
+
+void kb__op_read_next(struct kb_object_op *op, enum kb_op_stage stage, kb_str resource, kb_str ns,
+                      kb_str name)
+{
+    struct kb_key key = {resource, ns, name};
+    if (!kb_key_format(key, op->read_key, sizeof(op->read_key))) {
+        kb_status_not_found(&op->status, &op->arena, op->kind, name);
+        kb__op_fail(op);
+        return;
+    }
+    op->stage = stage;
+}
+
+void kb__op_warn(struct kb_object_op *op, kb_str text)
+{
+    if (op->nwarnings == op->cap_warnings) {
+        size_t cap = op->cap_warnings ? op->cap_warnings * 2 : 8;
+        kb_str *warnings = kb_arena_alloc(&op->arena, cap * sizeof(*warnings));
+        if (op->nwarnings)
+            memcpy(warnings, op->warnings, op->nwarnings * sizeof(*warnings));
+        op->warnings = warnings;
+        op->cap_warnings = cap;
+    }
+    op->warnings[op->nwarnings++] = text;
+}
+
+struct kb_extra *kb__op_extra(struct kb_object_op *op, bool del, kb_str key, struct kb_node *doc)
+{
+    struct kb_extra *extra = kb_arena_alloc(&op->arena, sizeof(*extra)), **end = &op->extras;
+    *extra = (struct kb_extra){.del = del, .key = key, .doc = doc};
+    while (*end)
+        end = &(*end)->next;
+    *end = extra;
+    return extra;
+}
+
+struct kb_node *kb__op_meta(struct kb_node *object, struct kb_arena *a)
+{
+    return kb_node_ensure(a, object, "metadata");
+}
+
+struct kb_node *kb__op_old_tree(struct kb_object_op *op)
+{
+    return kb_node_of(&op->arena, op->old_val);
+}
+
+/* ---- decoding ---- */
+
+static void cannot_handle(struct kb_object_op *op, kb_str api_version, kb_str kind, const char *why)
+{
+    kb_str version = api_version, rest = api_version;
+    kb_str_cut(&rest, '/');
+    if (rest.p)
+        version = rest;
+    kb_status_bad_request(&op->status, &op->arena,
+                          KB_STR_FMT " in version \"" KB_STR_FMT
+                                     "\" cannot be handled as a " KB_STR_FMT ": %s",
+                          KB_STR_ARG(kind), KB_STR_ARG(version), KB_STR_ARG(kind), why);
+}
+
+/* Unknown and duplicate fields: an error, warnings, or nothing, as asked. */
+static int report_strict(struct kb_object_op *op, kb_str api_version, kb_str kind)
+{
+    KB_AUTO(kb_buf_finish) struct kb_buf text = {0};
+    if (op->unknowns.count == 0 || op->req.validation == KB_VALIDATION_IGNORE)
+        return 0;
+    for (size_t i = 0; i < op->unknowns.count; i++) {
+        kb_str path = op->unknowns.paths[i];
+        bool duplicate = kb_str_starts(path, "\001");
+        kb_str line = kb_arena_printf(&op->arena, "%s field \"" KB_STR_FMT "\"",
+                                      duplicate ? "duplicate" : "unknown", (int)path.n - duplicate,
+                                      path.p + duplicate);
+        if (op->req.validation == KB_VALIDATION_WARN)
+            kb__op_warn(op, line);
+        kb_buf_printf(&text, "%s" KB_STR_FMT,
+                      i ? ", " : "strict decoding error: ", KB_STR_ARG(line));
+    }
+    op->unknowns.count = 0;
+    if (op->req.validation == KB_VALIDATION_WARN)
+        return 0;
+    cannot_handle(op, api_version, kind, text.p);
+    return kb__op_fail(op);
+}
+
+static int check_type_meta(struct kb_object_op *op, kb_str api_version, kb_str kind,
+                           struct kb_node *node)
+{
+    kb_str have_version = kb_node_text(kb_node_get(node, "apiVersion"));
+    kb_str have_kind = kb_node_text(kb_node_get(node, "kind"));
+    if (have_version.n && !kb_str_eq(have_version, api_version)) {
+        kb_status_bad_request(&op->status, &op->arena,
+                              "the API version in the data (" KB_STR_FMT
+                              ") does not match the expected API version (" KB_STR_FMT ")",
+                              KB_STR_ARG(have_version), KB_STR_ARG(api_version));
+        return kb__op_fail(op);
+    }
+    if (have_kind.n && !kb_str_eq(have_kind, kind)) {
+        kb_status_bad_request(&op->status, &op->arena,
+                              "the kind in the data (" KB_STR_FMT
+                              ") does not match the expected kind (" KB_STR_FMT ")",
+                              KB_STR_ARG(have_kind), KB_STR_ARG(kind));
+        return kb__op_fail(op);
+    }
+    if (have_version.n == 0)
+        kb_node_put(&op->arena, node, "apiVersion", kb_node_str(&op->arena, api_version));
+    if (have_kind.n == 0)
+        kb_node_put(&op->arena, node, "kind", kb_node_str(&op->arena, kind));
+    return 0;
+}
+
+int kb__op_decode(struct kb_object_op *op, const struct kb_schema *schema, kb_str api_version,
+                  kb_str kind, struct kb_node *node)
+{
+    struct kb_err err = {0};
+    if (kb_schema_decode(schema, &op->arena, node, &op->unknowns, &err) < 0) {
+        cannot_handle(op, api_version, kind, err.text);
+        return kb__op_fail(op);
+    }
+    if (report_strict(op, api_version, kind) < 0)
+        return -KB_EINVAL;
+    return check_type_meta(op, api_version, kind, node);
+}
+
+/* Duplicate fields are kept among the unknown ones, marked by a first byte. */
+static void on_duplicate(void *arg, const char *path)
+{
+    struct kb_object_op *op = arg;
+    struct kb_unknowns *u = &op->unknowns;
+    if (u->count >= KB_CAUSES_MAX)
+        return;
+    if (u->count == u->cap) {
+        size_t cap = u->cap ? u->cap * 2 : 8;
+        kb_str *paths = kb_arena_alloc(&op->arena, cap * sizeof(*paths));
+        if (u->count)
+            memcpy(paths, u->paths, u->count * sizeof(*paths));
+        u->paths = paths;
+        u->cap = cap;
+    }
+    u->paths[u->count++] = kb_arena_printf(&op->arena, "\001%s", path);
+}
+
+static int parse_body(struct kb_object_op *op, const struct kb_object_request *req)
+{
+    struct kb_read_opts opts = {on_duplicate, op};
+    struct kb_err err = {0};
+    int rc = 0;
+    if (req->body_type == KB_BODY_JSON)
+        rc = kb_json_parse(&op->arena, req->body, &opts, &op->body, &err);
+    else if (req->body_type == KB_BODY_YAML)
+        rc = kb_yaml_parse_one(&op->arena, req->body, &opts, &op->body, &err);
+    else if (req->body_type == KB_BODY_DOC && kb_val_present(req->doc)) {
+        size_t n = kb_val_size(req->doc);
+        uint8_t *copy = kb_arena_alloc(&op->arena, n);
+        memcpy(copy, req->doc.p, n);
+        op->body = kb_node_of(&op->arena, (kb_val){copy, copy + n});
+    }
+    if (rc < 0) {
+        kb_status_bad_request(&op->status, &op->arena, "%s", err.text);
+        return kb__op_fail(op);
+    }
+    return 0;
+}
+
+/* ---- finishing an object ---- */
+
+int kb__op_finish_object(struct kb_object_op *op)
+{
+    op->causes.count = 0;
+    kb_schema_default(op->kind->schema, &op->arena, op->obj);
+    if (op->logic && op->logic->prepare && op->logic->prepare(op) < 0)
+        return kb__op_fail(op);
+    kb__meta_validate(op);
+    kb_schema_validate(op->kind->schema, op->obj, NULL, &op->causes);
+    if (op->logic && op->logic->validate)
+        op->logic->validate(op);
+    if (op->old)
+        kb__meta_check_immutable(op);
+    if (op->causes.count) {
+        kb_status_invalid(&op->status, &op->arena, op->kind, kb__op_name(op), &op->causes);
+        return kb__op_fail(op);
+    }
+    if (op->old)
+        kb__meta_generation(op);
+    return 0;
+}
+
+/* ---- committing ---- */
+
+static void write_put(struct kb_object_op *op, kb_str key)
+{
+    struct kb_w *w = &op->txn;
+    kb_w_map(w);
+    kb_w_kcstr(w, "op", "put");
+    kb_w_kstr(w, "key", key);
+    kb_w_kraw(w, "doc", kb_w_val(&op->out));
+    kb_w_key(w, "if");
+    kb_w_map(w);
+    if (op->old)
+        kb_w_kint(w, "rev", op->old_rev);
+    else
+        kb_w_kbool(w, "absent", true);
+    kb_w_end(w);
+    if (op->kind->ttl_s)
+        kb_w_kint(w, "ttl_s", op->kind->ttl_s);
+    kb_w_end(w);
+}
+
+static void write_del(struct kb_object_op *op, kb_str key)
+{
+    struct kb_w *w = &op->txn;
+    kb_w_map(w);
+    kb_w_kcstr(w, "op", "del");
+    kb_w_kstr(w, "key", key);
+    kb_w_key(w, "if");
+    kb_w_map(w);
+    kb_w_kint(w, "rev", op->old_rev);
+    kb_w_end(w);
+    kb_w_end(w);
+}
+
+static void write_extras(struct kb_object_op *op)
+{
+    struct kb_w *w = &op->txn;
+    for (const struct kb_extra *extra = op->extras; extra; extra = extra->next) {
+        if (extra->dropped)
+            continue;
+        kb_w_map(w);
+        kb_w_kcstr(w, "op", extra->del ? "del" : "put");
+        kb_w_kstr(w, "key", extra->key);
+        if (!extra->del) {
+            kb_w_key(w, "doc");
+            kb_w_node(w, extra->doc);
+            kb_w_key(w, "if");
+            kb_w_map(w);
+            kb_w_kbool(w, "absent", true);
+            kb_w_end(w);
+        }
+        kb_w_end(w);
+    }
+}
+
+static void set_key(struct kb_object_op *op)
+{
+    char key[KB_KEY_MAX_BYTES + 1];
+    struct kb_key parts = {op->kind->resource,
+                           op->kind->namespaced ? kb_node_text_at(op->obj, "metadata.namespace")
+                                                : (kb_str){0},
+                           kb_node_text_at(op->obj, "metadata.name")};
+    kb_key_format(parts, key, sizeof(key)); /* fits: names were validated */
+    op->reply.key = kb_arena_str(&op->arena, kb_str_of(key));
+}
+
+static void write_txn(struct kb_object_op *op)
+{
+    kb_str key = op->reply.key;
+    kb_buf_clear(&op->txn.buf);
+    kb_w_map(&op->txn);
+    kb_w_key(&op->txn, "ops");
+    kb_w_array(&op->txn);
+    if (op->removes)
+        write_del(op, key);
+    else
+        write_put(op, key);
+    write_extras(op);
+    kb_w_end(&op->txn);
+    kb_w_end(&op->txn);
+}
+
+void kb__op_commit(struct kb_object_op *op)
+{
+    if (!op->removes && op->logic && op->logic->allocate && op->extras == NULL &&
+        op->logic->allocate(op) < 0) {
+        kb__op_fail(op);
+        return;
+    }
+    set_key(op);
+    kb__meta_order(op);
+    kb_buf_clear(&op->out.buf);
+    kb_w_node(&op->out, op->obj);
+    if (op->out.buf.n > KB_OBJECT_MAX_BYTES) {
+        kb_status_set(&op->status, &op->arena, 413, "RequestEntityTooLarge",
+                      "Request entity too large: limit is %u", KB_OBJECT_MAX_BYTES);
+        kb__op_fail(op);
+        return;
+    }
+    bool same = op->old && !op->removes && kb_val_equal(kb_w_val(&op->out), op->old_val);
+    if (op->req.dry_run || same) {
+        kb__op_done(op, op->old ? op->old_rev : 0);
+        return;
+    }
+    write_txn(op);
+    op->stage = KB_STAGE_COMMIT;
+}
+
+/* details of a removal's Status */
+static void reply_status(struct kb_object_op *op)
+{
+    op->status = (struct kb_status){0};
+    if (op->removes) {
+        op->status.name = kb__op_name(op);
+        op->status.group = op->kind->group;
+        op->status.kind = op->kind->plural;
+        op->status.uid = kb_node_text_at(op->obj, "metadata.uid");
+    }
+    kb_buf_clear(&op->out.buf);
+    kb_status_write(&op->status, &op->out);
+}
+
+void kb__op_done(struct kb_object_op *op, int64_t rev)
+{
+    bool status = op->replies_status;
+    if (op->replies_scale)
+        kb__op_scale(op);
+    else if (status)
+        reply_status(op);
+    op->reply.code = op->success_code ? op->success_code : 200;
+    op->reply.doc = kb_w_val(&op->out);
+    op->reply.rev = status ? 0 : rev;
+    op->reply.warnings = op->warnings;
+    op->reply.nwarnings = op->nwarnings;
+    op->stage = KB_STAGE_DONE;
+}
+
+/* ---- the life of an op ---- */
+
+static void copy_request(struct kb_object_op *op, const struct kb_object_request *from)
+{
+    struct kb_object_request *to = &op->req;
+    kb_str *texts[] = {&to->ns,   &to->name, &to->subresource,    &to->manager,
+                       &to->user, &to->uid,  &to->label_selector, &to->field_selector};
+    *to = *from;
+    for (size_t i = 0; i < KB_COUNT(texts); i++)
+        if (texts[i]->n)
+            *texts[i] = kb_arena_str(&op->arena, *texts[i]);
+    to->body = (kb_str){0};
+    to->doc = (kb_val){0};
+}
+
+static struct kb_object_op *op_take(struct kb_objects_core *core)
+{
+    struct kb_object_op *op = core->free_ops;
+    if (op) {
+        core->free_ops = op->next_free;
+        core->nfree--;
+    } else {
+        op = calloc(1, sizeof(*op));
+        KB_ASSERT(op != NULL);
+    }
+    op->core = core;
+    op->causes.arena = &op->arena;
+    op->unknowns.arena = &op->arena;
+    return op;
+}
+
+/* Where each verb and subresource starts. */
+static void op_start(struct kb_object_op *op)
+{
+    const struct kb_object_request *req = &op->req;
+    bool eviction = kb_str_is(req->subresource, "eviction");
+    bool creates =
+        req->verb == KB_VERB_CREATE && req->subresource.n == 0 && !(op->kind && !op->kind->stored);
+    if (creates) {
+        kb__op_start_create(op);
+        return;
+    }
+    if (eviction && req->verb == KB_VERB_CREATE) {
+        op->req.verb = KB_VERB_DELETE;
+        op->replies_status = true;
+        op->success_code = 201;
+        op->body = kb_node_get(op->body, "deleteOptions");
+    }
+    kb__op_read_next(op, KB_STAGE_CURRENT, op->kind->resource, req->ns, req->name);
+}
+
+struct kb_object_op *kb_object_op_new(struct kb_objects_core *core,
+                                      const struct kb_object_request *request, int64_t now_us)
+{
+    struct kb_object_op *op = op_take(core);
+    copy_request(op, request);
+    op->kind = request->kind;
+    op->logic = kb__logic_of(op->kind->resource);
+    op->now_us = now_us;
+    kb_time_format(now_us, op->now);
+    if (parse_body(op, request) < 0)
+        return op;
+    bool needs_body = request->verb & (KB_VERB_CREATE | KB_VERB_UPDATE | KB_VERB_PATCH);
+    bool takes_list = request->verb == KB_VERB_PATCH && request->patch == KB_PATCH_JSON;
+    enum kb_type want = takes_list ? KB_ARRAY : KB_MAP;
+    if (needs_body ? op->body == NULL || op->body->type != want
+                   : op->body != NULL && op->body->type != KB_MAP) {
+        kb_status_bad_request(&op->status, &op->arena,
+                              op->body ? "the body of the request is not %s"
+                                       : "the request needs a body: %s",
+                              takes_list ? "a list of operations" : "an object");
+        kb__op_fail(op);
+        return op;
+    }
+    op_start(op);
+    return op;
+}
+
+void kb_object_op_release(struct kb_object_op **op_p)
+{
+    struct kb_object_op *op = KB_STEAL(*op_p);
+    if (op == NULL)
+        return;
+    struct kb_objects_core *core = op->core;
+    if (core->nfree >= FREE_OPS_MAX || op->out.buf.cap > KB_OBJECT_MAX_BYTES / 4) {
+        op_free(op);
+        return;
+    }
+    struct kb_arena arena = op->arena;
+    struct kb_w txn = op->txn, out = op->out;
+    kb_arena_reset(&arena);
+    kb_buf_clear(&txn.buf);
+    kb_buf_clear(&out.buf);
+    *op =
+        (struct kb_object_op){.arena = arena, .txn = txn, .out = out, .next_free = core->free_ops};
+    core->free_ops = op;
+    core->nfree++;
+}
+
+enum kb_op_want kb_object_op_want(const struct kb_object_op *op)
+{
+    return op->stage == KB_STAGE_DONE     ? KB_OP_DONE
+           : op->stage == KB_STAGE_COMMIT ? KB_OP_COMMIT
+                                          : KB_OP_READ;
+}
+
+const char *kb_object_op_key(const struct kb_object_op *op)
+{
+    return op->read_key;
+}
+
+kb_val kb_object_op_txn(const struct kb_object_op *op)
+{
+    return kb_w_val(&op->txn);
+}
+
+const struct kb_object_reply *kb_object_op_reply(const struct kb_object_op *op)
+{
+    KB_ASSERT(op->stage == KB_STAGE_DONE);
+    return &op->reply;
+}
+
+/* The object as it stands becomes op->old. */
+static void take_current(struct kb_object_op *op, int64_t rev, kb_val doc)
+{
+    op->found = kb_val_present(doc);
+    op->old_rev = rev;
+    op->old = NULL;
+    op->obj = NULL;
+    op->removes = false;
+    op->extras = NULL;
+    op->nwarnings = 0;
+    op->stage = KB_STAGE_CURRENT;
+    if (!op->found)
+        return;
+    size_t n = kb_val_size(doc);
+    uint8_t *copy = kb_arena_alloc(&op->arena, n);
+    memcpy(copy, doc.p, n);
+    op->old_val = (kb_val){copy, copy + n};
+    op->old = kb_node_of(&op->arena, op->old_val);
+}
+
+/* With the current object at hand: what the request is about. */
+static void go_on(struct kb_object_op *op)
+{
+    if (op->req.verb == KB_VERB_CREATE && op->req.subresource.n == 0) { /* a dry run */
+        if (op->found) {
+            kb_status_exists(&op->status, &op->arena, op->kind, kb__op_name(op));
+            kb__op_fail(op);
+            return;
+        }
+        kb__op_create(op);
+        return;
+    }
+    if (!op->found) {
+        kb_status_not_found(&op->status, &op->arena, op->kind, op->req.name);
+        kb__op_fail(op);
+        return;
+    }
+    if (op->req.verb == KB_VERB_DELETE || op->req.verb == KB_VERB_DELETECOLLECTION)
+        kb__op_delete(op);
+    else if (kb_str_is(op->req.subresource, "binding"))
+        kb__op_bind(op);
+    else
+        kb__op_update(op);
+}
+
+static void namespace_read(struct kb_object_op *op, kb_val doc)
+{
+    kb_objects_core_namespace(op->core, op->req.ns, doc);
+    kb__op_start_create(op);
+}
+
+void kb_object_op_read(struct kb_object_op *op, int64_t rev, kb_val doc)
+{
+    KB_ASSERT(kb_object_op_want(op) == KB_OP_READ);
+    if (op->stage == KB_STAGE_NAMESPACE) {
+        if (!kb_val_present(doc)) {
+            const struct kb_kind *ns =
+                kb_kinds_by_resource(op->core->kinds, kb_str_of("namespaces"));
+            kb_status_not_found(&op->status, &op->arena, ns, op->req.ns);
+            kb__op_fail(op);
+            return;
+        }
+        namespace_read(op, doc);
+        return;
+    }
+    take_current(op, rev, doc);
+    go_on(op);
+}
+
+void kb_object_op_committed(struct kb_object_op *op, int64_t rev)
+{
+    KB_ASSERT(op->stage == KB_STAGE_COMMIT);
+    kb__op_done(op, rev);
+}
+
+void kb_object_op_failed(struct kb_object_op *op, const struct kb_err *err)
+{
+    kb_status_of_err(&op->status, &op->arena, err);
+    kb__op_fail(op);
+}
+
+/* A create's name was taken: another one, when we chose it. */
+static void create_lost(struct kb_object_op *op)
+{
+    if (!op->generated_name || op->tries >= 8) {
+        kb_status_exists(&op->status, &op->arena, op->kind, kb__op_name(op));
+        if (op->generated_name)
+            op->status.retry_after_s = 1;
+        kb__op_fail(op);
+        return;
+    }
+    kb__meta_new_name(op);
+    kb__op_commit(op);
+}
+
+static struct kb_extra *extra_at(struct kb_object_op *op, size_t index)
+{
+    for (struct kb_extra *extra = op->extras; extra; extra = extra->next)
+        if (!extra->dropped && --index == 0)
+            return extra;
+    return NULL;
+}
+
+static void extra_lost(struct kb_object_op *op, const struct kb_err *err, size_t index)
+{
+    struct kb_extra *extra = extra_at(op, index);
+    if (extra == NULL) {
+        kb_object_op_failed(op, err);
+    } else if (extra->del) {
+        extra->dropped = true; /* was not there: nothing to give back */
+        kb__op_commit(op);
+    } else if (op->logic && op->logic->taken && op->logic->taken(op, extra->key) == 0) {
+        kb__op_commit(op);
+    } else {
+        if (op->status.code == 0)
+            kb_status_of_err(&op->status, &op->arena, err);
+        kb__op_fail(op);
+    }
+}
+
+void kb_object_op_refused(struct kb_object_op *op, const struct kb_err *err, size_t index,
+                          int64_t rev, kb_val current)
+{
+    KB_ASSERT(op->stage == KB_STAGE_COMMIT);
+    bool raced = err->code == KB_ECONFLICT || err->code == KB_EEXISTS || err->code == KB_ENOTFOUND;
+    if (!raced || op->tries++ >= TRIES_MAX * (index ? 8u : 1u)) {
+        kb_object_op_failed(op, err);
+    } else if (index > 0) {
+        extra_lost(op, err, index);
+    } else if (op->old == NULL) {
+        create_lost(op);
+    } else {
+        take_current(op, rev, current);
+        go_on(op);
+    }
+}
+
+/* ---- bootstrap ---- */
+
+static struct kb_node *object_node(struct kb_arena *a, const char *api_version, const char *kind,
+                                   const char *name)
+{
+    struct kb_node *node = kb_node_map(a);
+    kb_node_set_cstr(a, node, "apiVersion", api_version);
+    kb_node_set_cstr(a, node, "kind", kind);
+    kb_node_set_cstr(a, node, "metadata.name", name);
+    return node;
+}
+
+static struct kb_node *kubernetes_service(const struct kb_objects_core *core, struct kb_arena *a)
+{
+    struct kb_node *node = object_node(a, "v1", "Service", "kubernetes");
+    uint32_t ip = core->service_net + 1;
+    int64_t port = 6443;
+    kb_str rest = core->api_address;
+    const char *colon = rest.n ? memrchr(rest.p, ':', rest.n) : NULL;
+    if (colon)
+        kb_str_i64(kb_str_n(colon + 1, rest.n - (size_t)(colon + 1 - rest.p)), &port);
+    kb_node_set_cstr(a, node, "metadata.labels.component", "apiserver");
+    kb_node_set_cstr(a, node, "metadata.labels.provider", "kubernetes");
+    kb_node_set_str(
+        a, node, "spec.clusterIP",
+        kb_arena_printf(a, "%u.%u.%u.%u", ip >> 24, ip >> 16 & 255, ip >> 8 & 255, ip & 255));
+    struct kb_node *ports = kb_node_array(a), *https = kb_node_map(a);
+    kb_node_set_cstr(a, https, "name", "https");
+    kb_node_set_cstr(a, https, "protocol", "TCP");
+    kb_node_set_int(a, https, "port", 443);
+    kb_node_set_int(a, https, "targetPort", port);
+    kb_node_append(a, ports, https);
+    kb_node_set(a, node, "spec.ports", ports);
+    return node;
+}
+
+bool kb_objects_core_bootstrap(const struct kb_objects_core *core, size_t at, struct kb_arena *a,
+                               struct kb_object_request *ret)
+{
+    static const char *const namespaces[] = {"default", "kube-system", "kube-public",
+                                             "kube-node-lease"};
+    KB_AUTO(kb_w_finish) struct kb_w w = {0};
+    if (at > KB_COUNT(namespaces))
+        return false;
+    bool service = at == KB_COUNT(namespaces);
+    kb_w_node(&w, service ? kubernetes_service(core, a)
+                          : object_node(a, "v1", "Namespace", namespaces[at]));
+    kb_str bytes = kb_arena_str(a, kb_buf_str(&w.buf));
+    *ret = (struct kb_object_request){
+        .verb = KB_VERB_CREATE,
+        .kind = kb_kinds_by_resource(core->kinds, kb_str_of(service ? "services" : "namespaces")),
+        .ns = kb_str_of(service ? "default" : ""),
+        .body_type = KB_BODY_DOC,
+        .doc = {(const uint8_t *)bytes.p, (const uint8_t *)bytes.p + bytes.n},
+        .manager = kb_str_of("kubus"),
+    };
+    return true;
+}
