@@ -1,5 +1,6 @@
 /* Namespaces, nodes, service accounts, leases, events. */
 #include "actors/api/logic/logic.h"
+#include "actors/api/logic/rules.h"
 
 /* ---- namespaces ---- */
 
@@ -68,9 +69,24 @@ const struct kb_logic kb__logic_namespace = {
     .check_delete = namespace_check_delete,
 };
 
+/* ---- nodes ---- */
+
+static int node_prepare(struct kb_object_op *op)
+{
+    kb_rules_node_default(&op->arena, op->obj);
+    return 0;
+}
+
+static void node_validate(struct kb_object_op *op)
+{
+    kb_rules_node(op->obj, &op->causes);
+}
+
 const struct kb_logic kb__logic_node = {
     .resource = "nodes",
     .status_on_create = true,
+    .prepare = node_prepare,
+    .validate = node_validate,
 };
 
 const struct kb_logic kb__logic_serviceaccount = {
@@ -86,13 +102,7 @@ const struct kb_logic kb__logic_lease = {
 
 static void event_validate(struct kb_object_op *op)
 {
-    struct kb_at at = kb_at_field(NULL, "involvedObject.namespace");
-    kb_str ns = kb_node_text_at(op->obj, "metadata.namespace");
-    const struct kb_node *about = kb_node_at(op->obj, "involvedObject.namespace");
-    kb_str want = kb_node_text(about);
-    if (want.n ? !kb_str_eq(want, ns) : !kb_str_is(ns, "default"))
-        kb_causes_add_str(&op->causes, KB_CAUSE_INVALID, &at, want,
-                          "does not match event.namespace");
+    kb_rules_event(op->obj, &op->causes);
 }
 
 const struct kb_logic kb__logic_event = {

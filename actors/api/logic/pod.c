@@ -1,5 +1,6 @@
 /* Pods: what admission sets on them, and their grace. */
 #include "actors/api/logic/logic.h"
+#include "actors/api/logic/rules.h"
 
 enum { UNREACHABLE_S = 300 };
 
@@ -85,6 +86,7 @@ static int prepare(struct kb_object_op *op)
     struct kb_arena *a = &op->arena;
     struct kb_node *spec = kb_node_ensure(a, op->obj, "spec");
     struct kb_node *status = kb_node_ensure(a, op->obj, "status");
+    kb_rules_pod_default(a, spec);
     if (op->old == NULL) {
         set_service_account(op, spec);
         set_tolerations(op, spec);
@@ -94,7 +96,19 @@ static int prepare(struct kb_object_op *op)
     }
     if (kb_node_text(kb_node_get(status, "phase")).n == 0)
         kb_node_put(a, status, "phase", kb_node_cstr(a, "Pending"));
+    if (kb_node_text(kb_node_get(status, "qosClass")).n == 0)
+        kb_node_put(a, status, "qosClass", kb_node_cstr(a, kb_rules_pod_qos(spec)));
     return 0;
+}
+
+static void validate(struct kb_object_op *op)
+{
+    struct kb_at at = kb_at_field(NULL, "spec");
+    kb_rules_pod_spec(kb_node_get(op->obj, "spec"), &at, false, &op->causes);
+    if (op->old == NULL)
+        kb_rules_pod_create(op->obj, &op->causes);
+    else if (op->req.subresource.n == 0)
+        kb_rules_pod_update(op->old, op->obj, &op->causes);
 }
 
 /* ---- deletion ---- */
@@ -111,5 +125,6 @@ const struct kb_logic kb__logic_pod = {
     .resource = "pods",
     .returns_deleted = true,
     .prepare = prepare,
+    .validate = validate,
     .grace = grace,
 };

@@ -9,6 +9,7 @@
  * Free ones are guessed at random in the upper part of the range, the lower being left for those
  * who ask for a certain one, as Kubernetes does; a guess that is taken is made again. */
 #include "actors/api/logic/logic.h"
+#include "actors/api/logic/rules.h"
 
 #include <arpa/inet.h>
 #include <stdio.h>
@@ -82,6 +83,32 @@ static void drop_ports(struct kb_node *service)
         kb_node_del(ports->items[i].val, "nodePort");
 }
 
+static bool is_external(const struct kb_node *service)
+{
+    return service &&
+           (kb_str_is(type_of(service), "NodePort") || kb_str_is(type_of(service), "LoadBalancer"));
+}
+
+static void drop_unchanged(struct kb_object_op *op, const char *path)
+{
+    if (kb_node_equal(kb_node_at(op->obj, path), kb_node_at(op->old, path)))
+        kb_node_unset(op->obj, path);
+}
+
+/* What belonged to the old type goes with it, unless the update says otherwise. */
+static void drop_of_type(struct kb_object_op *op)
+{
+    bool was_balanced = op->old && kb_str_is(type_of(op->old), "LoadBalancer");
+    if (is_external(op->old) && !is_external(op->obj)) {
+        drop_unchanged(op, "spec.externalTrafficPolicy");
+        drop_unchanged(op, "spec.healthCheckNodePort");
+    }
+    if (was_balanced && !kb_str_is(type_of(op->obj), "LoadBalancer")) {
+        drop_unchanged(op, "spec.allocateLoadBalancerNodePorts");
+        drop_unchanged(op, "spec.loadBalancerClass");
+    }
+}
+
 static void prepare_ip(struct kb_object_op *op, struct kb_node *spec)
 {
     struct kb_arena *a = &op->arena;
@@ -113,11 +140,17 @@ static int prepare(struct kb_object_op *op)
         kb_node_del(spec, "ipFamilies");
         kb_node_del(spec, "ipFamilyPolicy");
     }
+    drop_of_type(op);
     if (wants_ports(op->obj) && wants_ports(op->old))
         keep_ports(op);
     else if (!wants_ports(op->obj))
         drop_ports(op->obj);
     return 0;
+}
+
+static void validate(struct kb_object_op *op)
+{
+    kb_rules_service(op->obj, op->old, &op->causes);
 }
 
 /* ---- allocation ---- */
@@ -327,6 +360,7 @@ const struct kb_logic kb__logic_service = {
     .resource = "services",
     .returns_deleted = true,
     .prepare = prepare,
+    .validate = validate,
     .allocate = allocate,
     .release = release,
     .taken = taken,

@@ -167,7 +167,7 @@ KB_TEST(objects, generation_rises_with_the_spec_and_status_is_written_apart)
     a = cluster_do(c, PATCH, "deployments.apps/default/d",
                    "{\"spec\":{\"selector\":{\"matchLabels\":{\"a\":\"c\"}}}}");
     KB_CHECK_I64(a->code, ==, 422);
-    KB_CHECK_STR(answer_at(a, "details.causes[0].field"), "spec.selector");
+    KB_CHECK_STR(answer_at(a, "details.causes[1].field"), "spec.selector");
 }
 
 KB_TEST(objects, scale_is_read_and_written_as_autoscaling_v1)
