@@ -291,3 +291,58 @@ KB_TEST(profile, what_this_host_does_not_drive_is_refused)
     KB_CHECK_I64(kb_core_add_profile(core, "p", &entry, 1, &profile, &err), ==, -KB_EINVAL);
     KB_CHECK_STR(err.text, "profile p: policy Later: built for ABI 99, this is 1");
 }
+
+/* The example of docs/write-a-policy.md. */
+static void fewest_pods(struct kb_policy_cycle *c, uint32_t from, uint32_t to, int64_t *score)
+{
+    const int64_t *pods = c->nodes->requested[KB_POLICY_PODS];
+    for (uint32_t i = from; i < to; i++)
+        score[i - from] = pods[i];
+}
+
+/* Turns scores around by itself, over all nodes. */
+static void turn_around(struct kb_policy_cycle *c, const uint8_t *fits, int64_t *score)
+{
+    int64_t most = 0;
+    for (uint32_t i = 0; i < c->nodes->count; i++)
+        most = fits[i] && score[i] > most ? score[i] : most;
+    for (uint32_t i = 0; i < c->nodes->count; i++)
+        score[i] = most ? 100 - 100 * score[i] / most : 100;
+}
+
+KB_TEST(example, a_policy_of_ten_lines_spreads_pods)
+{
+    static const struct kb_policy kept = {.abi = KB_POLICY_ABI,
+                                          .size = sizeof(kept),
+                                          .name = "FewestPods",
+                                          .normalize_by = KB_POLICY_REVERSE,
+                                          .score = fewest_pods};
+    static const struct kb_policy custom = {.abi = KB_POLICY_ABI,
+                                            .size = sizeof(custom),
+                                            .name = "FewestPods",
+                                            .normalize_by = KB_POLICY_CUSTOM,
+                                            .score = fewest_pods,
+                                            .normalize = turn_around};
+    static const struct kb_policy global = {.abi = KB_POLICY_ABI,
+                                            .size = sizeof(global),
+                                            .name = "FewestPods",
+                                            .flags = KB_POLICY_GLOBAL,
+                                            .normalize_by = KB_POLICY_REVERSE,
+                                            .score = fewest_pods};
+    const struct kb_policy *variants[] = {&kept, &custom, &global};
+    for (size_t v = 0; v < KB_COUNT(variants); v++) {
+        struct kb_profile_entry entry = {.policy = variants[v]};
+        struct kb_ptest *t = kb_ptest_new(&entry, 1);
+        for (int i = 0; i < 3; i++)
+            kb_ptest_node(t, (const char *[]){"n1", "n2", "n3"}[i], "{}");
+        kb_ptest_pod(t, "n1", "{'spec': {'containers': [{}]}}");
+        kb_ptest_pod(t, "n2", "{'spec': {'containers': [{}]}}");
+        KB_CHECK_STR(kb_ptest_place(t, "{'spec': {'containers': [{}]}}"), "n3");
+        for (int i = 0; i < 27; i++)
+            kb_ptest_place(t, "{'spec': {'containers': [{}]}}");
+        const struct kb_policy_nodes *nodes = &kb_core_columns(kb_ptest_core(t))->view;
+        for (uint32_t i = 0; i < 3; i++)
+            KB_CHECK_I64(nodes->requested[KB_POLICY_PODS][i], ==, 10);
+        kb_ptest_destroy(&t);
+    }
+}
