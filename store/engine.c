@@ -170,7 +170,7 @@ static enum kb__job job_state(struct kb_engine *e, const enum kb__job *job)
 static bool gen_close(struct kb_engine *e)
 {
     struct kb__gen *gen = e->active;
-    if (e->closed || e->open.bytes.n || e->spoiled.bytes.n || e->flight.declare)
+    if (e->closed || e->open.bytes.n || e->spoiled.bytes.n || e->flight.declares_n)
         return false;
     kb_str name;
     void *value;
@@ -333,7 +333,7 @@ static void backup_start(struct kb_engine *e)
 
 uint64_t kb_engine_batch(const struct kb_engine *e)
 {
-    return e->open.number;
+    return e->open.bytes.n || e->flight.bytes.n == 0 ? e->open.number : e->flight.number;
 }
 
 bool kb_engine_busy(const struct kb_engine *e)
@@ -366,8 +366,10 @@ static void batch_durable(struct kb_engine *e)
         e->durable_rev = b->last_rev;
     b->gen->end = e->log_end;
     b->gen->last_rev = e->durable_rev;
-    if (b->declare)
-        KB_ASSERT(kb_indices_apply(&e->indices, kb_doc_root(b->declare), &err) == 0);
+    for (size_t i = 0; i < b->declares_n; i++) {
+        int rc = kb_indices_apply(&e->indices, kb_doc_root(b->declares[i]), &err);
+        KB_ASSERT(rc == 0); /* it was made by kb_indices_plan */
+    }
     if (b->compact > e->compacted)
         e->compacted = b->compact;
     e->batches++;
@@ -414,6 +416,7 @@ static int take_flight(struct kb_engine *e, struct kb_commit *ret)
         batch_durable(e);
         ret->changes = b->changes;
         ret->order = b->gen->order + b->gen_at;
+        ret->declared = b->declares_n > 0;
     } else {
         batch_failed(e, &err);
     }

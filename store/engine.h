@@ -174,7 +174,7 @@ int kb_engine_declare(struct kb_engine *engine, kb_str resource, kb_val list, st
  * lowered to it. */
 int kb_engine_compact(struct kb_engine *engine, uint64_t rev, struct kb_err *err);
 
-/* The batch that staging goes into: a number that a caller can wait for. */
+/* The newest batch that has anything: a number that a caller can wait for, when kb_engine_busy. */
 uint64_t kb_engine_batch(const struct kb_engine *engine);
 /* Is anything staged, or under way? */
 bool kb_engine_busy(const struct kb_engine *engine);
@@ -188,6 +188,7 @@ struct kb_commit {
     int rc;
     struct kb_err err;
     size_t changes; /* how many versions, for kb_commit_change */
+    bool declared;  /* indices have changed */
     const void *order;
 };
 /* 1: *ret_commit is filled, 0: nothing has ended. Valid until the next call. */

@@ -84,7 +84,8 @@ struct kb__batch {
     size_t gen_at, changes;       /* from this place in its order, so many */
     struct kb__lease_undo *leases;
     size_t leases_n;
-    struct kb_doc *declare;
+    struct kb_doc **declares;
+    size_t declares_n;
     uint64_t compact; /* 0: none */
 };
 

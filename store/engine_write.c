@@ -28,7 +28,9 @@ void kb__batch_reset(struct kb__batch *b)
         free(b->leases[i].before.holder);
     }
     free(b->leases);
-    kb_doc_destroy(&b->declare);
+    for (size_t i = 0; i < b->declares_n; i++)
+        kb_doc_destroy(&b->declares[i]);
+    free(b->declares);
     if (b->bytes.cap > BATCH_MAX_BYTES) /* one large batch shall not cost memory for ever */
         kb_buf_finish(&b->bytes);
     kb_buf_clear(&b->bytes);
@@ -70,8 +72,9 @@ void kb__batch_undo(struct kb_engine *e, struct kb__batch *b)
     memset(e->expire_from, 0, sizeof(e->expire_from));
 }
 
-/* May anything be staged now? */
-static int admit(struct kb_engine *e, struct kb_err *err)
+/* May anything be staged now? `declares`: a declaration, which may follow another one. Objects wait
+ * until it is durable: only then is it known which index entries they have. */
+static int admit(struct kb_engine *e, bool declares, struct kb_err *err)
 {
     size_t held = e->active->bytes + (e->closed ? e->closed->bytes : 0);
     if (kb_log_failed(e->log))
@@ -79,7 +82,7 @@ static int admit(struct kb_engine *e, struct kb_err *err)
                           "the store's log has failed: it takes no writes until it is restarted");
     if (e->spoiled.bytes.n)
         return kb_err_set(err, KB_EFULL, "a failed batch is being undone");
-    if (e->open.declare || e->flight.declare)
+    if (e->flight.declares_n || (e->open.declares_n && !declares))
         return kb_err_set(err, KB_EFULL, "a declaration is under way");
     if (e->open.bytes.n > BATCH_MAX_BYTES)
         return kb_err_set(err, KB_EFULL, "the batch is full");
@@ -225,7 +228,7 @@ int kb_engine_write(struct kb_engine *e, const struct kb_write *write, uint64_t 
     *ret_failed = 0;
     if (write->n == 0 || write->n > KB_TXN_MAX_OPS)
         return kb_err_set(err, KB_EINVAL, "a transaction has 1 to %u operations", KB_TXN_MAX_OPS);
-    int rc = admit(e, err);
+    int rc = admit(e, false, err);
     if (rc < 0)
         return rc;
     if (write->n > FEW) {
@@ -385,7 +388,7 @@ int kb_engine_lease_put(struct kb_engine *e, kb_str name, const struct kb_lease 
     if (name.n == 0 || name.n > KB_NAME_MAX_BYTES || lease->holder.n > KB_NAME_MAX_BYTES)
         return kb_err_set(err, KB_EINVAL, "a lease has a name and a holder of up to %u bytes",
                           KB_NAME_MAX_BYTES);
-    int rc = admit(e, err);
+    int rc = admit(e, false, err);
     if (rc < 0)
         return rc;
     struct kb__batch *b = batch_open(e);
@@ -417,13 +420,15 @@ int kb_engine_declare(struct kb_engine *e, kb_str resource, kb_val list, struct 
     int rc = kb_indices_same(&e->indices, resource, list, &same, err);
     if (rc < 0 || same)
         return rc;
-    rc = admit(e, err);
+    rc = admit(e, true, err);
     if (rc < 0)
         return rc;
     struct kb__batch *b = batch_open(e);
     kb_indices_plan(&e->indices, resource, list, &w);
     side_entry(b, KB_ENTRY_DECLARE, &w);
-    b->declare = kb_w_doc(&w);
+    b->declares = realloc(b->declares, (b->declares_n + 1) * sizeof(struct kb_doc *));
+    KB_ASSERT(b->declares != NULL);
+    b->declares[b->declares_n++] = kb_w_doc(&w);
     return 1;
 }
 
@@ -434,7 +439,7 @@ int kb_engine_compact(struct kb_engine *e, uint64_t rev, struct kb_err *err)
         rev = e->durable_rev;
     if (rev <= e->compacted || rev <= e->open.compact || rev <= e->flight.compact)
         return 0;
-    int rc = admit(e, err);
+    int rc = admit(e, false, err);
     if (rc < 0)
         return rc;
     struct kb__batch *b = batch_open(e);

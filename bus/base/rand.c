@@ -70,7 +70,7 @@ void kb_rand_suffix(struct kb_rand *rand, char *out, size_t n)
 void kb_rand_uuid(struct kb_rand *rand, char out[KB_UUID_BYTES])
 {
     uint64_t hi = kb_rand_next(rand), lo = kb_rand_next(rand);
-    hi = (hi & ~0xf000u) | 0x4000u;
+    hi = (hi & ~UINT64_C(0xf000)) | 0x4000u;
     lo = (lo & ~(UINT64_C(3) << 62)) | (UINT64_C(2) << 62);
     snprintf(out, KB_UUID_BYTES, "%08x-%04x-%04x-%04x-%04x%08x", (unsigned)(hi >> 32),
              (unsigned)(hi >> 16) & 0xffff, (unsigned)hi & 0xffff, (unsigned)(lo >> 48),
