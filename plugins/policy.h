@@ -176,7 +176,7 @@ struct kb_policy_host {
     /* An interned text as an integer; false when it is none. */
     bool (*number)(void *core, uint32_t id, int64_t *ret);
     /* The column of a label: [slot] the value, 0 where the node has no such label. Built when first
-     * asked for, then kept up to date. Valid until the next call of any host function. */
+     * asked for, then kept up to date. Valid until the next call of `label`. */
     const uint32_t *(*label)(void *core, uint32_t key);
     /* Who holds this host port, on any node and address; and what is taken on one node. Valid until
      * the call ends. */

@@ -132,8 +132,7 @@ void kb_columns_finish(struct kb_columns *c)
     const void *arrays[] = {v->present,     v->nonzero_cpu,   v->nonzero_memory,  v->name,
                             v->taint_set,   v->unschedulable, v->lowest_priority, v->taint_sets,
                             c->rec,         c->slot_of,       c->free_slots,      c->zeros,
-                            c->allocatable, c->requested,     c->resource_name,   c->label_columns,
-                            c->log};
+                            c->allocatable, c->requested,     c->resource_name,   c->log};
     for (size_t i = 0; i < KB_COUNT(arrays); i++)
         free(OWN(void, arrays[i]));
     *c = (struct kb_columns){0};
@@ -345,25 +344,36 @@ bool kb_columns_node_del(struct kb_columns *c, kb_str name)
 
 /* ---- labels ---- */
 
-const uint32_t *kb_columns_label(struct kb_columns *c, uint32_t key)
+static void fill_label(const struct kb_columns *c, struct kb_label_column *column)
 {
-    for (uint32_t i = 0; i < c->label_columns_n; i++)
-        if (c->label_columns[i].key == key)
-            return c->label_columns[i].values;
-    uint32_t n = c->label_columns_n;
-    if ((n & (n - 1)) == 0)
-        GROW(struct kb_label_column, c->label_columns, n, n ? n * 2 : 1);
-    uint32_t *values = grow(NULL, 0, c->cap, sizeof(*values));
-    struct kb_label want = {key, 0};
+    struct kb_label want = {column->key, 0};
     for (uint32_t slot = 0; slot < c->view.count; slot++) {
         const struct kb_node_rec *rec = &c->rec[slot];
         const struct kb_label *hit =
             rec->labels_n ? bsearch(&want, rec->labels, rec->labels_n, sizeof(want), by_key) : NULL;
-        values[slot] = hit ? hit->value : 0;
+        column->values[slot] = hit ? hit->value : 0;
     }
-    c->label_columns[n] = (struct kb_label_column){key, values};
-    c->label_columns_n++;
-    return values;
+}
+
+const uint32_t *kb_columns_label(struct kb_columns *c, uint32_t key)
+{
+    struct kb_label_column *oldest = &c->label_columns[0];
+    for (uint32_t i = 0; i < c->label_columns_n; i++) {
+        struct kb_label_column *column = &c->label_columns[i];
+        if (column->key == key) {
+            column->used = ++c->label_uses;
+            return column->values;
+        }
+        oldest = column->used < oldest->used ? column : oldest;
+    }
+    if (c->label_columns_n < KB_LABEL_COLUMNS) {
+        oldest = &c->label_columns[c->label_columns_n++];
+        oldest->values = grow(NULL, 0, c->cap, sizeof(*oldest->values));
+    }
+    oldest->key = key;
+    oldest->used = ++c->label_uses;
+    fill_label(c, oldest);
+    return oldest->values;
 }
 
 /* ---- host ports ---- */

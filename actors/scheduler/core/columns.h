@@ -38,6 +38,9 @@ struct kb_port_holders { /* of one port and protocol */
     struct kb_policy_port_use *uses;
 };
 
+/* Label columns kept; the least recently used makes room, since pods choose what keys they name. */
+enum { KB_LABEL_COLUMNS = 128 };
+
 struct kb_columns {
     struct kb_policy_nodes view; /* what policies see; its arrays belong to this struct */
     struct kb_intern *intern;
@@ -56,8 +59,10 @@ struct kb_columns {
     struct kb_label_column {
         uint32_t key;
         uint32_t *values; /* [slot] */
-    } * label_columns;
+        uint64_t used;    /* when it was last asked for */
+    } label_columns[KB_LABEL_COLUMNS];
     uint32_t label_columns_n;
+    uint64_t label_uses;
 
     struct kb_map taint_set_of; /* bytes of the taints → 1 + index */
     struct kb_map ports;        /* port and protocol → struct kb_port_holders */
@@ -89,7 +94,7 @@ void kb_columns_pod_del(struct kb_columns *c, uint32_t slot, const struct kb_pol
 
 /* Index of a resource's columns by its name, made if new. */
 uint32_t kb_columns_resource(struct kb_columns *c, kb_str name);
-/* The label column of a key, built when first asked for. */
+/* The label column of a key, built when first asked for. Valid until the next call. */
 const uint32_t *kb_columns_label(struct kb_columns *c, uint32_t key);
 uint32_t kb_columns_port_uses(const struct kb_columns *c, uint16_t port, uint16_t protocol,
                               const struct kb_policy_port_use **ret_uses);

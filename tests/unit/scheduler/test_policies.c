@@ -2,6 +2,7 @@
 #include "tests/lib/policy.h"
 #include "tests/lib/test.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 static struct kb_ptest *all_policies(void)
@@ -345,4 +346,21 @@ KB_TEST(example, a_policy_of_ten_lines_spreads_pods)
             KB_CHECK_I64(nodes->requested[KB_POLICY_PODS][i], ==, 10);
         kb_ptest_destroy(&t);
     }
+}
+
+KB_TEST(labels, more_keys_than_columns_are_matched_all_the_same)
+{
+    char pod[128], labels[16384] = "{'metadata': {'labels': {'last': 'x'";
+    struct kb_ptest *t = only("NodeAffinity");
+    for (int i = 0; i < 2 * KB_LABEL_COLUMNS; i += 2)
+        snprintf(labels + strlen(labels), sizeof(labels) - strlen(labels), ", 'k%d': 'v'", i);
+    strcat(labels, "}}}");
+    kb_ptest_node(t, "n1", labels);
+    for (int i = 0; i < 6 * KB_LABEL_COLUMNS; i++) {
+        int key = i % (2 * KB_LABEL_COLUMNS);
+        snprintf(pod, sizeof(pod), "{'spec': {'nodeSelector': {'last': 'x', 'k%d': 'v'}}}", key);
+        KB_CHECK_STR(kb_ptest_why(t, "n1", pod),
+                     key % 2 == 0 ? "" : "node(s) didn't match Pod's node affinity/selector");
+    }
+    kb_ptest_destroy(&t);
 }

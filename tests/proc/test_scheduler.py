@@ -1,0 +1,116 @@
+"""The scheduler as a process: a kernel, a store and a scheduler, nothing else. It is killed again and again
+while pods are written, and in the end every pod is bound, once, and no node holds more than it can."""
+import json
+import os
+import pathlib
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+TOP = pathlib.Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(TOP / "tests" / "lib"), str(TOP / "tests" / "e2e")]
+
+import revision_log  # noqa: E402
+from kubus_bus import Bus, CallError  # noqa: E402
+
+KUBUS = pathlib.Path(os.environ.get("KUBUS_BUILD", TOP / "build")) / "bin" / "kubus"
+NODES, CPUS, PODS, KILLS = 8, 32, 256, 8
+
+
+def node(name, cpus):
+    return {"apiVersion": "v1", "kind": "Node", "metadata": {"name": name},
+            "status": {"allocatable": {"cpu": str(cpus), "memory": "64Gi", "pods": "110"}}}
+
+
+def pod(name, cpu, **spec):
+    container = {"name": "main", "image": "x", "resources": {"requests": {"cpu": cpu}}}
+    return {"apiVersion": "v1", "kind": "Pod",
+            "metadata": {"name": name, "namespace": "t", "uid": f"uid-{name}"},
+            "spec": {"containers": [container], "schedulerName": "default-scheduler", **spec},
+            "status": {"phase": "Pending"}}
+
+
+class SchedulerProcess(unittest.TestCase):
+    def setUp(self):
+        self.data = tempfile.mkdtemp(prefix="kubus-scheduler-")
+        actors = [{"name": name, "argv": ["actor", name]} for name in ("store", "scheduler")]
+        pathlib.Path(self.data, "cluster.json").write_text(
+            json.dumps({"version": 1, "actors": actors}))
+        self.kernel = subprocess.Popen([KUBUS, "actor", "kernel", "--data", self.data])
+        self.bus = Bus(self.data)
+        self.until(lambda: self.state("scheduler")["state"] == "ready", "the scheduler is ready")
+
+    def tearDown(self):
+        self.bus.close()
+        self.kernel.send_signal(signal.SIGTERM)
+        self.kernel.wait(30)
+        shutil.rmtree(self.data, ignore_errors=True)
+
+    def until(self, condition, what, timeout=30):
+        deadline = time.monotonic() + timeout
+        while True:
+            try:
+                if condition():
+                    return
+            except (CallError, TimeoutError, KeyError, StopIteration):
+                pass
+            self.assertLess(time.monotonic(), deadline, f"not within {timeout} s: {what}")
+            time.sleep(0.02)
+
+    def state(self, name):
+        actors = self.bus.call("kernel", "kernel.status", timeout=1)["actors"]
+        return next(a for a in actors if a["name"] == name)
+
+    def put(self, key, doc):
+        return self.bus.call("store", "store.txn", {"ops": [{"op": "put", "key": key, "doc": doc}]})
+
+    def pods(self):
+        return self.bus.call("store", "store.list", {"view": "pods"})["items"]
+
+    def bound(self):
+        return [p for p in self.pods() if p["doc"]["spec"].get("nodeName")]
+
+    def test_a_pod_is_bound_and_one_that_fits_nowhere_is_told_why(self):
+        self.put("nodes//n1", node("n1", 2))
+        self.put("pods/t/fits", pod("fits", "1"))
+        self.put("pods/t/huge", pod("huge", "3"))
+        self.until(lambda: len(self.bound()) == 1, "the pod that fits is bound")
+        self.until(lambda: len(self.pods()[1]["doc"]["status"].get("conditions", [])) == 1, "told")
+        fits, huge = (p["doc"] for p in self.pods())
+        self.assertEqual(fits["spec"]["nodeName"], "n1")
+        self.assertEqual(fits["status"]["conditions"][0]["status"], "True")
+        self.assertEqual(huge["status"]["conditions"][0]["message"],
+                         "0/1 nodes are available: 1 Insufficient cpu. preemption: 0/1 nodes are "
+                         "available: 1 Preemption is not helpful for scheduling.")
+        why = self.bus.call("scheduler", "scheduler.explain", {"key": "pods/t/huge"})["nodes"]
+        self.assertEqual(why, [{"name": "n1", "refusedBy": "NodeResourcesFit",
+                                "reasons": ["Insufficient cpu"]}])
+        self.put("nodes//n2", node("n2", 4))
+        self.until(lambda: len(self.bound()) == 2, "the new node takes the huge one")
+
+    def test_killed_at_any_moment_it_goes_on_and_binds_each_pod_once(self):
+        rand = random.Random(os.environ.get("KUBUS_TEST_SEED", "1"))
+        for i in range(NODES):
+            self.put(f"nodes//n{i}", node(f"n{i}", CPUS))
+        for i in range(PODS):
+            self.put(f"pods/t/p{i}", pod(f"p{i}", "1"))
+            if rand.randrange(PODS // KILLS) == 0:
+                pid = self.state("scheduler").get("pid")
+                if pid:
+                    os.kill(pid, signal.SIGKILL)
+        self.until(lambda: len(self.bound()) == PODS, "all pods are bound", timeout=90)
+        changes = list(self.bus.replay("pods"))
+        self.assertEqual(revision_log.order(changes), [])
+        self.assertEqual(revision_log.bindings(changes), [])
+        for i in range(NODES):
+            here = [p for p in self.bound() if p["doc"]["spec"]["nodeName"] == f"n{i}"]
+            self.assertEqual(len(here), CPUS)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
