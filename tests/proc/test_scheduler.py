@@ -19,7 +19,7 @@ import revision_log  # noqa: E402
 from kubus_bus import Bus, CallError  # noqa: E402
 
 KUBUS = pathlib.Path(os.environ.get("KUBUS_BUILD", TOP / "build")) / "bin" / "kubus"
-NODES, CPUS, PODS, KILLS = 8, 32, 256, 8
+NODES, CPUS, PODS, KILLS = 8, 32, 256, 6
 
 
 def node(name, cpus):
@@ -99,10 +99,11 @@ class SchedulerProcess(unittest.TestCase):
             self.put(f"nodes//n{i}", node(f"n{i}", CPUS))
         for i in range(PODS):
             self.put(f"pods/t/p{i}", pod(f"p{i}", "1"))
-            if rand.randrange(PODS // KILLS) == 0:
-                pid = self.state("scheduler").get("pid")
-                if pid:
-                    os.kill(pid, signal.SIGKILL)
+            if i % (PODS // KILLS) == PODS // KILLS - 1:
+                some = rand.randrange(i + 1)  # bound by then: any moment of its work
+                self.until(lambda: len(self.bound()) >= some, "the new one goes on", timeout=60)
+                self.until(lambda: self.state("scheduler")["state"] == "ready", "it is back")
+                os.kill(self.state("scheduler")["pid"], signal.SIGKILL)
         self.until(lambda: len(self.bound()) == PODS, "all pods are bound", timeout=90)
         changes = list(self.bus.replay("pods"))
         self.assertEqual(revision_log.order(changes), [])
