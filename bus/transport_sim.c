@@ -306,6 +306,26 @@ static struct sim_socket *bound_at(const struct kb_sim *sim, const char *endpoin
     return NULL;
 }
 
+static int topic_order(const void *a, const void *b)
+{
+    return kb_str_cmp(*(const kb_str *)a, *(const kb_str *)b);
+}
+
+/* Subscribe again to all, sorted: the map's order is not the same in every run. */
+static void send_topics(struct connection *c)
+{
+    size_t n = 0;
+    kb_str topic;
+    void *value;
+    KB_AUTO(kb_auto_free) kb_str *topics = calloc(c->from->topics.count + 1, sizeof(*topics));
+    KB_ASSERT(topics != NULL);
+    for (size_t i = 0; kb_map_next(&c->from->topics, &i, &topic, &value);)
+        topics[n++] = topic;
+    qsort(topics, n, sizeof(*topics), topic_order);
+    for (size_t i = 0; i < n; i++)
+        send_on(c, true, SUBSCRIBE, &topics[i], 1, false);
+}
+
 static void on_connect(void *user)
 {
     struct sim_socket *from = user;
@@ -327,10 +347,7 @@ static void on_connect(void *user)
         send_on(c, false, UP, NULL, 0, false);
         return;
     }
-    kb_str topic;
-    void *value;
-    for (size_t i = 0; kb_map_next(&from->topics, &i, &topic, &value);)
-        send_on(c, true, SUBSCRIBE, &topic, 1, false);
+    send_topics(c);
 }
 
 static struct connection *only_connection(const struct sim_socket *from)

@@ -145,6 +145,19 @@ static void back_off(struct kb_view_core *core)
         core->retry_ms = RETRY_MAX_MS;
 }
 
+/* A listing begins: what was noted before it is of the other generation. One that was broken off
+ * has left both; its notes become old ones too. */
+static void next_generation(struct kb_view_core *core)
+{
+    kb_str key;
+    void *value;
+    core->generation = !core->generation;
+    if (core->broken_off)
+        for (size_t i = 0; kb_map_next(&core->keys, &i, &key, &value);)
+            kb_map_put(&core->keys, key, note(note_rev(value), !core->generation));
+    core->broken_off = true; /* until its last page */
+}
+
 bool kb_view_core_page(struct kb_view_core *core, kb_str db, int64_t rev)
 {
     if (core->snapshot == 0) {
@@ -152,7 +165,7 @@ bool kb_view_core_page(struct kb_view_core *core, kb_str db, int64_t rev)
             kb_str_copy(db, core->db, sizeof(core->db));
             core->seen = 0; /* revisions of another database mean nothing */
         }
-        core->generation = !core->generation;
+        next_generation(core);
         core->snapshot = rev;
         return true;
     }
@@ -181,6 +194,7 @@ enum kb_view_wish kb_view_core_listed(struct kb_view_core *core, int64_t rev, bo
         return KB_VIEW_LIST;
     core->have = rev;
     core->snapshot = 0;
+    core->broken_off = false;
     core->complete = true;
     return caught_up(core);
 }

@@ -34,7 +34,7 @@ struct kb_view_core {
     char db[64];       /* "" until known */
     kb_ms retry_ms, heard_ms;
     struct kb_map keys; /* key → revision and generation: what a relist is compared with */
-    bool generation;
+    bool generation, broken_off; /* broken_off: a listing began and has not ended */
 };
 
 enum { KB_VIEW_SILENCE_MS = 7000 }; /* three beats missed: ask */
