@@ -65,6 +65,8 @@ struct kb_object_request {
     kb_str uid;  /* precondition */
     int64_t rev; /* expected revision, 0: any */
 
+    bool last_state; /* a removal answers with the object's last state, not with a Status */
+
     kb_str label_selector, field_selector; /* of a deletecollection */
 };
 

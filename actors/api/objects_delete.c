@@ -152,7 +152,7 @@ void kb__op_delete(struct kb_object_op *op)
     if (op->removes) {
         if (op->logic && op->logic->release)
             op->logic->release(op);
-        if (!(op->logic && op->logic->returns_deleted))
+        if (!op->req.last_state && !(op->logic && op->logic->returns_deleted))
             op->replies_status = true;
     } else if (op->logic && op->logic->prepare) {
         if (op->logic->prepare(op) < 0) { /* a Namespace becomes Terminating */
