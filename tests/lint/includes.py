@@ -22,6 +22,7 @@ ALLOWED = {
     "actors/cli": ("bus", "actors/runtime"),
     "actors": ("bus", "actors/runtime"),
     "agent": ("bus", "actors/runtime"),
+    "plugins/plugin.h": ("bus/base", "bus/model"),
     "plugins": (),
 }
 

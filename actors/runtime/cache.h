@@ -1,0 +1,56 @@
+/* The cache of one resource: its objects by key, and lists of them by indices. Pure.
+ *
+ * An object is held as its own document, or as the part of it that the controller keeps. A change
+ * that is not newer than what is held is ignored, so an answer to a write may be put in before the
+ * view delivers the same change. */
+#ifndef KUBUS_RUNTIME_CACHE_H
+#define KUBUS_RUNTIME_CACHE_H
+
+#include "bus/base/list.h"
+#include "bus/base/map.h"
+#include "plugins/plugin.h"
+
+enum { KB_CACHE_INDICES_MAX = 4 };
+
+/* What a cache can look up besides the key. Values are as in struct kb_plugin_watch. */
+struct kb_cache {
+    char *resource;
+    const char *keep;                          /* or NULL */
+    const char *indices[KB_CACHE_INDICES_MAX]; /* declared paths */
+    size_t nindices;
+    bool metadata_only;
+    struct kb_map objects; /* key → entry */
+    struct kb_map lists;   /* index and value → list */
+    size_t bytes;          /* of documents */
+};
+
+void kb_cache_init(struct kb_cache *cache, const char *resource);
+void kb_cache_finish(struct kb_cache *cache);
+/* Before the first object: index by this path; twice is once. */
+void kb_cache_add_index(struct kb_cache *cache, const char *path);
+
+/* Put a version: false when what is held is as new. The object held until then is in *ret_old,
+ * valid until kb_cache_drop_old. */
+bool kb_cache_put(struct kb_cache *cache, kb_str key, int64_t rev, kb_val doc,
+                  const struct kb_object **ret_now, struct kb_object **ret_old);
+/* Remove: false when it is not there, or is newer. */
+bool kb_cache_del(struct kb_cache *cache, kb_str key, int64_t rev, struct kb_object **ret_old);
+void kb_cache_drop_old(struct kb_object **old_p);
+
+const struct kb_object *kb_cache_get(const struct kb_cache *cache, kb_str key);
+size_t kb_cache_count(const struct kb_cache *cache);
+/* All objects, into `a`. */
+struct kb_objects kb_cache_all(const struct kb_cache *cache, struct kb_arena *a);
+
+/* Lists. The built-in indices: */
+#define KB_CACHE_BY_NS     "@ns"
+#define KB_CACHE_BY_OWNER  "@owner"   /* uid of the controlling owner */
+#define KB_CACHE_BY_OWNERS "@owners"  /* uid of each owner: only when declared */
+#define KB_CACHE_ORPHANS   "@orphans" /* by namespace: those without a controlling owner */
+#define KB_CACHE_BY_UID    "@uid"
+struct kb_objects kb_cache_by(const struct kb_cache *cache, const char *index, kb_str value,
+                              struct kb_arena *a);
+const struct kb_object *kb_cache_by_first(const struct kb_cache *cache, const char *index,
+                                          kb_str value);
+
+#endif

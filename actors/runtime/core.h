@@ -1,0 +1,78 @@
+/* The core of a controller: caches, queue, runs and wishes, without I/O and without a clock.
+ *
+ * A shell feeds it what the views deliver and what calls answer, asks it to run keys, takes the
+ * wishes that are due to be sent, and sleeps as long as it says. The actor (host.h) does this on
+ * the bus, the harness (harness.h) in virtual time: a controller cannot tell which. */
+#ifndef KUBUS_RUNTIME_CORE_H
+#define KUBUS_RUNTIME_CORE_H
+
+#include "actors/runtime/cache.h"
+
+struct kb_core_config {
+    const struct kb_plugin *plugin; /* outlives the core */
+    uint64_t seed;
+    /* What "*" means and kinds are called: NULL-terminated by a NULL resource; outlives the core.
+     */
+    const struct kb_resource_info *resources;
+};
+
+struct kb_core_stats {
+    uint64_t runs, failures, wishes, conflicts;
+    size_t ready, working, objects, bytes;
+};
+
+/* -KB_EINVAL: the plugin's ABI or descriptor does not fit; the plugin's own error of `start`. */
+int kb_core_new(const struct kb_core_config *config, kb_controller **ret_core, struct kb_err *err);
+void kb_core_destroy(kb_controller **core_p);
+const char *kb_core_name(const kb_controller *core);
+struct kb_core_stats kb_core_stats(const kb_controller *core);
+
+/* Time, before any of the functions below: monotonic ms, and wall clock in microseconds. */
+void kb_core_time(kb_controller *core, kb_ms now_ms, int64_t wall_us);
+
+/* ---- views ---- */
+
+/* What the core wants followed now. A view appears and goes as runs ask for it (kb_need): compare
+ * after each pass. `version` rises with every change of the set. */
+struct kb_core_view {
+    const char *query; /* stable text, as long as the view is wanted */
+    bool open;         /* for the shell: it has been opened */
+    void *shell;       /* for the shell */
+};
+uint64_t kb_core_views_version(const kb_controller *core);
+size_t kb_core_views(kb_controller *core, struct kb_core_view ***ret_views);
+/* Views that are not wanted any more, and which the shell has opened: taken one by one; the shell
+ * closes it and then calls kb_core_view_closed. */
+struct kb_core_view *kb_core_view_unwanted(kb_controller *core);
+void kb_core_view_closed(kb_controller *core, struct kb_core_view *view);
+
+void kb_core_change(kb_controller *core, struct kb_core_view *view, bool gone, kb_str key,
+                    int64_t rev, kb_val doc);
+/* All up to `rev` was delivered. The first time: the first listing is complete. */
+void kb_core_synced(kb_controller *core, struct kb_core_view *view, int64_t rev);
+bool kb_core_ready(const kb_controller *core); /* all lasting views have been listed */
+
+/* ---- running ---- */
+
+/* Reconcile one key, if one is due and not too much is under way. False: nothing to do now. */
+bool kb_core_run(kb_controller *core);
+/* Until when to sleep: 0 when kb_core_run would run, -1 for ever. */
+kb_ms kb_core_wait_ms(const kb_controller *core);
+
+/* ---- wishes ---- */
+
+/* A call to be sent to `api`. */
+struct kb_core_call {
+    uint64_t id;
+    const char *method; /* "object.create", … */
+    kb_val body;        /* valid until the answer */
+};
+bool kb_core_next_call(kb_controller *core, struct kb_core_call *ret_call);
+/* Its end: err NULL with the result's body, or err. */
+void kb_core_answer(kb_controller *core, uint64_t id, const struct kb_err *err, kb_val body);
+/* After a call that may or may not have been carried out, the core holds the key until the cache
+ * has seen what the store had when asked. True: ask for the store's revision, and tell it. */
+bool kb_core_wants_revision(const kb_controller *core);
+void kb_core_revision(kb_controller *core, int64_t rev);
+
+#endif

@@ -1,0 +1,18 @@
+/* ReplicaSets: a number of identical pods. */
+#include "plugins/controllers/replicas.h"
+
+static const struct replicas_kind kind = {"replicasets.apps", "apps/v1", "ReplicaSet", true};
+
+static kb_result reconcile(kb_controller *c, kb_key key)
+{
+    return replicas_reconcile(c, key, &kind);
+}
+
+static void map_pod(kb_controller *c, const struct kb_object *now, const struct kb_object *old)
+{
+    replicas_map_pod(c, now, old, &kind);
+}
+
+KB_CONTROLLER("replicaset-controller", .primary = "replicasets.apps", .owns = {"pods"},
+              .watches = {{"pods", .map = map_pod, .keep = REPLICAS_POD_FIELDS}},
+              .writes = {"pods", "replicasets.apps/status", "events"}, .reconcile = reconcile);
