@@ -14,6 +14,7 @@
 #include "actors/api/fields.h"
 #include "actors/api/http/server.h"
 #include "actors/api/objects.h"
+#include "actors/api/proto.h"
 #include "actors/api/route.h"
 #include "actors/api/status.h"
 #include "bus/actor.h"
@@ -38,6 +39,7 @@ struct kb__api {
     char *host;
     struct kb_map columns;  /* resource -> struct kb_columns */
     struct kb_map hubs;     /* resource -> struct kb__hub */
+    struct kb_proto *proto; /* made with the first body that is protobuf */
     struct kb_map counters; /* labels of a metric -> uint64_t on the heap */
     struct kb_map openapi;  /* "GROUP/VERSION" -> struct kb_blob */
     size_t watchers;

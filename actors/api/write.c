@@ -58,7 +58,28 @@ static bool unsupported(struct kb__api *api, struct kb_http_req *req, const char
     return false;
 }
 
-static bool body_of(struct kb__api *api, struct kb_http_req *req, struct kb_object_request *r)
+/* Go clients' encoding of built-in kinds. */
+static bool protobuf_body(struct kb__api *api, struct kb_http_req *req, struct kb_doc **ret_doc,
+                          struct kb_object_request *r)
+{
+    KB_AUTO(kb_arena_finish) struct kb_arena arena = {0};
+    struct kb_node *object = NULL;
+    struct kb_err err = {0};
+    if (api->proto == NULL)
+        api->proto = kb_proto_new();
+    if (kb_proto_decode(api->proto, &arena, r->body, &object, &err) < 0) {
+        kb__answer_err(api, req, &err);
+        return false;
+    }
+    *ret_doc = kb_node_doc(object);
+    r->body_type = KB_BODY_DOC;
+    r->doc = kb_doc_root(*ret_doc);
+    return true;
+}
+
+/* `ret_doc` owns what r->doc borrows. */
+static bool body_of(struct kb__api *api, struct kb_http_req *req, struct kb_doc **ret_doc,
+                    struct kb_object_request *r)
 {
     kb_str type = media_type(req);
     r->body = kb_http_req_body(req);
@@ -80,8 +101,12 @@ static bool body_of(struct kb__api *api, struct kb_http_req *req, struct kb_obje
     if (r->body.n == 0 || type.n == 0 || kb_str_is(type, "application/json") ||
         kb_str_is(type, "*/*"))
         return true;
+    if (kb_str_is(type, "application/vnd.kubernetes.protobuf"))
+        return protobuf_body(api, req, ret_doc, r);
     if (!kb_str_is(type, "application/yaml"))
-        return unsupported(api, req, "application/json, application/yaml");
+        return unsupported(api, req,
+                           "application/json, application/yaml, "
+                           "application/vnd.kubernetes.protobuf");
     r->body_type = KB_BODY_YAML;
     return true;
 }
@@ -132,7 +157,8 @@ void kb__write(struct kb__api *api, struct kb_http_req *req, const struct kb_rou
                                   .name = route->name,
                                   .subresource = route->subresource};
     struct kb__look look;
-    if (!kb__look_of(api, req, route->kind, &look) || !body_of(api, req, &r) ||
+    KB_AUTO(kb_doc_destroy) struct kb_doc *doc = NULL;
+    if (!kb__look_of(api, req, route->kind, &look) || !body_of(api, req, &doc, &r) ||
         !options_of(api, req, &r))
         return;
     struct write *write = calloc(1, sizeof(*write));
