@@ -23,19 +23,38 @@ struct kb_doc {
     uint8_t inlined[];
 };
 
-/* Behind the value at `p`, in checked bytes. Iterative: containers add to what is left to skip. */
+/* The text at `p`, in checked bytes: a string, as every key is. Short ones first, they are most. */
+static inline kb_str text_at(const uint8_t *p)
+{
+    if ((*p & 0xe0) == 0xa0)
+        return kb_str_n((const char *)p + 1, *p & 0x1f);
+    if (*p == 0xd9)
+        return kb_str_n((const char *)p + 2, p[1]);
+    struct kb__head head = kb__head_read(p);
+    return kb_str_n((const char *)head.at, head.n);
+}
+
+/* Behind the value at `p`, in checked bytes. Iterative: containers add to what is left to skip.
+ * This is where readers spend their time, so what is frequent does not go through kb__head_read. */
 static const uint8_t *skip(const uint8_t *p)
 {
     uint64_t left = 1;
     while (left-- > 0) {
-        struct kb__head head = kb__head_read(p);
-        p = head.at;
-        if (head.type == KB_STR)
-            p += head.n;
-        else if (head.type == KB_MAP)
-            left += 2 * head.n;
-        else if (head.type == KB_ARRAY)
-            left += head.n;
+        uint8_t b = *p;
+        if ((b & 0xe0) == 0xa0) { /* short text */
+            p += 1 + (b & 0x1f);
+        } else if (b == 0xd9) { /* text below 256 bytes */
+            p += 2 + p[1];
+        } else if (b <= 0x7f || b >= 0xe0 || b == 0xc0 || b == 0xc2 || b == 0xc3) {
+            p++;
+        } else if (b <= 0x9f) { /* small map or array */
+            left += b <= 0x8f ? 2u * (b & 0x0f) : b & 0x0fu;
+            p++;
+        } else {
+            struct kb__head head = kb__head_read(p);
+            p = head.at + (head.type == KB_STR ? head.n : 0);
+            left += head.type == KB_MAP ? 2 * head.n : head.type == KB_ARRAY ? head.n : 0;
+        }
     }
     return p;
 }
@@ -253,9 +272,8 @@ bool kb_iter_next(struct kb_iter *it)
     if (it->val.p != NULL)
         it->at = skip(it->val.p);
     if (it->map) {
-        struct kb__head key = kb__head_read(it->at);
-        it->key = kb_str_n((const char *)key.at, key.n);
-        it->at = key.at + key.n;
+        it->key = text_at(it->at);
+        it->at = (const uint8_t *)it->key.p + it->key.n;
     }
     it->val = (kb_val){it->at, it->end};
     return true;

@@ -18,6 +18,8 @@ struct kb__head {
 static inline uint64_t kb__big_endian(const uint8_t *p, size_t n)
 {
     uint64_t x = 0;
+    if (n == 1) /* most */
+        return *p;
     for (size_t i = 0; i < n; i++)
         x = x << 8 | p[i];
     return x;
