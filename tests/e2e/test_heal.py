@@ -2,7 +2,6 @@
 """What breaks is made whole: containers that die, pods that are deleted, agents and nodes that go away."""
 import os
 import signal
-import unittest
 import uuid
 
 from harness import Case, deployment, main, pod, until
@@ -138,11 +137,7 @@ class Agents(Case):
         self.assertEqual(len(now), 3)
 
     def test_pods_of_a_silent_node_move(self):
-        held = self.c.kubus("actors", "stop", "agent/node-2", "--data", self.c.data, check=False)
-        if held.code != 0:
-            raise unittest.SkipTest(f"an actor cannot be held yet: {held.err.strip()}")
         try:
-            self.c.kubus("actors", "start", "agent/node-2", "--data", self.c.data)
             self.until_node("node-2", "True")
             soon = [{"key": f"node.kubernetes.io/{k}", "operator": "Exists", "effect": "NoExecute",
                      "tolerationSeconds": 1} for k in ("not-ready", "unreachable")]
