@@ -32,6 +32,7 @@
 
 #include "bus/base/check.h"
 #include "bus/base/clock.h"
+#include "bus/base/map.h"
 #include "bus/base/rand.h"
 #include "bus/model/json.h"
 #include "bus/model/key.h"
@@ -118,6 +119,9 @@ KB_API const struct kb_object *kb_get_uid(kb_controller *c, const char *resource
  * listing has not arrived; the key is reconciled when it has. Objects are then in the cache of the
  * resource, beside those of other views on it. */
 KB_API bool kb_need(kb_controller *c, const char *view);
+/* How far the cache is complete for a resource (its slowest view): what was committed up to this
+ * revision is seen. 0 before the first listing, and for what is not followed. */
+KB_API int64_t kb_cache_rev(kb_controller *c, const char *resource);
 /* The resources there are: those that a "*" watch follows. NULL-terminated. */
 KB_API const char *const *kb_resources(kb_controller *c);
 /* What stands about a resource: its apiVersion and kind; false when it is unknown. */

@@ -22,13 +22,14 @@ struct kb_core_stats {
 };
 
 /* -KB_EINVAL: the plugin's ABI or descriptor does not fit; the plugin's own error of `start`. */
-int kb_core_new(const struct kb_core_config *config, kb_controller **ret_core, struct kb_err *err);
-void kb_core_destroy(kb_controller **core_p);
-const char *kb_core_name(const kb_controller *core);
-struct kb_core_stats kb_core_stats(const kb_controller *core);
+KB_API int kb_core_new(const struct kb_core_config *config, kb_controller **ret_core,
+                       struct kb_err *err);
+KB_API void kb_core_destroy(kb_controller **core_p);
+KB_API const char *kb_core_name(const kb_controller *core);
+KB_API struct kb_core_stats kb_core_stats(const kb_controller *core);
 
 /* Time, before any of the functions below: monotonic ms, and wall clock in microseconds. */
-void kb_core_time(kb_controller *core, kb_ms now_ms, int64_t wall_us);
+KB_API void kb_core_time(kb_controller *core, kb_ms now_ms, int64_t wall_us);
 
 /* ---- views ---- */
 
@@ -39,25 +40,25 @@ struct kb_core_view {
     bool open;         /* for the shell: it has been opened */
     void *shell;       /* for the shell */
 };
-uint64_t kb_core_views_version(const kb_controller *core);
-size_t kb_core_views(kb_controller *core, struct kb_core_view ***ret_views);
+KB_API uint64_t kb_core_views_version(const kb_controller *core);
+KB_API size_t kb_core_views(kb_controller *core, struct kb_core_view ***ret_views);
 /* Views that are not wanted any more, and which the shell has opened: taken one by one; the shell
  * closes it and then calls kb_core_view_closed. */
-struct kb_core_view *kb_core_view_unwanted(kb_controller *core);
-void kb_core_view_closed(kb_controller *core, struct kb_core_view *view);
+KB_API struct kb_core_view *kb_core_view_unwanted(kb_controller *core);
+KB_API void kb_core_view_closed(kb_controller *core, struct kb_core_view *view);
 
-void kb_core_change(kb_controller *core, struct kb_core_view *view, bool gone, kb_str key,
-                    int64_t rev, kb_val doc);
+KB_API void kb_core_change(kb_controller *core, struct kb_core_view *view, bool gone, kb_str key,
+                           int64_t rev, kb_val doc);
 /* All up to `rev` was delivered. The first time: the first listing is complete. */
-void kb_core_synced(kb_controller *core, struct kb_core_view *view, int64_t rev);
-bool kb_core_ready(const kb_controller *core); /* all lasting views have been listed */
+KB_API void kb_core_synced(kb_controller *core, struct kb_core_view *view, int64_t rev);
+KB_API bool kb_core_ready(const kb_controller *core); /* all lasting views have been listed */
 
 /* ---- running ---- */
 
 /* Reconcile one key, if one is due and not too much is under way. False: nothing to do now. */
-bool kb_core_run(kb_controller *core);
+KB_API bool kb_core_run(kb_controller *core);
 /* Until when to sleep: 0 when kb_core_run would run, -1 for ever. */
-kb_ms kb_core_wait_ms(const kb_controller *core);
+KB_API kb_ms kb_core_wait_ms(const kb_controller *core);
 
 /* ---- wishes ---- */
 
@@ -67,12 +68,12 @@ struct kb_core_call {
     const char *method; /* "object.create", … */
     kb_val body;        /* valid until the answer */
 };
-bool kb_core_next_call(kb_controller *core, struct kb_core_call *ret_call);
+KB_API bool kb_core_next_call(kb_controller *core, struct kb_core_call *ret_call);
 /* Its end: err NULL with the result's body, or err. */
-void kb_core_answer(kb_controller *core, uint64_t id, const struct kb_err *err, kb_val body);
+KB_API void kb_core_answer(kb_controller *core, uint64_t id, const struct kb_err *err, kb_val body);
 /* After a call that may or may not have been carried out, the core holds the key until the cache
  * has seen what the store had when asked. True: ask for the store's revision, and tell it. */
-bool kb_core_wants_revision(const kb_controller *core);
-void kb_core_revision(kb_controller *core, int64_t rev);
+KB_API bool kb_core_wants_revision(const kb_controller *core);
+KB_API void kb_core_revision(kb_controller *core, int64_t rev);
 
 #endif

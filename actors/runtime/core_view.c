@@ -343,3 +343,14 @@ const struct kb_object *kb_get_uid(kb_controller *c, const char *resource, kb_st
     }
     return NULL;
 }
+
+int64_t kb_cache_rev(kb_controller *c, const char *resource)
+{
+    int64_t rev = -1;
+    EACH_SOURCE_OF(src, c, resource)
+    {
+        int64_t own = src->listed ? src->rev : 0;
+        rev = rev < 0 || own < rev ? own : rev;
+    }
+    return rev < 0 ? 0 : rev;
+}
