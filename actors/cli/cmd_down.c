@@ -23,7 +23,8 @@ static int stop_kernel(const char *data, struct kb_err *err)
     while (kb_cluster_runs(data)) {
         if (kb_clock_now(kb_clock_system()) > give_up)
             return kb_err_set(err, KB_ETIMEOUT, "kubusd does not end: see %s/logs", data);
-        kb_tool_wait(tool, DOWN_POLL_MS);
+        if (!kb_tool_wait(tool, DOWN_POLL_MS))
+            return kb_err_set(err, KB_ECANCELED, "interrupted");
     }
     return 0;
 }

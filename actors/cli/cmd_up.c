@@ -122,8 +122,6 @@ static int wait_ready(struct up *up, struct kb_actor *tool, struct kb_err *err)
         int rc = kb_tool_call(tool, "kernel", "kernel.status", (kb_val){0}, 2000, &status, &last);
         if (rc == 0 && show_ready(kb_doc_root(status), &shown) >= up->actors)
             return 0;
-        if (interrupted || rc == -KB_ECANCELED)
-            return kb_err_set(err, KB_ECANCELED, "interrupted");
         if (waitpid(up->kernel, NULL, WNOHANG) == up->kernel)
             return kb_err_set(err, KB_EUNAVAILABLE, "kubusd ended at once: see %s/logs/kernel.log",
                               up->data);
@@ -131,7 +129,9 @@ static int wait_ready(struct up *up, struct kb_actor *tool, struct kb_err *err)
             show_late(kb_doc_root(status));
             return kb_err_set(err, KB_ETIMEOUT, "not all actors are ready: see %s/logs", up->data);
         }
-        kb_tool_wait(tool, UP_POLL_MS);
+        if (!kb_tool_wait(tool, UP_POLL_MS) || interrupted)
+            return kb_err_set(err, KB_ECANCELED,
+                              "interrupted: the cluster goes on; see `kubus status`");
     }
 }
 

@@ -59,10 +59,11 @@ static void elapsed(void *user)
     kb_actor_stopped(user);
 }
 
-void kb_tool_wait(struct kb_actor *actor, kb_ms ms)
+bool kb_tool_wait(struct kb_actor *actor, kb_ms ms)
 {
     struct kb_loop_timer timer = {.fn = elapsed, .user = actor};
     kb_loop_timer_set(kb_actor_loop(actor), &timer, ms);
     kb_actor_run(actor, NULL);
     kb_loop_timer_stop(kb_actor_loop(actor), &timer);
+    return !kb_actor_stopping(actor);
 }

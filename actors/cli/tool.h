@@ -9,7 +9,8 @@ int kb_tool_open(const char *data_dir, struct kb_actor **ret_actor, struct kb_er
 /* Call and wait. `body` may be KB_NONE. ret_doc may be NULL; caller destroys it. */
 int kb_tool_call(struct kb_actor *actor, const char *service, const char *method, kb_val body,
                  kb_ms timeout_ms, struct kb_doc **ret_doc, struct kb_err *err);
-/* Let the loop run for a while: where a tool waits for something to change. */
-void kb_tool_wait(struct kb_actor *actor, kb_ms ms);
+/* Let the loop run for a while: where a tool waits for something to change. False: the user
+ * interrupts. */
+bool kb_tool_wait(struct kb_actor *actor, kb_ms ms);
 
 #endif
