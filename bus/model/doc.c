@@ -90,6 +90,22 @@ static int check_head(const uint8_t *p, const uint8_t *end, struct kb__head *hea
     return 0;
 }
 
+/* Behind a value that is one byte, or a text below 256 bytes: most are. NULL: look closer. */
+static inline const uint8_t *check_short(const uint8_t *p, const uint8_t *end, bool key)
+{
+    if (end - p < 2)
+        return NULL;
+    uint8_t b = *p;
+    if ((b & 0xe0) == 0xa0 || b == 0xd9) {
+        const uint8_t *at = b == 0xd9 ? p + 2 : p + 1;
+        size_t n = b == 0xd9 ? p[1] : b & 0x1f;
+        bool whole = n <= (size_t)(end - at) && kb_str_is_utf8(kb_str_n((const char *)at, n));
+        return whole ? at + n : NULL;
+    }
+    bool single = b <= 0x7f || b >= 0xe0 || b == 0xc0 || b == 0xc2 || b == 0xc3;
+    return single && !key ? p + 1 : NULL;
+}
+
 int kb_val_check(const void *bytes, size_t n, kb_val *ret_val, struct kb_err *err)
 {
     const uint8_t *p = bytes, *end = p + n;
@@ -104,9 +120,17 @@ int kb_val_check(const void *bytes, size_t n, kb_val *ret_val, struct kb_err *er
             depth--;
             continue;
         }
+        const uint8_t *behind = check_short(p, end, level->key_next);
+        if (behind != NULL) {
+            p = behind;
+            level->left--;
+            level->key_next = level->map && !level->key_next;
+            continue;
+        }
         struct kb__head head = {0};
-        if (check_head(p, end, &head, err) < 0)
-            return -err->code;
+        int rc = check_head(p, end, &head, err);
+        if (rc < 0)
+            return rc;
         if (level->key_next && (head.type != KB_STR || head.bin))
             return kb_err_set(err, KB_EINVAL, "map has a key that is not text");
         level->left--;
