@@ -131,8 +131,15 @@ static int wait_ready(struct up *up, struct kb_actor *tool, struct kb_err *err)
         }
         if (!kb_tool_wait(tool, UP_POLL_MS) || interrupted)
             return kb_err_set(err, KB_ECANCELED,
-                              "interrupted: the cluster goes on; see `kubus status`");
+                              "interrupted; the cluster goes on, see `kubus status`");
     }
+}
+
+static int stop_cluster(const struct up *up, struct kb_err *err)
+{
+    printf("\nstopping …\n");
+    const char *argv[] = {"kubus", "down", "--data", up->data, NULL};
+    return kb_cluster_run(argv, err);
 }
 
 /* Wait for the kernel to end, or for Ctrl-C, which ends it. */
@@ -149,9 +156,7 @@ static int stay(struct up *up, struct kb_actor **tool_p, struct kb_err *err)
         continue;
     if (!interrupted)
         return kb_err_set(err, KB_EUNAVAILABLE, "kubusd ended: see %s/logs/kernel.log", up->data);
-    printf("\nstopping …\n");
-    const char *argv[] = {"kubus", "down", "--data", up->data, NULL};
-    return kb_cluster_run(argv, err);
+    return stop_cluster(up, err);
 }
 
 static int start(struct up *up, struct kb_err *err)
@@ -165,8 +170,11 @@ static int start(struct up *up, struct kb_err *err)
     up->started = kb_clock_now(kb_clock_system());
     if (kb_cluster_spawn(up->data, &up->kernel, err) < 0 || kb_tool_open(up->data, &tool, err) < 0)
         return -err->code;
-    if (wait_ready(up, tool, err) < 0)
-        return -err->code;
+    int rc = wait_ready(up, tool, err);
+    if (rc == -KB_ECANCELED && !up->detach)
+        return stop_cluster(up, err);
+    if (rc < 0)
+        return rc;
     printf("ready in %lld ms: https://%s\n  export KUBECONFIG=%s/kubeconfig\n",
            (long long)(kb_clock_now(kb_clock_system()) - up->started), up->plan.listen, up->data);
     return up->detach ? 0 : stay(up, &tool, err);
