@@ -116,8 +116,8 @@ KB_API struct kb_objects kb_list_orphans(kb_controller *c, const char *resource,
 KB_API struct kb_objects kb_list_indexed(kb_controller *c, const char *resource, kb_str value);
 KB_API const struct kb_object *kb_get_uid(kb_controller *c, const char *resource, kb_str uid);
 /* Follow a view ("pods?ns=shop") for as long as each run for this key asks for it. False: its first
- * listing has not arrived; the key is reconciled when it has. Objects are then in the cache of the
- * resource, beside those of other views on it. */
+ * listing has not arrived; the key is reconciled when it has, and at every change after that.
+ * Objects are then in the cache of the resource, beside those of other views on it. */
 KB_API bool kb_need(kb_controller *c, const char *view);
 /* How far the cache is complete for a resource (its slowest view): what was committed up to this
  * revision is seen. 0 before the first listing, and for what is not followed. */

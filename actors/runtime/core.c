@@ -399,9 +399,12 @@ bool kb_core_next_call(kb_controller *core, struct kb_core_call *ret_call)
 
 static void event_answered(kb_controller *c, const struct kb_wish *wish, const struct kb_err *err)
 {
+    KB_AUTO(kb_arena_finish) struct kb_arena a = {0};
+    struct kb_node *patch;
+    bool gone = err && (wish->kind == WISH_CREATE || err->code == KB_ENOTFOUND);
     c->event_wishes--;
-    if (err && wish->kind == WISH_PATCH && err->code == KB_ENOTFOUND)
-        kb_events_lost(&c->events, kb_str_of(wish->name));
+    if (kb_events_answered(&c->events, kb_str_of(wish->name), gone, &a, &patch) == KB_EVENT_PATCH)
+        kb__event_write(c, WISH_PATCH, kb_str_of(wish->ns), kb_str_of(wish->name), patch);
 }
 
 /* What was written becomes visible at once where the view has not delivered it yet. */

@@ -121,6 +121,8 @@ const char *kb__wish_method(const struct kb_wish *wish);
 /* Event of an object at once; `about` holds its metadata. */
 void kb__event_add(kb_controller *c, kb_val about, const char *resource, const char *rev,
                    const char *type, const char *reason, const char *message);
+void kb__event_write(kb_controller *c, enum wish_kind kind, kb_str ns, kb_str name,
+                     const struct kb_node *node);
 /* The events that a wish asked for. */
 void kb__wish_tell(kb_controller *c, const struct kb_wish *wish, const struct kb_err *err,
                    kb_str name);

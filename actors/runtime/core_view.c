@@ -196,6 +196,14 @@ static void enqueue_owner(kb_controller *c, const struct kb_object *object)
     }
 }
 
+static void enqueue_askers(kb_controller *c, const struct source *src)
+{
+    kb_str key;
+    void *value;
+    for (size_t i = 0; kb_map_next(&src->askers, &i, &key, &value);)
+        kb_queue_add(&c->queue, key);
+}
+
 static void concern(kb_controller *c, struct source *src, const struct kb_object *now,
                     const struct kb_object *old)
 {
@@ -212,6 +220,8 @@ static void concern(kb_controller *c, struct source *src, const struct kb_object
     }
     if (src->watch && src->watch->map)
         src->watch->map(c, now, old);
+    if (src->listed)
+        enqueue_askers(c, src);
 }
 
 void kb__source_change(kb_controller *c, struct source *src, bool gone, kb_str key, int64_t rev,
@@ -240,11 +250,8 @@ void kb_core_synced(kb_controller *core, struct kb_core_view *view, int64_t rev)
     bool first = !src->listed;
     src->rev = rev;
     src->listed = true;
-    kb_str key;
-    void *value;
     if (first)
-        for (size_t i = 0; kb_map_next(&src->askers, &i, &key, &value);)
-            kb_queue_add(&core->queue, key);
+        enqueue_askers(core, src);
     kb__runs_settle(core);
 }
 

@@ -210,6 +210,18 @@ void kb_wish_events(struct kb_wish *wish, const struct kb_object *about, const c
     wish->failed_format = failed_format;
 }
 
+void kb__event_write(kb_controller *c, enum wish_kind kind, kb_str ns, kb_str name,
+                     const struct kb_node *node)
+{
+    struct run *current = c->current;
+    c->current = NULL; /* an event belongs to no run: nobody waits for it */
+    struct kb_wish *wish = kb__wish_new(c, kind, "events");
+    c->current = current;
+    c->event_wishes++;
+    wish_name(wish, ns, name, kb_str_of(""), 0);
+    wish->object = kb_node_doc(node);
+}
+
 void kb__event_add(kb_controller *c, kb_val about, const char *resource, const char *rev,
                    const char *type, const char *reason, const char *message)
 {
@@ -230,14 +242,7 @@ void kb__event_add(kb_controller *c, kb_val about, const char *resource, const c
     enum kb_event_action action = kb_events_add(&c->events, &in, c->wall_us, &a, &node, &ns, &name);
     if (action == KB_EVENT_DROP)
         return;
-    struct run *current = c->current;
-    c->current = NULL; /* an event belongs to no run: nobody waits for it */
-    struct kb_wish *wish =
-        kb__wish_new(c, action == KB_EVENT_CREATE ? WISH_CREATE : WISH_PATCH, "events");
-    c->current = current;
-    c->event_wishes++;
-    wish_name(wish, ns, name, kb_str_of(""), 0);
-    wish->object = kb_node_doc(node);
+    kb__event_write(c, action == KB_EVENT_CREATE ? WISH_CREATE : WISH_PATCH, ns, name, node);
 }
 
 static char *replace_one(const char *format, kb_str text)

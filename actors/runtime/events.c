@@ -23,6 +23,8 @@ struct record {
     uint64_t last_id; /* s: of the message seen last */
     double tokens;    /* t */
     char *name;       /* e: of the Event object; NULL once it is lost */
+    char *message;    /* e: of the last occurrence, when it came while the write was under way */
+    bool busy;        /* e: a write is not answered */
     size_t n;
     char key[];
 };
@@ -33,11 +35,21 @@ void kb_events_init(struct kb_events *events)
     kb_list_init(&events->recent);
 }
 
+static void record_unname(struct kb_events *events, struct record *r)
+{
+    if (r->name)
+        kb_map_del(&events->named, kb_str_of(r->name));
+    free(r->name);
+    free(r->message);
+    r->name = r->message = NULL;
+    r->busy = false;
+}
+
 static void record_free(struct kb_events *events, struct record *r)
 {
     kb_list_remove(&r->link);
+    record_unname(events, r);
     kb_map_del(&events->known, kb_str_n(r->key, r->n));
-    free(r->name);
     free(r);
     events->count--;
 }
@@ -47,6 +59,7 @@ void kb_events_finish(struct kb_events *events)
     while (!kb_list_empty(&events->recent))
         record_free(events, KB_CONTAINER(events->recent.next, struct record, link));
     kb_map_finish(&events->known);
+    kb_map_finish(&events->named);
     kb_events_init(events);
 }
 
@@ -166,10 +179,15 @@ enum kb_event_action kb_events_add(struct kb_events *events, const struct kb_eve
     struct record *r = record_use(events, identity(a, 'e', in, identified), now_us);
     r->count++;
     r->last_us = now_us;
-    if (!token_taken(events, in, now_us, a))
-        return KB_EVENT_DROP;
     if (strlen(message) > MESSAGE_MAX)
         message = kb_arena_printf(a, "%.*s...", MESSAGE_MAX - 3, message).p;
+    if (r->busy) {
+        free(r->message);
+        r->message = kb_strf("%s", message);
+        return KB_EVENT_DROP;
+    }
+    if (!token_taken(events, in, now_us, a))
+        return KB_EVENT_DROP;
     kb_str ns = kb_meta_ns(in->about);
     *ret_ns = ns.n ? ns : kb_str_of("default");
     bool known = r->name != NULL;
@@ -177,22 +195,31 @@ enum kb_event_action kb_events_add(struct kb_events *events, const struct kb_eve
         kb_str name = kb_meta_name(in->about);
         r->name = kb_strf("%.*s.%016" PRIx64, name.n > 200 ? 200 : (int)name.n, name.p,
                           (uint64_t)now_us * 1000 + events->count % 1000);
+        kb_map_put(&events->named, kb_str_of(r->name), r);
     }
+    r->busy = true;
     *ret_name = kb_arena_str(a, kb_str_of(r->name));
     *ret = known ? again(a, r, message) : whole(a, in, r, *ret_ns, message);
     return known ? KB_EVENT_PATCH : KB_EVENT_CREATE;
 }
 
-void kb_events_lost(struct kb_events *events, kb_str name)
+enum kb_event_action kb_events_answered(struct kb_events *events, kb_str name, bool gone,
+                                        struct kb_arena *a, struct kb_node **ret)
 {
-    KB_LIST_EACH(link, &events->recent)
-    {
-        struct record *r = KB_CONTAINER(link, struct record, link);
-        if (r->name && kb_str_is(name, r->name)) {
-            free(r->name);
-            r->name = NULL;
-            r->count = 0;
-            return;
-        }
+    struct record *r = kb_map_get(&events->named, name);
+    if (r == NULL)
+        return KB_EVENT_DROP;
+    r->busy = false;
+    if (gone) {
+        record_unname(events, r);
+        r->count = 0;
+        return KB_EVENT_DROP;
     }
+    if (r->message == NULL)
+        return KB_EVENT_DROP;
+    *ret = again(a, r, r->message);
+    free(r->message);
+    r->message = NULL;
+    r->busy = true;
+    return KB_EVENT_PATCH;
 }

@@ -2,9 +2,11 @@
 #include "bus/model/json.h"
 #include "tests/lib/test.h"
 
+/* One occurrence; its write, if there is one, is answered at once. */
 static enum kb_event_action add(struct kb_events *events, const char *message, int64_t now_us,
                                 struct kb_arena *a, struct kb_node **ret)
 {
+    struct kb_node *more;
     KB_AUTO(kb_doc_destroy) struct kb_doc *pod = NULL;
     struct kb_err err;
     const char *text = "{\"metadata\":{\"name\":\"web-0\",\"namespace\":\"shop\",\"uid\":\"u\"}}";
@@ -12,7 +14,10 @@ static enum kb_event_action add(struct kb_events *events, const char *message, i
     struct kb_event_in in = {"replicaset-controller", "Normal", "Created", message,
                              kb_doc_root(pod),        "v1",     "Pod",     kb_str_of("7")};
     kb_str ns, name;
-    return kb_events_add(events, &in, now_us, a, ret, &ns, &name);
+    enum kb_event_action action = kb_events_add(events, &in, now_us, a, ret, &ns, &name);
+    if (action != KB_EVENT_DROP)
+        kb_events_answered(events, name, false, a, &more);
+    return action;
 }
 
 KB_TEST(events, the_same_again_is_counted)
@@ -73,4 +78,26 @@ KB_TEST(events, what_is_remembered_is_bounded)
         kb_arena_reset(&a);
     }
     KB_CHECK_U64(events.known.count, ==, KB_EVENTS_REMEMBERED);
+}
+
+KB_TEST(events, what_occurs_while_the_write_is_under_way_follows_in_one)
+{
+    KB_AUTO(kb_events_finish) struct kb_events events;
+    KB_AUTO(kb_arena_finish) struct kb_arena a = {0};
+    KB_AUTO(kb_doc_destroy) struct kb_doc *pod = NULL;
+    struct kb_err err;
+    KB_CHECK_OK(kb_json_doc(kb_str_of("{\"metadata\":{\"name\":\"p\"}}"), &pod, &err), &err);
+    struct kb_event_in in = {"c", "Normal", "R", "x", kb_doc_root(pod), "v1", "Pod", {0}};
+    struct kb_node *node;
+    kb_str ns, name;
+    kb_events_init(&events);
+    KB_CHECK(kb_events_add(&events, &in, 1, &a, &node, &ns, &name) == KB_EVENT_CREATE);
+    for (int i = 0; i < 40; i++)
+        KB_CHECK(kb_events_add(&events, &in, 2, &a, &node, &ns, &ns) == KB_EVENT_DROP);
+    KB_CHECK(kb_events_answered(&events, name, false, &a, &node) == KB_EVENT_PATCH);
+    KB_CHECK_I64(kb_node_num(kb_node_get(node, "count"), 0), ==, 41);
+    KB_CHECK(kb_events_answered(&events, name, false, &a, &node) == KB_EVENT_DROP);
+    KB_CHECK(kb_events_add(&events, &in, 3, &a, &node, &ns, &name) == KB_EVENT_PATCH);
+    KB_CHECK(kb_events_answered(&events, name, true, &a, &node) == KB_EVENT_DROP);
+    KB_CHECK(kb_events_add(&events, &in, 4, &a, &node, &ns, &name) == KB_EVENT_CREATE);
 }
