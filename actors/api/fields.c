@@ -135,7 +135,7 @@ static int compare_keys(const void *a, const void *b)
 }
 
 /* The index over the field's path, when a requirement is an equality on it. */
-static const struct kb_index *index_for(const struct kb_selection *s,
+static const struct kb_kind_index *index_for(const struct kb_selection *s,
                                         const struct kb_field_requirement *want)
 {
     const struct kb_selectable *field = selectable_of(s->kind, want->path);
@@ -168,7 +168,7 @@ void kb_selection_view(const struct kb_selection *s, struct kb_buf *out, bool *r
         keys[at++] = (struct view_key){"labels", kb_buf_str(&labels)};
     }
     for (size_t i = 0; i < n && at < KEYS_MAX; i++) {
-        const struct kb_index *index = index_for(s, &list[i]);
+        const struct kb_kind_index *index = index_for(s, &list[i]);
         if (index == NULL || !kb_str_copy(index->name, keys[at].key, sizeof(keys[at].key)))
             continue;
         keys[at++].value = list[i].value;

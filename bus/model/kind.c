@@ -164,10 +164,10 @@ static void read_selectable(struct kb_kinds *kinds, kb_val list, struct kb_kind 
 
 static void read_indices(struct kb_kinds *kinds, kb_val list, struct kb_kind *kind)
 {
-    struct kb_index *all = take(kinds, kb_val_count(list) * sizeof(*all));
+    struct kb_kind_index *all = take(kinds, kb_val_count(list) * sizeof(*all));
     kind->indices = all;
     for (struct kb_iter it = kb_iter(list); kb_iter_next(&it);)
-        all[kind->nindices++] = (struct kb_index){
+        all[kind->nindices++] = (struct kb_kind_index){
             .name = text_of(it.val, "name"),
             .path = path_of(kinds, kb_val_get(it.val, "path")),
             .controller = kb_val_bool(kb_val_get(it.val, "controller"), false),

@@ -44,7 +44,7 @@ struct kb_selectable {
     kb_str name, path, otherwise; /* `otherwise`: another path when the first is empty */
 };
 
-struct kb_index {
+struct kb_kind_index {
     kb_str name, path;
     bool controller; /* the UID of the owner reference with controller: true */
 };
@@ -70,7 +70,7 @@ struct kb_kind {
     size_t ncolumns;
     const struct kb_selectable *selectable;
     size_t nselectable;
-    const struct kb_index *indices;
+    const struct kb_kind_index *indices;
     size_t nindices;
     struct kb_strs immutable, immutable_once_set;
     kb_str immutable_when; /* path of a boolean */

@@ -77,8 +77,8 @@ static void validate_int_or_string(const struct kb_schema *s, const struct kb_no
                                    const struct kb_at *at, struct kb_causes *causes)
 {
     const char *wrong = NULL;
-    if (node->type == KB_STR)
-        wrong = kb__format_check(s->format, node->s);
+    if (node->type == KB_STR && (s->custom || !kb__format_is_quantity(s->format)))
+        wrong = kb__format_check(s->format, node->s); /* a quantity was parsed at decoding */
     else if (node->type == KB_INT && kb__format_is_port(s->format))
         wrong = node->i < 1 || node->i > 65535 ? "must be between 1 and 65535, inclusive" : NULL;
     else if (node->type == KB_INT && kb__format_is_percent(s->format))
