@@ -217,7 +217,8 @@ static bool take_items(struct list *list, kb_val items)
         kb_val doc = kb_val_get(it.val, "doc");
         if (list->limit > 0 && list->count == (size_t)list->limit)
             return true;
-        kb_str_copy(kb_val_str(kb_val_get(it.val, "key")), list->after, sizeof(list->after));
+        if (list->call == 0) /* else prefetch() has noted the last one */
+            kb_str_copy(kb_val_str(kb_val_get(it.val, "key")), list->after, sizeof(list->after));
         if (!list->exact && !kb_selection_match(&list->selection, doc))
             continue;
         if (list->any)
@@ -245,6 +246,53 @@ static bool too_new(struct list *list)
     return true;
 }
 
+struct page {
+    kb_val items;
+    bool more;
+    int64_t left;
+};
+
+/* One walk over the answer: each lookup by name would walk over all items again. */
+static struct page read_page(struct list *list, kb_val body)
+{
+    struct page page = {0};
+    for (struct kb_iter it = kb_iter(body); kb_iter_next(&it);) {
+        if (kb_str_is(it.key, "rev"))
+            list->rev = kb_val_int(it.val, 0);
+        else if (kb_str_is(it.key, "items"))
+            page.items = it.val;
+        else if (kb_str_is(it.key, "more"))
+            page.more = kb_val_bool(it.val, false);
+        else if (kb_str_is(it.key, "left"))
+            page.left = kb_val_int(it.val, 0);
+    }
+    return page;
+}
+
+static bool too_far_ahead(const struct list *list)
+{
+    return list->streaming && kb_http_stream_queued(list->op.req) > STREAM_BYTES;
+}
+
+/* Ask for the page behind this one before this one is turned into JSON: the store reads while we
+ * write. */
+static void prefetch(struct list *list, kb_val items)
+{
+    for (struct kb_iter it = kb_iter(items); kb_iter_next(&it);)
+        if (it.left == 0)
+            kb_str_copy(kb_val_str(kb_val_get(it.val, "key")), list->after, sizeof(list->after));
+    next_page(list);
+}
+
+/* The client's limit is reached, or there is no more. */
+static void list_complete(struct list *list, bool more)
+{
+    if (list->streaming)
+        list_end_stream(list);
+    else
+        list_answer(list, more);
+}
+
 static void list_page(void *user, const struct kb_err *err, kb_val body)
 {
     struct list *list = user;
@@ -253,18 +301,17 @@ static void list_page(void *user, const struct kb_err *err, kb_val body)
         list_failed(list, err);
         return;
     }
-    list->rev = kb_val_int(kb_val_get(body, "rev"), 0);
+    struct page page = read_page(list, body);
     if (too_new(list))
         return;
-    bool cut = take_items(list, kb_val_get(body, "items"));
-    bool more = cut || kb_val_bool(kb_val_get(body, "more"), false);
-    list->left = list->exact && !cut ? kb_val_int(kb_val_get(body, "left"), 0) : 0;
-    bool full = list->limit > 0 && list->count >= (size_t)list->limit;
-    if (!more || full) {
-        if (list->streaming)
-            list_end_stream(list);
-        else
-            list_answer(list, more);
+    bool ahead = page.more && list->limit == 0 && !too_far_ahead(list);
+    if (ahead)
+        prefetch(list, page.items);
+    bool cut = take_items(list, page.items);
+    bool more = cut || page.more;
+    list->left = list->exact && !cut ? page.left : 0;
+    if (!more || (list->limit > 0 && list->count >= (size_t)list->limit)) {
+        list_complete(list, more);
         return;
     }
     bool yaml = list->look.accept.encoding == KB_ENCODING_YAML;
@@ -272,8 +319,8 @@ static void list_page(void *user, const struct kb_err *err, kb_val body)
         list_stream(list);
     if (list->streaming && write_items(list) < 0)
         return; /* on_close follows */
-    list->waiting = list->streaming && kb_http_stream_queued(list->op.req) > STREAM_BYTES;
-    if (!list->waiting)
+    list->waiting = !ahead && too_far_ahead(list);
+    if (!ahead && !list->waiting)
         next_page(list);
 }
 
