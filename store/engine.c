@@ -71,6 +71,7 @@ static void run_log(struct kb_engine *e)
     e->log_rc = rc;
     e->log_err = err;
     e->log_end = end;
+    e->log_failed = kb_log_failed(e->log);
     pthread_cond_broadcast(&e->done);
     pthread_mutex_unlock(&e->lock);
 }
@@ -407,6 +408,8 @@ static int take_flight(struct kb_engine *e, struct kb_commit *ret)
     struct kb_err err = e->log_err;
     if (done)
         e->log_job = KB__IDLE;
+    if (done)
+        e->failed = e->log_failed;
     pthread_mutex_unlock(&e->lock);
     if (!done)
         return 0;
@@ -521,6 +524,11 @@ uint64_t kb_engine_compacted(const struct kb_engine *e)
 const struct kb_indices *kb_engine_indices(const struct kb_engine *e)
 {
     return &e->indices;
+}
+
+bool kb_engine_failed(const struct kb_engine *e)
+{
+    return e->failed;
 }
 
 int kb_engine_fd(const struct kb_engine *e)
@@ -667,7 +675,7 @@ static int open_data(struct kb_engine *e, struct kb_err *err)
     e->durable_batch = kb_log_end(e->log).batch - 1;
     e->active->last_batch = e->active->n || e->active->side ? e->durable_batch : 0;
     e->open.number = e->durable_batch + 1;
-    e->chores = unready(&e->indices) || e->applied.compact_done < e->applied.compacted;
+    e->chores |= unready(&e->indices) || e->applied.compact_done < e->applied.compacted;
     return 0;
 }
 

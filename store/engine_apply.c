@@ -50,6 +50,7 @@ int kb__state_put(struct kb_kv_txn *txn, const char *id, const struct kb__applie
     kb_w_kint(&w, "rev", (int64_t)a->rev);
     kb_w_kint(&w, "compacted", (int64_t)a->compacted);
     kb_w_kint(&w, "compact_done", (int64_t)a->compact_done);
+    kb_w_kint(&w, "next_index", a->next_index);
     kb_w_end(&w);
     return kb_kv_put(txn, KB_KV_META, kb_str_of("state"), kb_buf_str(&w.buf), err);
 }
@@ -86,6 +87,8 @@ static int load_tables(struct kb_engine *e, struct kb_kv_txn *txn, struct kb_err
             kb_indices_apply(&e->db_indices, val, err) < 0)
             return kb_err_set(err, KB_EIO, "database: a declaration is damaged");
     }
+    rc = kb_kv_seek(meta, kb_str_of("drop/"), &key, &bytes, err);
+    e->chores = rc == 0 && kb_str_starts(key, "drop/");
     return rc == 0 || rc == -KB_ENOTFOUND ? 0 : rc;
 }
 
@@ -112,6 +115,8 @@ int kb__state_load(struct kb_engine *e, struct kb_err *err)
     a->rev = (uint64_t)kb_val_int_at(val, "rev", 0);
     a->compacted = (uint64_t)kb_val_int_at(val, "compacted", 0);
     a->compact_done = (uint64_t)kb_val_int_at(val, "compact_done", 0);
+    a->next_index = (uint32_t)kb_val_int_at(val, "next_index", 0);
+    e->indices.next_id = a->next_index;
     return load_tables(e, txn, err);
 }
 
@@ -191,29 +196,69 @@ static int put_cur(struct slice *s, const struct kb_skip_node *node, struct kb_e
     return kb_kv_put(s->txn, KB_KV_CUR, node->key, bytes_of(&cur, sizeof(cur)), err);
 }
 
-/* Note what goes away, write what is there now. */
-static int put_declaration(struct slice *s, kb_val val, struct kb_err *err)
+static bool has_index(kb_val declaration, uint32_t id)
 {
-    char name[KB_NAME_MAX_BYTES + 8];
+    for (struct kb_iter it = kb_iter(kb_val_get(declaration, "indices")); kb_iter_next(&it);)
+        if (kb_val_int_at(it.val, "id", 0) == id)
+            return true;
+    return false;
+}
+
+/* The entries of this index are to be removed. */
+static int put_drop(struct slice *s, uint32_t id, struct kb_err *err)
+{
+    char name[32];
+    snprintf(name, sizeof(name), "drop/%010u", id);
+    return kb_kv_put(s->txn, KB_KV_META, kb_str_of(name), kb_str_of("-"), err);
+}
+
+/* What a declaration replaces: one before it in the generation, or what the database has. */
+static int drop_replaced(struct slice *s, const struct kb__gen *gen, const struct kb__side *side,
+                         kb_val val, struct kb_err *err)
+{
     kb_str resource = kb_val_str_at(val, "resource");
-    const struct kb_resource *have = kb_indices_of(&s->e->db_indices, resource);
-    KB_AUTO(kb_w_finish) struct kb_w w = {0};
-    for (size_t i = 0; have && i < have->n; i++) {
-        bool kept = false;
-        for (struct kb_iter it = kb_iter(kb_val_get(val, "indices")); kb_iter_next(&it);)
-            kept |= kb_val_int_at(it.val, "id", 0) == have->indices[i].id;
-        snprintf(name, sizeof(name), "drop/%010u", have->indices[i].id);
-        int rc = kept ? 0 : kb_kv_put(s->txn, KB_KV_META, kb_str_of(name), kb_str_of("-"), err);
-        if (rc < 0)
-            return rc;
+    kb_val before = {NULL, NULL}, other;
+    int rc = 0;
+    for (const struct kb__side *at = gen->side; at != side; at = at->next)
+        if (at->type == KB_ENTRY_DECLARE &&
+            kb_val_check(at->bytes.p, at->bytes.n, &other, err) == 0 &&
+            kb_str_eq(kb_val_str_at(other, "resource"), resource))
+            before = other;
+    if (before.p) {
+        for (struct kb_iter it = kb_iter(kb_val_get(before, "indices"));
+             rc == 0 && kb_iter_next(&it);) {
+            uint32_t id = (uint32_t)kb_val_int_at(it.val, "id", 0);
+            rc = has_index(val, id) ? 0 : put_drop(s, id, err);
+        }
+        return rc;
     }
-    snprintf(name, sizeof(name), "decl/" KB_STR_FMT, KB_STR_ARG(resource));
+    const struct kb_resource *have = kb_indices_of(&s->e->db_indices, resource);
+    for (size_t i = 0; have && i < have->n && rc == 0; i++)
+        rc = has_index(val, have->indices[i].id) ? 0 : put_drop(s, have->indices[i].id, err);
+    return rc;
+}
+
+/* Note what goes away, write what is there now. */
+static int put_declaration(struct slice *s, const struct kb__gen *gen, const struct kb__side *side,
+                           kb_val val, struct kb__applied *a, struct kb_err *err)
+{
+    KB_AUTO(kb_auto_free)
+    char *name = kb_strf("decl/" KB_STR_FMT, KB_STR_ARG(kb_val_str_at(val, "resource")));
+    KB_AUTO(kb_w_finish) struct kb_w w = {0};
+    int rc = drop_replaced(s, gen, side, val, err);
+    if (rc < 0)
+        return rc;
+    for (struct kb_iter it = kb_iter(kb_val_get(val, "indices")); kb_iter_next(&it);) {
+        uint32_t id = (uint32_t)kb_val_int_at(it.val, "id", 0);
+        if (id >= a->next_index)
+            a->next_index = id + 1;
+    }
     kb_w_raw(&w, val);
     return kb_kv_put(s->txn, KB_KV_META, kb_str_of(name), kb_buf_str(&w.buf), err);
 }
 
-static int put_side(struct slice *s, const struct kb__side *side, struct kb__applied *a,
-                    struct kb_err *err)
+static int put_side(struct slice *s, const struct kb__gen *gen, const struct kb__side *side,
+                    struct kb__applied *a, struct kb_err *err)
 {
     kb_val val;
     if (kb_val_check(side->bytes.p, side->bytes.n, &val, err) < 0)
@@ -222,7 +267,7 @@ static int put_side(struct slice *s, const struct kb__side *side, struct kb__app
     case KB_ENTRY_LEASE:
         return kb_kv_put(s->txn, KB_KV_LEASE, kb_val_str_at(val, "name"), side->bytes, err);
     case KB_ENTRY_DECLARE:
-        return put_declaration(s, val, err);
+        return put_declaration(s, gen, side, val, a, err);
     case KB_ENTRY_COMPACT: {
         uint64_t rev = (uint64_t)kb_val_int_at(val, "rev", 0);
         if (rev > a->compacted)
@@ -240,7 +285,7 @@ static int put_rest(struct slice *s, const struct kb__gen *gen, struct kb__appli
 {
     int rc = 0;
     for (const struct kb__side *side = gen->side; side && rc == 0; side = side->next)
-        rc = put_side(s, side, a, err);
+        rc = put_side(s, gen, side, a, err);
     if (rc < 0)
         return rc;
     a->pos = gen->end;

@@ -82,6 +82,7 @@ struct kb__batch {
     uint64_t first_rev, last_rev; /* last < first: no versions */
     struct kb__gen *gen;          /* where its versions lie */
     size_t gen_at, changes;       /* from this place in its order, so many */
+    struct kb__side **side_at;    /* and from here in its list */
     struct kb__lease_undo *leases;
     size_t leases_n;
     struct kb_doc **declares;
@@ -97,6 +98,7 @@ struct kb__applied {
     uint64_t rev;
     uint64_t compacted;    /* what was asked for */
     uint64_t compact_done; /* what has been carried out */
+    uint32_t next_index;   /* ids of indices from here on were never used */
 };
 
 struct kb_engine {
@@ -119,6 +121,7 @@ struct kb_engine {
 
     struct kb_kv_txn *read; /* the owner's snapshot, renewed when the applier has committed */
     kb_ms now_ms, retry_ms; /* retry: when to try again to apply; 0: at once */
+    bool failed;            /* the log has */
     bool chores;            /* there is something for the applier to do even without changes */
     int failing;            /* why the closed generation is not applied, a KB_E* */
     struct kb_err failing_err;
@@ -133,6 +136,7 @@ struct kb_engine {
     int log_rc, apply_rc, backup_rc;
     struct kb_err log_err, apply_err, backup_err;
     struct kb_log_pos log_end;
+    bool log_failed;
     uint64_t slices;         /* committed by the applier */
     struct kb__gen *garbage; /* to be freed by the applier */
     struct kb__applied applied;

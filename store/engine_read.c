@@ -247,26 +247,41 @@ static const struct kb_skip_node *node_in(const struct kb_scan *scan,
     return node && in_prefix(scan, node->key) ? node : NULL;
 }
 
+/* Where a scan that goes on behind the key `after` starts; into `from`. A key of another resource
+ * stands before or behind all of this one's. */
+static kb_str start_behind(const struct kb_scan *scan, kb_str after, char *from)
+{
+    kb_str start = scan_prefix(scan);
+    size_t skip = scan->resource_n + 1;
+    bool same = after.n > skip && memcmp(after.p, scan->resource, scan->resource_n) == 0 &&
+                after.p[scan->resource_n] == '/';
+    kb_str next = kb_str_n(from, 0);
+    if (scan->index_id && !same) {
+        if (kb_str_cmp(after, kb_str_n(scan->resource, skip)) < 0)
+            return start;
+        memcpy(from, start.p, start.n);
+        memset(from + start.n, 0xff, KB_KEY_MAX_BYTES);
+        next.n = start.n + KB_KEY_MAX_BYTES;
+        return next;
+    }
+    if (scan->index_id) {
+        memcpy(from, scan->prefix, KB_INDEX_PREFIX_BYTES);
+        memcpy(from + KB_INDEX_PREFIX_BYTES, after.p + skip, after.n - skip);
+        next.n = KB_INDEX_PREFIX_BYTES + after.n - skip;
+    } else {
+        memcpy(from, after.p, after.n);
+        next.n = after.n;
+    }
+    from[next.n++] = '\0'; /* the first key behind it */
+    return kb_str_cmp(next, start) > 0 ? next : start;
+}
+
 static int scan_start(struct kb_scan *scan, kb_str after, struct kb_err *err)
 {
     struct kb_engine *e = scan->engine;
     struct kb__gen *gens[2] = {e->active, e->closed};
     char from[sizeof(scan->prefix) + KB_KEY_MAX_BYTES + 1];
-    kb_str start = scan_prefix(scan);
-    if (after.n > scan->resource_n + 1) {
-        if (scan->index_id) {
-            memcpy(from, scan->prefix, KB_INDEX_PREFIX_BYTES);
-            size_t tail = after.n - scan->resource_n - 1;
-            memcpy(from + KB_INDEX_PREFIX_BYTES, after.p + scan->resource_n + 1, tail);
-            after = kb_str_n(from, KB_INDEX_PREFIX_BYTES + tail);
-        } else {
-            memcpy(from, after.p, after.n);
-            after = kb_str_n(from, after.n);
-        }
-        from[after.n++] = '\0'; /* the first key behind it */
-        if (kb_str_cmp(after, start) > 0)
-            start = after;
-    }
+    kb_str start = after.n ? start_behind(scan, after, from) : scan_prefix(scan);
     int rc = kb_kv_cursor(e->read, scan->index_id ? KB_KV_INDEX : KB_KV_CUR, &scan->cursor, err);
     if (rc == 0)
         rc = cursor_step(scan, true, start, err);
@@ -295,6 +310,7 @@ int kb_scan_init(struct kb_scan *scan, struct kb_engine *e, const struct kb_rang
     memcpy(scan->prefix, range->prefix.p, range->prefix.n);
     scan->prefix_n = range->prefix.n;
     memcpy(scan->resource, resource.p, resource.n);
+    scan->resource[resource.n] = '/';
     scan->resource_n = resource.n;
     if (range->index.n && (rc = scan_by_index(scan, range, err)) < 0)
         return rc;

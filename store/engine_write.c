@@ -47,6 +47,7 @@ static struct kb__batch *batch_open(struct kb_engine *e)
     b->bytes.n = KB_LOG_HEADER_BYTES;
     b->gen = e->active;
     b->gen_at = e->active->n;
+    b->side_at = e->active->side_end;
     b->first_rev = e->staged_rev + 1;
     b->last_rev = e->staged_rev;
     e->active->last_batch = b->number;
@@ -61,6 +62,8 @@ void kb__batch_undo(struct kb_engine *e, struct kb__batch *b)
         return;
     while (b->gen->n > b->gen_at)
         kb__gen_undo(b->gen, &e->indices);
+    *b->side_at = NULL;
+    b->gen->side_end = b->side_at;
     for (size_t i = b->leases_n; i-- > 0;) {
         struct kb__lease_undo *undo = &b->leases[i];
         struct kb_lease before = {kb_str_of(undo->before.holder), undo->before.epoch,
@@ -77,7 +80,7 @@ void kb__batch_undo(struct kb_engine *e, struct kb__batch *b)
 static int admit(struct kb_engine *e, bool declares, struct kb_err *err)
 {
     size_t held = e->active->bytes + (e->closed ? e->closed->bytes : 0);
-    if (kb_log_failed(e->log))
+    if (e->failed)
         return kb_err_set(err, KB_EIO,
                           "the store's log has failed: it takes no writes until it is restarted");
     if (e->spoiled.bytes.n)

@@ -17,7 +17,7 @@ struct kb_store {
     struct kb_loop_timer timer;
     struct kb_buf head; /* scratch */
     bool planned;       /* a step at the end of this pass */
-    bool stopping, failed;
+    bool stopping;
 };
 
 static struct kb_store_time time_now(const struct kb_store *s)
@@ -50,10 +50,8 @@ static void carry_out(struct kb_store *s, const struct kb_store_wish *wish)
         kb_request_reply(&request, wish->body);
         break;
     case KB_STORE_FAIL:
-        if (wish->err->code == KB_EIO) {
+        if (wish->err->code == KB_EIO)
             kb_error("%s: %s", kb_request_method(request), wish->err->text);
-            s->failed = true;
-        }
         kb_request_fail_with(&request, wish->err, wish->body);
         break;
     case KB_STORE_EVENT:
@@ -86,7 +84,7 @@ static void step(void *user)
     kb_actor_gauge(s->actor, "rev", (int64_t)kb_engine_rev(s->engine));
     if (s->stopping && kb_store_core_idle(s->core))
         finish_stop(s);
-    else if (s->failed)
+    else if (kb_engine_failed(s->engine))
         kb_actor_stopped(s->actor);
 }
 
@@ -188,7 +186,7 @@ void kb_store_stop(struct kb_store *s)
 
 bool kb_store_failed(const struct kb_store *s)
 {
-    return s->failed;
+    return kb_engine_failed(s->engine);
 }
 
 void kb_store_destroy(struct kb_store **store_p)

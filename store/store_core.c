@@ -288,6 +288,8 @@ kb_ms kb_store_core_step(struct kb_store_core *core, struct kb_store_time time)
     expire(core);
     age(core);
     kb_engine_flush(core->engine);
+    if (kb_engine_fd(core->engine) < 0)
+        take_commits(core); /* no thread will tell */
     beat_when_due(core);
     kb_ms wait = kb_engine_tick(core->engine, time.now_ms);
     if (wait < 0 && core->queue)

@@ -11,7 +11,6 @@
 enum { FILES = 256, SECTOR = 512 };
 
 struct written { /* not synced yet */
-    int fd;
     char *path;
     off_t at;
     size_t n;
@@ -89,10 +88,7 @@ static int d_open(const struct kb_io *io, const char *path, bool create)
 
 static int d_close(const struct kb_io *io, int fd)
 {
-    struct disk *d = of(io);
-    for (struct written *w = d->writes; w; w = w->older)
-        if (w->fd == fd)
-            w->fd = -1; /* still not on the disk */
+    (void)io;
     return kb_io_system()->close(io, fd);
 }
 
@@ -104,12 +100,8 @@ static int d_read(const struct kb_io *io, int fd, void *data, size_t n, off_t at
 static void remember(struct disk *d, int fd, size_t n, off_t at)
 {
     struct written *w = calloc(1, sizeof(*w));
-    *w = (struct written){.fd = fd,
-                          .path = strdup(d->paths[fd]),
-                          .at = at,
-                          .n = n,
-                          .old = calloc(1, n),
-                          .older = d->writes};
+    *w = (struct written){
+        .path = strdup(d->paths[fd]), .at = at, .n = n, .old = calloc(1, n), .older = d->writes};
     KB_ASSERT(kb_io_system()->read(NULL, fd, w->old, n, at) >= 0);
     d->writes = w;
 }
@@ -148,7 +140,7 @@ static int d_sync(const struct kb_io *io, int fd)
         return rc;
     for (struct written **at = &d->writes; *at;) {
         struct written *w = *at;
-        if (w->fd == fd) {
+        if (strcmp(w->path, d->paths[fd]) == 0) { /* of the file, through whichever descriptor */
             *at = w->older;
             free_write(w);
         } else {
@@ -184,6 +176,11 @@ static int d_rename(const struct kb_io *io, const char *from, const char *to)
         if (strcmp(w->path, from) == 0) {
             free(w->path);
             w->path = strdup(to);
+        }
+    for (int fd = 0; fd < FILES && rc == 0; fd++)
+        if (d->paths[fd] && strcmp(d->paths[fd], from) == 0) {
+            free(d->paths[fd]);
+            d->paths[fd] = strdup(to);
         }
     return rc;
 }

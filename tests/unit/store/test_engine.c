@@ -7,6 +7,7 @@
 #include "bus/base/file.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -341,6 +342,52 @@ KB_TEST(engine, the_map_grows_before_it_is_full)
     KB_CHECK_OK(kb_engine_status(e, &status, &err), &err);
     KB_CHECK_U64(status.map_bytes, >, 1 << 20);
     KB_CHECK_U64(status.objects, ==, 12000);
+}
+
+/* Wait for the engine's threads. */
+static void await(struct kb_engine *e, bool idle)
+{
+    struct kb_commit commit;
+    struct pollfd fd = {.fd = kb_engine_fd(e), .events = POLLIN};
+    do {
+        kb_engine_flush(e);
+        kb_engine_tick(e, 0);
+        while (kb_engine_poll(e, &commit))
+            KB_CHECK_OK(commit.rc, &commit.err);
+    } while (idle && kb_engine_busy(e) && poll(&fd, 1, 1000) >= 0);
+}
+
+KB_TEST(engine, its_threads_keep_the_same_promises)
+{
+    struct kb_engine *e = NULL;
+    struct kb_engine_config config = {.dir = kb_test_dir(),
+                                      .threads = true,
+                                      .segment_bytes = 64 * 1024,
+                                      .map_bytes = 1 << 20,
+                                      .checkpoint_bytes = 64 * 1024,
+                                      .slice_bytes = 16 * 1024};
+    KB_CHECK_OK(kb_engine_open(&config, &e, &err), &err);
+    for (int i = 0; i < 5000; i++) {
+        KB_AUTO(kb_doc_destroy) struct kb_doc *doc = pod("n1", i);
+        char key[32];
+        snprintf(key, sizeof(key), "pods/a/p%d", i * 7919 % 1000);
+        struct kb_write_op op = {.key = kb_str_of(key), .doc = kb_doc_root(doc)};
+        struct kb_write write = {.ops = &op, .n = 1};
+        uint64_t rev;
+        size_t failed;
+        KB_CHECK_OK(kb_engine_write(e, &write, &rev, &failed, &err), &err);
+        if (i % 50 == 0)
+            await(e, i % 100 == 0);
+        if (i == 2500)
+            KB_CHECK(kb_engine_compact(e, 1000, &err) == 1);
+    }
+    await(e, true);
+    KB_CHECK_U64(count(e, "pods/", "", ""), ==, 1000);
+    check(e);
+    kb_engine_close(&e);
+    e = open_small();
+    KB_CHECK_U64(kb_engine_rev(e), ==, 5000);
+    kb_engine_close(&e);
 }
 
 KB_TEST(engine, one_process_at_a_time)
