@@ -34,8 +34,8 @@ struct msg {
 struct hview {
     struct kb_core_view *view;
     char *resource;
-    kb_str ns;      /* empty: all */
-    kb_ms last_due; /* of the message sent last: they keep their order */
+    kb_str ns, name; /* empty: all */
+    kb_ms last_due;  /* of the message sent last: they keep their order */
     bool closed;
     struct hview *next;
 };
@@ -122,7 +122,8 @@ static bool view_covers(const struct hview *view, const char *key)
     struct kb_key parts;
     KB_ASSERT(kb_key_parse(kb_str_of(key), &parts, NULL) == 0);
     return !view->closed && kb_str_is(parts.resource, view->resource) &&
-           (view->ns.n == 0 || kb_str_eq(view->ns, parts.ns));
+           (view->ns.n == 0 || kb_str_eq(view->ns, parts.ns)) &&
+           (view->name.n == 0 || kb_str_eq(view->name, parts.name));
 }
 
 static void send_change(struct kb_harness *h, size_t at, struct hview *view, const char *key,
@@ -319,13 +320,17 @@ static struct hview *view_new(struct hcontroller *ctl, struct kb_core_view *view
     struct hview *v = calloc(1, sizeof(*v));
     KB_ASSERT(v != NULL);
     size_t n = strcspn(view->query, "?");
-    const char *query = view->query[n] ? view->query + n + 1 : "";
     v->view = view;
     v->resource = kb_str_dup(kb_str_n(view->query, n));
-    if (strncmp(query, "ns=", 3) == 0)
-        v->ns = kb_str_of(query + 3);
-    else if (*query)
-        fail("the harness follows RESOURCE and RESOURCE?ns=NS, not %s", view->query);
+    for (kb_str rest = kb_str_of(view->query + n + (view->query[n] != '\0')); rest.n;) {
+        kb_str value = kb_str_cut(&rest, '&'), word = kb_str_cut(&value, '=');
+        if (kb_str_is(word, "ns"))
+            v->ns = value;
+        else if (kb_str_is(word, "name"))
+            v->name = value;
+        else
+            fail("the harness knows ns= and name= in a view, not %s", view->query);
+    }
     v->next = ctl->views;
     ctl->views = v;
     view->open = true;
