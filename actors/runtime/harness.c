@@ -414,6 +414,15 @@ static void deliver(struct kb_harness *h, struct msg *m)
     msg_free(m);
 }
 
+/* The store's revision, and the beat by which views without changes reach it. */
+static void tell_revision(struct kb_harness *h, size_t at)
+{
+    struct hcontroller *ctl = &h->controllers[at];
+    kb_core_revision(ctl->core, h->store.rev);
+    for (struct hview *view = ctl->views; view; view = view->next)
+        send_synced(h, at, view, h->store.rev);
+}
+
 static void controllers_run(struct kb_harness *h)
 {
     for (size_t i = 0; i < h->ncontrollers; i++) {
@@ -423,7 +432,7 @@ static void controllers_run(struct kb_harness *h)
             continue;
         kb_core_time(ctl->core, h->now_ms, h->store.wall_us);
         if (kb_core_wants_revision(ctl->core))
-            kb_core_revision(ctl->core, h->store.rev);
+            tell_revision(h, i);
         views_open(h, i);
         while (kb_core_run(ctl->core))
             views_open(h, i);
