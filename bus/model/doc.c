@@ -50,6 +50,9 @@ static const uint8_t *skip(const uint8_t *p)
         } else if (b <= 0x9f) { /* small map or array */
             left += b <= 0x8f ? 2u * (b & 0x0f) : b & 0x0fu;
             p++;
+        } else if (b == 0xdf || b == 0xdd) { /* a map or array of a writer's */
+            left += kb__head_u32(p) * (b == 0xdf ? UINT64_C(2) : UINT64_C(1));
+            p += 5;
         } else {
             struct kb__head head = kb__head_read(p);
             p = head.at + (head.type == KB_STR ? head.n : 0);

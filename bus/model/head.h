@@ -100,33 +100,57 @@ static inline void kb__head_scalar(uint8_t b, const uint8_t *p, size_t extra, st
                                : (int64_t)x;
 }
 
-/* Read the head at `p`; the bytes are trusted, or `head_extra` was checked to lie within them. */
-static inline struct kb__head kb__head_read(const uint8_t *p)
+/* The 32 bits behind the first byte: writers that fill counts in later leave room for so many. */
+static inline uint32_t kb__head_u32(const uint8_t *p)
+{
+    uint32_t n;
+    memcpy(&n, p + 1, sizeof(n));
+    return __builtin_bswap32(n);
+}
+
+/* What is not frequent. */
+__attribute__((noinline, unused)) static void kb__head_rare(const uint8_t *p, struct kb__head *head)
 {
     uint8_t b = *p;
     size_t extra = kb__head_extra(b);
-    struct kb__head head = {.at = p + 1 + extra};
-    if (b <= 0x7f || b >= 0xe0) {
-        head.type = KB_INT;
-        head.i = (int8_t)b;
-    } else if (b <= 0x8f) {
-        head.type = KB_MAP;
-        head.n = b & 0x0f;
-    } else if (b <= 0x9f) {
-        head.type = KB_ARRAY;
-        head.n = b & 0x0f;
-    } else if (b <= 0xbf) {
+    head->at = p + 1 + extra;
+    if ((b >= 0xc4 && b <= 0xc6) || (b >= 0xd9 && b <= 0xdb)) {
+        head->type = KB_STR;
+        head->bin = b <= 0xc6;
+        head->n = kb__big_endian(p + 1, extra);
+    } else if (b >= 0xdc) {
+        head->type = b <= 0xdd ? KB_ARRAY : KB_MAP;
+        head->n = kb__big_endian(p + 1, extra);
+    } else {
+        kb__head_scalar(b, p + 1, extra, head);
+    }
+}
+
+/* Read the head at `p`; the bytes are trusted, or `head_extra` was checked to lie within them.
+ * Inlined everywhere, so that a reader pays for what it looks at. */
+__attribute__((always_inline)) static inline struct kb__head kb__head_read(const uint8_t *p)
+{
+    uint8_t b = *p;
+    struct kb__head head = {.at = p + 1};
+    if ((b & 0xe0) == 0xa0) {
         head.type = KB_STR;
         head.n = b & 0x1f;
-    } else if ((b >= 0xc4 && b <= 0xc6) || (b >= 0xd9 && b <= 0xdb)) {
+    } else if (b == 0xd9) {
         head.type = KB_STR;
-        head.bin = b <= 0xc6;
-        head.n = kb__big_endian(p + 1, extra);
-    } else if (b >= 0xdc) {
-        head.type = b <= 0xdd ? KB_ARRAY : KB_MAP;
-        head.n = kb__big_endian(p + 1, extra);
+        head.n = p[1];
+        head.at = p + 2;
+    } else if (b == 0xdf || b == 0xdd) {
+        head.type = b == 0xdf ? KB_MAP : KB_ARRAY;
+        head.n = kb__head_u32(p);
+        head.at = p + 5;
+    } else if (b <= 0x7f || b >= 0xe0) {
+        head.type = KB_INT;
+        head.i = (int8_t)b;
+    } else if (b <= 0x9f) {
+        head.type = b <= 0x8f ? KB_MAP : KB_ARRAY;
+        head.n = b & 0x0f;
     } else {
-        kb__head_scalar(b, p + 1, extra, &head);
+        kb__head_rare(p, &head);
     }
     return head;
 }
