@@ -289,16 +289,36 @@ static int parse_body(struct kb_object_op *op, const struct kb_object_request *r
 
 /* ---- finishing an object ---- */
 
+/* Of a write of status, only status is new: the rest was checked when it was written, and a check
+ * that became stricter since must not keep a controller from reporting. */
+static void default_and_check(struct kb_object_op *op, bool check)
+{
+    bool status_only = op->old && kb_str_is(op->req.subresource, "status");
+    const struct kb_schema *schema = op->kind->schema;
+    struct kb_node *node = op->obj;
+    struct kb_at at = kb_at_field(NULL, "status");
+    if (status_only) {
+        schema = kb_schema_member(schema, kb_str_of("status"));
+        node = kb_node_get(node, "status");
+    }
+    if (schema == NULL || node == NULL)
+        return;
+    if (!check)
+        kb_schema_default(schema, &op->arena, node);
+    else
+        kb_schema_validate(schema, node, status_only ? &at : NULL, &op->causes);
+    if (check && !status_only && op->logic && op->logic->validate)
+        op->logic->validate(op);
+}
+
 int kb__op_finish_object(struct kb_object_op *op)
 {
     op->causes.count = 0;
-    kb_schema_default(op->kind->schema, &op->arena, op->obj);
+    default_and_check(op, false);
     if (op->logic && op->logic->prepare && op->logic->prepare(op) < 0)
         return kb__op_fail(op);
     kb__meta_validate(op);
-    kb_schema_validate(op->kind->schema, op->obj, NULL, &op->causes);
-    if (op->logic && op->logic->validate)
-        op->logic->validate(op);
+    default_and_check(op, true);
     if (op->old)
         kb__meta_check_immutable(op);
     if (op->causes.count) {
@@ -392,6 +412,13 @@ static void write_txn(struct kb_object_op *op)
     kb_w_end(&op->txn);
 }
 
+/* Equal documents of one writer have one size, whatever the order of members. */
+static bool is_same(kb_val a, kb_val b)
+{
+    size_t n = kb_val_size(a);
+    return n == kb_val_size(b) && (memcmp(a.p, b.p, n) == 0 || kb_val_equal(a, b));
+}
+
 void kb__op_commit(struct kb_object_op *op)
 {
     if (!op->removes && op->logic && op->logic->allocate && op->extras == NULL &&
@@ -409,7 +436,7 @@ void kb__op_commit(struct kb_object_op *op)
         kb__op_fail(op);
         return;
     }
-    bool same = op->old && !op->removes && kb_val_equal(kb_w_val(&op->out), op->old_val);
+    bool same = op->old && !op->removes && is_same(kb_w_val(&op->out), op->old_val);
     if (op->req.dry_run || same) {
         kb__op_done(op, op->old ? op->old_rev : 0);
         return;
@@ -478,10 +505,27 @@ static struct kb_object_op *op_take(struct kb_objects_core *core)
     return op;
 }
 
+static int check_subresource(struct kb_object_op *op)
+{
+    const struct kb_object_request *req = &op->req;
+    const struct kb_subresource *sub = kb_kind_subresource(op->kind, req->subresource);
+    if (req->subresource.n == 0 || (sub && sub->verbs & req->verb))
+        return 0;
+    if (sub == NULL)
+        kb_status_set(&op->status, &op->arena, 404, "NotFound",
+                      "the server could not find the requested resource");
+    else
+        kb_status_set(&op->status, &op->arena, 405, "MethodNotAllowed",
+                      "the server does not allow this method on the requested resource");
+    return kb__op_fail(op);
+}
+
 /* Where each verb and subresource starts. */
 static void op_start(struct kb_object_op *op)
 {
     const struct kb_object_request *req = &op->req;
+    if (check_subresource(op) < 0)
+        return;
     bool eviction = kb_str_is(req->subresource, "eviction");
     bool creates =
         req->verb == KB_VERB_CREATE && req->subresource.n == 0 && !(op->kind && !op->kind->stored);

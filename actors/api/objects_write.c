@@ -130,12 +130,28 @@ static void take(struct kb_object_op *op, struct kb_node *result, const struct k
         kb_node_unset(result, path);
 }
 
-/* A write of status takes the status, and of metadata what Kubernetes admits. */
+/* A map of its own with the members of another. */
+static struct kb_node *shallow(struct kb_arena *a, const struct kb_node *map)
+{
+    struct kb_node *copy = kb_node_map(a);
+    for (uint32_t i = 0; map && map->type == KB_MAP && i < map->count; i++) {
+        kb_node_insert(a, copy, i, map->items[i].val);
+        copy->items[i].key = map->items[i].key;
+    }
+    return copy;
+}
+
+/* A write of status takes the status, and of metadata what Kubernetes admits. All else is shared
+ * with the old tree: nothing below changes it. */
 static struct kb_node *only_status(struct kb_object_op *op, struct kb_node *wanted)
 {
-    struct kb_node *result = kb__op_old_tree(op);
+    struct kb_node *result = shallow(&op->arena, op->old);
+    kb_node_put(&op->arena, result, "metadata",
+                shallow(&op->arena, kb_node_get(op->old, "metadata")));
     bool labels = kb_str_is(op->kind->resource, "pods") || kb_str_is(op->kind->resource, "nodes");
     take(op, result, wanted, "status");
+    if (kb_node_get(result, "status") == NULL)
+        kb_node_put(&op->arena, result, "status", kb_node_map(&op->arena));
     take(op, result, wanted, "metadata.annotations");
     if (labels)
         take(op, result, wanted, "metadata.labels");
@@ -332,6 +348,7 @@ static int binding_refused(struct kb_object_op *op, kb_str node)
 {
     kb_str bound = kb_node_text_at(op->old, "spec.nodeName");
     const struct kb_node *gates = kb_node_at(op->old, "spec.schedulingGates");
+    const char *wrong = kb_format_check("dns1123-subdomain", node);
     if (bound.n)
         kb_status_conflict(&op->status, &op->arena, op->kind, op->req.name,
                            "pod " KB_STR_FMT " is already assigned to node \"" KB_STR_FMT "\"",
@@ -346,6 +363,8 @@ static int binding_refused(struct kb_object_op *op, kb_str node)
                            KB_STR_ARG(op->req.name));
     else if (node.n == 0)
         kb_status_bad_request(&op->status, &op->arena, "a binding needs target.name");
+    else if (wrong)
+        kb_status_bad_request(&op->status, &op->arena, "target.name: %s", wrong);
     else
         return 0;
     return kb__op_fail(op);
@@ -370,7 +389,6 @@ static void set_scheduled(struct kb_object_op *op)
     condition->count = 0;
     kb_node_set_cstr(a, condition, "type", "PodScheduled");
     kb_node_set_cstr(a, condition, "status", "True");
-    kb_node_put(a, condition, "lastProbeTime", kb_node_nil(a));
     kb_node_set_cstr(a, condition, "lastTransitionTime", op->now);
 }
 

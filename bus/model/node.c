@@ -204,7 +204,7 @@ static bool containers_equal(const struct kb_node *a, const struct kb_node *b)
 
 bool kb_node_equal(const struct kb_node *a, const struct kb_node *b)
 {
-    if (a == NULL || b == NULL)
+    if (a == b || a == NULL || b == NULL)
         return a == b;
     if (a->type != b->type)
         return (a->type == KB_INT && b->type == KB_DOUBLE && (double)a->i == b->d) ||
