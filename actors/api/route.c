@@ -46,6 +46,8 @@ static struct kb_route group_route(const struct kb_kinds *kinds, struct kb_route
 static struct kb_route openapi_route(const kb_str *rest, size_t n)
 {
     struct kb_route route = {.type = KB_ROUTE_OPENAPI};
+    if (n == 1 && kb_str_is(rest[0], "v2"))
+        return plain(KB_ROUTE_OPENAPI_V2);
     if (n == 1 && kb_str_is(rest[0], "v3"))
         return plain(KB_ROUTE_OPENAPI_INDEX);
     if (n == 3 && kb_str_is(rest[0], "v3") && kb_str_is(rest[1], "api")) {

@@ -10,6 +10,7 @@ enum kb_route_type {
     KB_ROUTE_VERSION,       /* /version */
     KB_ROUTE_HEALTH,        /* /livez /readyz /healthz, and one check below: `name` */
     KB_ROUTE_METRICS,       /* /metrics */
+    KB_ROUTE_OPENAPI_V2,    /* /openapi/v2 */
     KB_ROUTE_OPENAPI_INDEX, /* /openapi/v3 */
     KB_ROUTE_OPENAPI,       /* /openapi/v3/api/v1, /openapi/v3/apis/GROUP/VERSION */
     KB_ROUTE_API_VERSIONS,  /* /api */

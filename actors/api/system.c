@@ -269,6 +269,21 @@ static void answer_openapi(struct kb__api *api, struct kb_http_req *req,
     kb_http_reply_blob(req, &head, &ref);
 }
 
+/* Go clients ask for it in protobuf alone. */
+static void answer_openapi_v2(struct kb__api *api, struct kb_http_req *req)
+{
+    struct kb_blob *blob = kb_map_get(&api->openapi, kb_str_of("v2"));
+    if (blob == NULL) {
+        struct kb_buf bytes = {0};
+        kb_openapi_v2(api->kinds, VERSION, &bytes);
+        blob = kb_blob_take(&bytes);
+        kb_map_put(&api->openapi, kb_str_of("v2"), blob);
+    }
+    struct kb_http_head head = {.status = 200, .content_type = KB_OPENAPI_V2_TYPE};
+    struct kb_blob *ref = kb_blob_ref(blob);
+    kb_http_reply_blob(req, &head, &ref);
+}
+
 static void answer_index(struct kb__api *api, struct kb_http_req *req)
 {
     struct kb_buf json = {0};
@@ -298,6 +313,9 @@ void kb__system(struct kb__api *api, struct kb_http_req *req, const struct kb_ro
         break;
     case KB_ROUTE_METRICS:
         answer_metrics(api, req);
+        break;
+    case KB_ROUTE_OPENAPI_V2:
+        answer_openapi_v2(api, req);
         break;
     case KB_ROUTE_OPENAPI_INDEX:
     case KB_ROUTE_OPENAPI:

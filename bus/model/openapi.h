@@ -18,4 +18,9 @@ KB_API void kb_openapi_index(const struct kb_kinds *kinds, const char *server_ve
 KB_API int kb_openapi_document(const struct kb_kinds *kinds, kb_str group, kb_str version,
                                const char *server_version, struct kb_buf *out);
 
+/* GET /openapi/v2, as protobuf (KB_OPENAPI_V2_TYPE): only the parameters of each kind's PATCH. */
+#define KB_OPENAPI_V2_TYPE "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
+KB_API void kb_openapi_v2(const struct kb_kinds *kinds, const char *server_version,
+                          struct kb_buf *out);
+
 #endif

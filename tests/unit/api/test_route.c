@@ -51,7 +51,7 @@ KB_TEST(route, finds_what_every_kind_of_path_means)
         {"/api/v1/namespaces/s/nodes", KB_ROUTE_UNKNOWN, "", "", "", ""},
         {"/api/v1/unicorns", KB_ROUTE_UNKNOWN, "", "", "", ""},
         {"/api/v2/pods", KB_ROUTE_UNKNOWN, "", "", "", ""},
-        {"/openapi/v2", KB_ROUTE_UNKNOWN, "", "", "", ""},
+        {"/openapi/v2", KB_ROUTE_OPENAPI_V2, "", "", "", ""},
         {"/nonsense", KB_ROUTE_UNKNOWN, "", "", "", ""},
     };
     for (size_t i = 0; i < KB_COUNT(cases); i++) {
