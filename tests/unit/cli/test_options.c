@@ -10,7 +10,7 @@ struct parsed {
     struct kb_err err;
 };
 
-static int parse(struct parsed *p, int argc, const char **argv)
+static int parse(struct parsed *p, int argc, const char *const *argv)
 {
     const struct kb_opt opts[] = {
         {"flag", 'f', KB_OPT_FLAG, &p->flag, NULL, "", 0, 0},
@@ -21,9 +21,12 @@ static int parse(struct parsed *p, int argc, const char **argv)
     };
     return kb_options_parse(opts, KB_COUNT(opts), argc, (char **)argv, &p->operands, &p->err);
 }
+/* The texts must outlive the call, as those of main() do. */
 #define PARSE(p, ...)                                                                              \
-    parse(p, (int)KB_COUNT(((const char *[]){"x", __VA_ARGS__})),                                  \
-          (const char *[]){"x", __VA_ARGS__, NULL})
+    __extension__({                                                                                \
+        static const char *const argv_[] = {"x", __VA_ARGS__, NULL};                               \
+        parse(p, (int)KB_COUNT(argv_) - 1, argv_);                                                 \
+    })
 
 KB_TEST(options, all_the_ways_to_give_one_are_understood)
 {
