@@ -211,6 +211,16 @@ static int decode_int_or_string(struct decode *d, const struct kb_schema *s, str
 
 /* ---- containers ---- */
 
+/* Go's types leave out lists and maps without members (`omitempty`); what has a default says with
+ * an empty one that it is not wanted. */
+static bool is_left_out(const struct kb_schema *s, const struct kb_node *node)
+{
+    if (s->custom || s->dflt)
+        return false;
+    bool map = node->type == KB_MAP && s->nprops == 0 && s->additional != NULL;
+    return (map || node->type == KB_ARRAY) && node->count == 0;
+}
+
 static int decode_member(struct decode *d, const struct kb_schema *s, struct kb_member *member,
                          const struct frame *up, bool *ret_keep)
 {
@@ -233,7 +243,10 @@ static int decode_member(struct decode *d, const struct kb_schema *s, struct kb_
         }
         return 0;
     }
-    return decode(d, schema, member->val, &frame);
+    if (decode(d, schema, member->val, &frame) < 0)
+        return -KB_EINVAL;
+    *ret_keep = !is_left_out(schema, member->val);
+    return 0;
 }
 
 static int decode_object(struct decode *d, const struct kb_schema *s, struct kb_node *map,

@@ -224,7 +224,7 @@ class Change(Case):
 class Get(Case):
     def setUp(self):
         super().setUp()
-        self.apply(*[{"apiVersion": "v1", "kind": "ConfigMap", "data": {"n": str(i)},
+        self.apply(*[{"apiVersion": "v1", "kind": "ConfigMap", "data": {"num": str(i)},
                       "metadata": {"name": f"c{i}", "labels": {"odd": str(i % 2)}}} for i in range(5)])
 
     def names(self, *args):
@@ -240,16 +240,16 @@ class Get(Case):
         self.assertEqual(len(lines), 3)
         self.assertRegex(self.out("get", "cm", "c1", "--no-headers", "--show-labels"), r"^c1 +1 +\d+s +odd=1\n$")
         self.assertRegex(self.out("get", "cm", "c1", "-L", "odd"), r"(?m)^NAME +DATA +AGE +ODD$")
-        self.assertEqual(self.out("get", "cm", "c3", "-o", "jsonpath={.data.n} {.metadata.name}"), "3 c3")
+        self.assertEqual(self.out("get", "cm", "c3", "-o", "jsonpath={.data.num} {.metadata.name}"), "3 c3")
         self.assertEqual(self.out("get", "cm", "c3", "-o", "name"), "configmap/c3\n")
-        lines = self.out("get", "cm", "c2", "c3", "-o", "custom-columns=WHO:.metadata.name,N:.data.n").splitlines()
+        lines = self.out("get", "cm", "c2", "c3", "-o", "custom-columns=WHO:.metadata.name,N:.data.num").splitlines()
         self.assertEqual([line.split() for line in lines], [["WHO", "N"], ["c2", "2"], ["c3", "3"]])
         text = self.out("get", "cm", "c4", "-o", "yaml")
-        self.assertRegex(text, r"(?m)^apiVersion: v1\ndata:\n  n: \"4\"\nkind: ConfigMap\nmetadata:")
+        self.assertRegex(text, r"(?m)^apiVersion: v1\ndata:\n  num: \"4\"\nkind: ConfigMap\nmetadata:")
         one = json.loads(self.out("get", "cm", "c4", "-o", "json"))
         for field in ("uid", "resourceVersion", "creationTimestamp"):
             self.assertTrue(one["metadata"][field], field)
-        self.assertEqual(self.out("get", "cm", "c4", "-o", "go-template={{.data.n}}"), "4")
+        self.assertEqual(self.out("get", "cm", "c4", "-o", "go-template={{.data.num}}"), "4")
 
     def test_selection(self):
         self.assertEqual(self.mine("-l", "odd=1"), ["c1", "c3"])
@@ -257,7 +257,7 @@ class Get(Case):
         self.assertEqual(self.mine("-l", "odd notin (0)"), ["c1", "c3"])
         self.assertEqual(self.mine("--field-selector", "metadata.name=c2"), ["c2"])
         self.assertEqual(self.mine("--chunk-size=2"), ["c0", "c1", "c2", "c3", "c4"])
-        self.assertEqual(self.mine("--sort-by={.data.n}", "-l", "odd=0"), ["c0", "c2", "c4"])
+        self.assertEqual(self.mine("--sort-by={.data.num}", "-l", "odd=0"), ["c0", "c2", "c4"])
         self.assertIn(self.ns, self.c.kubectl("get", "cm", "-A", "--no-headers").out)
 
     def test_errors(self):
@@ -266,7 +266,7 @@ class Get(Case):
         self.assertEqual(self.fails("get", "nopes").err,
                          'error: the server doesn\'t have a resource type "nopes"\n')
         self.assertIn("No resources found", self.k("get", "pods").err)
-        self.assertIn("field label not supported", self.fails("get", "cm", "--field-selector", "data.n=1").err)
+        self.assertIn("field label not supported", self.fails("get", "cm", "--field-selector", "data.num=1").err)
 
     def test_watch(self):
         with self.c.stream("-n", self.ns, "get", "cm", "-l", "odd=1", "-w") as watch:
@@ -278,9 +278,9 @@ class Get(Case):
             self.k("patch", "configmap", "c1", "-p", '{"data":{"x":"y"}}')
             watch.expect(r"^c1 +2 ", after=at + 1)
         with self.c.stream("-n", self.ns, "get", "cm", "c0", "-w", "-o", "json", "--output-watch-events") as watch:
-            watch.expect(r'"type": "ADDED"')
+            watch.expect(r'"type":"ADDED"')
             self.k("delete", "configmap", "c0")
-            watch.expect(r'"type": "DELETED"')
+            watch.expect(r'"type":"DELETED"')
 
     def test_wide_and_kinds(self):
         nodes = self.out("get", "nodes", "-o", "wide").splitlines()

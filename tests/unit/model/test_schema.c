@@ -68,6 +68,12 @@ struct decode_case {
 KB_TEST(schema, decoding_prunes_and_refuses_as_kubernetes_does)
 {
     static const struct decode_case cases[] = {
+        {"pods",
+         "{\"metadata\":{\"labels\":{},\"finalizers\":[],\"name\":\"p\"},\"spec\":{\"volumes\":[{"
+         "\"emptyDir\":{}}]}}",
+         "{\"metadata\":{\"name\":\"p\"},\"spec\":{\"volumes\":[{\"emptyDir\":{}}]}}", NULL, NULL},
+        {"namespaces", "{\"spec\":{\"finalizers\":[]}}", "{\"spec\":{\"finalizers\":[]}}", NULL,
+         NULL},
         {"deployments.apps", "{\"spec\":{\"replicas\":\"3\"}}", NULL,
          "json: cannot unmarshal string into Go struct field DeploymentSpec.spec.replicas of type "
          "int32",
