@@ -191,7 +191,7 @@ class Change(Case):
         self.assertEqual(self.path("deployment/web", ".spec.minReadySeconds"), "5")
         result = self.fails("patch", "deployment", "web", "--type=json", "-p",
                             '[{"op":"remove","path":"/spec/nope"}]')
-        self.assertIn("Unable to remove nonexistent key: nope", result.err)
+        self.assertIn("the server rejected our request due to an error in our request", result.err)
         self.assertIn("field is immutable", self.fails("patch", "deployment", "web", "--type=merge", "-p",
                                                        '{"spec":{"selector":{"matchLabels":{"x":"y"}},"template":'
                                                        '{"metadata":{"labels":{"x":"y"}}}}}').err)
