@@ -23,15 +23,16 @@ class Mirror(unittest.TestCase):
     def setUp(self):
         self.data = tempfile.mkdtemp(prefix="kubus-mirror-")
         self.processes = {}
+        self.bus = Bus(self.data)
+        self.addCleanup(self.stop)
         self.start("store", [KUBUS, "actor", "store", "--standalone", "--data", self.data])
         self.start("api", [KUBUS, "actor", "api", "--standalone", "--data", self.data, "--listen", "127.0.0.1:0"])
         self.start("mirror", [sys.executable, MIRROR, self.data])
-        self.bus = Bus(self.data)
         for name in ("a", "b", "c"):
             self.until(lambda name=name: self.create("namespaces", "", {"metadata": {"name": name}}),
                        f"namespace {name} is made")
 
-    def tearDown(self):
+    def stop(self):
         self.bus.close()
         for process in self.processes.values():
             process.kill()

@@ -1,0 +1,146 @@
+"""Controllers as processes under kill -9: a kernel, a store, an api and the controllers. Whatever is killed while
+Deployments are scaled and rolled, in the end there are exactly the pods that were asked for, and a deleted
+namespace leaves nothing behind."""
+import json
+import os
+import pathlib
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+TOP = pathlib.Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(TOP / "tests" / "lib")]
+
+from kubus_bus import Bus, CallError  # noqa: E402
+
+KUBUS = pathlib.Path(os.environ.get("KUBUS_BUILD", TOP / "build")) / "bin" / "kubus"
+CONTROLLERS = ("replicaset", "deployment", "namespace", "garbagecollector", "serviceaccount")
+STEPS = 25
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def deployment(name, replicas, image):
+    labels = {"app": name}
+    return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name, "namespace": "shop"},
+            "spec": {"replicas": replicas, "selector": {"matchLabels": labels},
+                     "strategy": {"rollingUpdate": {"maxSurge": "100%", "maxUnavailable": "100%"}},
+                     "template": {"metadata": {"labels": labels},
+                                  "spec": {"containers": [{"name": "c", "image": image}]}}}}
+
+
+class Controllers(unittest.TestCase):
+    def setUp(self):
+        self.seed = int(os.environ.get("KUBUS_TEST_SEED", random.randrange(2**32)))
+        print(f"seed: KUBUS_TEST_SEED={self.seed}")
+        self.random = random.Random(self.seed)
+        self.data = tempfile.mkdtemp(prefix="kubus-controllers-")
+        actors = [{"name": "store", "argv": ["actor", "store"]},
+                  {"name": "api", "argv": ["actor", "api", "--listen", f"127.0.0.1:{free_port()}"]}]
+        actors += [{"name": name, "argv": ["actor", "controller", "--plugin", name]} for name in CONTROLLERS]
+        pathlib.Path(self.data, "cluster.json").write_text(json.dumps({"version": 1, "actors": actors}))
+        self.kernel = subprocess.Popen([KUBUS, "actor", "kernel", "--data", self.data])
+        self.bus = Bus(self.data)
+        self.addCleanup(self.stop)
+        self.until(self.all_ready, "all actors are ready")
+        self.until(lambda: self.call("object.create", "namespaces", "", doc={
+            "apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}}), "the namespace is made")
+
+    def stop(self):
+        self.bus.close()
+        self.kernel.send_signal(signal.SIGTERM)
+        self.kernel.wait(30)
+        shutil.rmtree(self.data, ignore_errors=True)
+
+    def until(self, condition, what, timeout=60):
+        deadline = time.monotonic() + timeout
+        while True:
+            try:
+                if condition():
+                    return
+            except (CallError, TimeoutError, KeyError, StopIteration):
+                pass
+            self.assertLess(time.monotonic(), deadline, f"not within {timeout} s: {what}")
+            time.sleep(0.02)
+
+    def actors(self):
+        return self.bus.call("kernel", "kernel.status", timeout=1)["actors"]
+
+    def all_ready(self):
+        return all(actor["state"] == "ready" for actor in self.actors())
+
+    def call(self, method, resource, ns, **body):
+        try:
+            return self.bus.call("api", method, {"resource": resource, "ns": ns, **body}, timeout=3)
+        except CallError as error:
+            if error.reason == "AlreadyExists":
+                return True
+            raise
+
+    def kill(self, name):
+        pid = next(actor["pid"] for actor in self.actors() if actor["name"] == name)
+        if pid <= 1:
+            return  # it is dead at the moment
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            return
+        self.bus.drop(name)
+
+    def objects(self, view):
+        return self.bus.call("store", "store.list", {"view": view}, timeout=3)["items"]
+
+    def pods(self, app):
+        return [p["doc"] for p in self.objects("pods?ns=shop") if p["doc"]["metadata"]["labels"].get("app") == app]
+
+    def exactly(self, wanted):
+        for app, (replicas, image) in wanted.items():
+            pods = self.pods(app)
+            if len(pods) != replicas or any(p["spec"]["containers"][0]["image"] != image or
+                                            "deletionTimestamp" in p["metadata"] for p in pods):
+                return False
+        return True
+
+    def test_kills_while_scaling_and_rolling_leave_exactly_what_was_asked_for(self):
+        wanted = {}
+        for app in ("a", "b", "c"):
+            wanted[app] = (10, "x:0")
+            self.until(lambda app=app: self.call("object.create", "deployments.apps", "shop",
+                                                 doc=deployment(app, 10, "x:0")), "the deployment is made")
+        for step in range(STEPS):
+            app = self.random.choice("abc")
+            wanted[app] = (self.random.randrange(30), f"x:{self.random.randrange(3)}")
+            patch = {"spec": {"replicas": wanted[app][0], "template": {"spec": {"containers": [
+                {"name": "c", "image": wanted[app][1]}]}}}}
+            self.until(lambda: self.call("object.patch", "deployments.apps", "shop", name=app, type="merge",
+                                         patch=patch), "the deployment is changed")
+            victim = self.random.choice(("store", "api") + CONTROLLERS[:2] * 3 + CONTROLLERS[2:])
+            self.until(lambda: self.kill(victim) or True, "something is killed")
+        self.until(lambda: self.exactly(wanted), "exactly the pods that were asked for", timeout=120)
+        self.until(self.all_ready, "all actors are back")
+        owners = {o["doc"]["metadata"]["uid"] for o in self.objects("replicasets.apps?ns=shop")}
+        for pod in self.objects("pods?ns=shop"):
+            self.assertIn(pod["doc"]["metadata"]["ownerReferences"][0]["uid"], owners)
+
+        self.call("object.delete", "deployments.apps", "shop", name="a")
+        self.until(lambda: not self.pods("a"), "the garbage collector takes pods of a deleted deployment")
+        self.kill("namespace")
+        self.call("object.delete", "namespaces", "", name="shop")
+        self.until(lambda: not any(o["key"] == "namespaces//shop" for o in self.objects("namespaces")),
+                   "the namespace goes", timeout=120)
+        for resource in ("pods", "replicasets.apps", "deployments.apps", "serviceaccounts", "configmaps", "events"):
+            self.assertEqual(self.objects(f"{resource}?ns=shop"), [], resource)
+
+
+if __name__ == "__main__":
+    unittest.main()
