@@ -12,7 +12,7 @@
  * them for its own and expects to hear from them; nobody is started twice.
  *
  * A supervisor that was itself stopped for a while (a suspended machine) must not take its own
- * absence for everybody's hang: a late tick forgives all. */
+ * absence for everybody's hang: after it all are forgiven. */
 #include "actors/kernel/kernel_core.h"
 
 #include "bus/base/sm.h"
@@ -52,7 +52,7 @@ struct kb_kernel {
     struct kb_kernel_wish *wishes; /* a queue: [first, n_wishes) */
     size_t first_wish, n_wishes, cap_wishes;
     struct waiter *waiters;
-    kb_ms ticked_ms;
+    kb_ms awake_ms;
     bool started, ending, ended;
 };
 
@@ -171,6 +171,17 @@ static void move(struct kb_kernel_actor *actor, enum kb_kernel_state to)
 static bool runs(const struct kb_kernel_actor *actor)
 {
     return actor->pid != 0;
+}
+
+/* Every event says that kubusd turns. After a long silence of its own it forgives everybody's. */
+static void awake(struct kb_kernel *kernel, kb_ms now_ms)
+{
+    kb_ms since = now_ms - kernel->awake_ms;
+    kernel->awake_ms = now_ms;
+    if (since <= 2 * KB_KERNEL_BEAT_MS)
+        return;
+    for (size_t i = 0; i < kernel->n; i++)
+        kernel->actors[i]->beat_at_ms += since;
 }
 
 /* ---- the directory ---- */
@@ -301,7 +312,7 @@ void kb_kernel_found(struct kb_kernel *kernel, const char *name, int pid, bool f
 void kb_kernel_start(struct kb_kernel *kernel, kb_ms now_ms)
 {
     kernel->started = true;
-    kernel->ticked_ms = now_ms;
+    kernel->awake_ms = now_ms;
     for (size_t i = 0; i < kernel->n; i++)
         if (kernel->actors[i]->planned && kernel->actors[i]->state == KB_KERNEL_STOPPED)
             start(kernel, kernel->actors[i], now_ms);
@@ -323,8 +334,8 @@ static int wave_of(const struct kb_kernel_actor *actor)
     return strcmp(actor->name, "store") == 0 ? 0 : strcmp(actor->name, "api") == 0 ? 1 : 2;
 }
 
-/* Stop the wave that is due; when nobody is left, end. */
-static void go_on_ending(struct kb_kernel *kernel, kb_ms now_ms)
+/* The wave that is to be stopped now; -1: nobody is left. */
+static int wave_due(const struct kb_kernel *kernel)
 {
     int wave = -1;
     for (size_t i = 0; i < kernel->n; i++) {
@@ -332,13 +343,22 @@ static void go_on_ending(struct kb_kernel *kernel, kb_ms now_ms)
         if (actor->planned && actor->state != KB_KERNEL_STOPPED && wave_of(actor) > wave)
             wave = wave_of(actor);
     }
-    for (size_t i = kernel->n; i-- > 0;)
-        if (kernel->actors[i]->planned && wave_of(kernel->actors[i]) == wave)
-            stop(kernel, kernel->actors[i], false, now_ms);
-    bool left = false;
-    for (size_t i = 0; i < kernel->n; i++)
-        left |= kernel->actors[i]->planned && kernel->actors[i]->state != KB_KERNEL_STOPPED;
-    if (left || kernel->ended)
+    return wave;
+}
+
+/* Stop the wave that is due; when nobody is left, end. One without processes (they back off) is
+ * stopped at once: then the next is due. */
+static void go_on_ending(struct kb_kernel *kernel, kb_ms now_ms)
+{
+    int wave = wave_due(kernel), before;
+    do {
+        for (size_t i = kernel->n; i-- > 0;)
+            if (kernel->actors[i]->planned && wave_of(kernel->actors[i]) == wave)
+                stop(kernel, kernel->actors[i], false, now_ms);
+        before = wave;
+        wave = wave_due(kernel);
+    } while (wave >= 0 && wave != before);
+    if (wave >= 0 || kernel->ended)
         return;
     kernel->ended = true;
     wish(kernel, (struct kb_kernel_wish){.kind = KB_KERNEL_END});
@@ -361,6 +381,7 @@ void kb_kernel_exited(struct kb_kernel *kernel, const char *name, int pid, const
                       kb_ms now_ms)
 {
     struct kb_kernel_actor *actor = find(kernel, kb_str_of(name));
+    awake(kernel, now_ms);
     if (actor == NULL || actor->pid != pid)
         return; /* of a process before this one */
     bool hung = actor->state == KB_KERNEL_HUNG;
@@ -418,6 +439,7 @@ int kb_kernel_register(struct kb_kernel *kernel, const struct kb_kernel_registra
 {
     if (r->name.n == 0 || r->name.n > 128 || r->pid <= 0 || r->instance.n != KB_UUID_BYTES - 1)
         return kb_err_set(err, KB_EINVAL, "a registration needs name, pid and instance");
+    awake(kernel, now_ms);
     struct kb_kernel_actor *actor = add(kernel, r->name);
     if (runs(actor) && actor->pid != r->pid)
         return kb_err_set(err, KB_ECONFLICT, "'%s' is process %d, not %d", actor->name, actor->pid,
@@ -445,6 +467,7 @@ int kb_kernel_beat(struct kb_kernel *kernel, kb_str name, kb_str instance, bool 
                    kb_val gauges, kb_ms now_ms, bool *ret_stop)
 {
     struct kb_kernel_actor *actor = find(kernel, name);
+    awake(kernel, now_ms);
     if (actor == NULL || !runs(actor) || !kb_str_is(instance, actor->instance))
         return -KB_ENOTFOUND;
     heard(actor, now_ms);
@@ -498,12 +521,6 @@ static kb_ms silent_until(const struct kb_kernel_actor *actor)
     return actor->beat_at_ms + KB_KERNEL_MISSED * KB_KERNEL_BEAT_MS;
 }
 
-static void forgive(struct kb_kernel *kernel, kb_ms late_ms)
-{
-    for (size_t i = 0; i < kernel->n; i++)
-        kernel->actors[i]->beat_at_ms += late_ms;
-}
-
 static void tick_actor(struct kb_kernel *kernel, struct kb_kernel_actor *actor, kb_ms now_ms)
 {
     kb_ms silent = silent_until(actor);
@@ -528,10 +545,7 @@ static void tick_actor(struct kb_kernel *kernel, struct kb_kernel_actor *actor, 
 
 void kb_kernel_tick(struct kb_kernel *kernel, kb_ms now_ms)
 {
-    kb_ms since = now_ms - kernel->ticked_ms;
-    kernel->ticked_ms = now_ms;
-    if (since > 2 * KB_KERNEL_BEAT_MS)
-        forgive(kernel, since);
+    awake(kernel, now_ms);
     for (size_t i = 0; i < kernel->n; i++)
         tick_actor(kernel, kernel->actors[i], now_ms);
     expire_waiters(kernel, now_ms);

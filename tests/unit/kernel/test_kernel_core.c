@@ -150,6 +150,23 @@ KB_TEST(kernel_core, kills_an_actor_that_missed_three_beats_and_starts_it_again)
     kb_kernel_destroy(&w.kernel);
 }
 
+/* A tick that is put off by every beat of the others must not look like kubusd's own absence. */
+KB_TEST(kernel_core, sees_a_hang_while_others_beat_so_often_that_it_never_ticks)
+{
+    struct world w;
+    world_start(&w, three, 2);
+    registers(&w, "store", 101, true);
+    registers(&w, "api", 102, true);
+    for (int i = 0; i < 6; i++) {
+        w.now_ms += 1000;
+        beats(&w, "api");
+    }
+    KB_CHECK_I64(kb_kernel_next_ms(w.kernel, w.now_ms), ==, 0);
+    kb_kernel_tick(w.kernel, w.now_ms);
+    KB_CHECK_STR(state(&w, "store"), "hung");
+    kb_kernel_destroy(&w.kernel);
+}
+
 KB_TEST(kernel_core, gives_a_start_a_minute_before_it_calls_it_hung)
 {
     struct world w;
@@ -208,6 +225,33 @@ KB_TEST(kernel_core, stops_everybody_and_the_store_last)
     passes(&w, KB_KERNEL_STOP_MS, NULL);
     KB_CHECK_I64(w.killed, ==, 1);
     exits(&w, "store");
+    KB_CHECK(w.ended);
+    kb_kernel_destroy(&w.kernel);
+}
+
+KB_TEST(kernel_core, stops_though_some_have_no_process_to_stop)
+{
+    struct world w;
+    world_start(&w, three, 3);
+    exits(&w, "scheduler");
+    exits(&w, "api");
+    KB_CHECK_STR(state(&w, "api"), "backoff");
+    kb_kernel_stop(w.kernel, NULL, w.now_ms, NULL);
+    world_carry_out(&w);
+    KB_CHECK_STR(state(&w, "store"), "stopping");
+    exits(&w, "store");
+    KB_CHECK(w.ended);
+    kb_kernel_destroy(&w.kernel);
+}
+
+KB_TEST(kernel_core, ends_at_once_when_nobody_lives)
+{
+    struct world w;
+    world_start(&w, three, 3);
+    for (int i = 0; i < 3; i++)
+        exits(&w, three[i]);
+    kb_kernel_stop(w.kernel, NULL, w.now_ms, NULL);
+    world_carry_out(&w);
     KB_CHECK(w.ended);
     kb_kernel_destroy(&w.kernel);
 }
