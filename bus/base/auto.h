@@ -2,8 +2,9 @@
 #ifndef KUBUS_BASE_AUTO_H
 #define KUBUS_BASE_AUTO_H
 
-/* Call fn(&variable) when the variable's scope ends. Every destroy(T **) and finish(T *) fits. */
-#define KB_AUTO(fn) __attribute__((cleanup(fn)))
+/* Call fn(&variable) when the variable's scope ends. Every destroy(T **) and finish(T *) fits. To
+ * hold something until then is use enough: clang would call such a variable unused. */
+#define KB_AUTO(fn) __attribute__((cleanup(fn), unused))
 
 /* Take the pointer out of `p`, leaving NULL behind. */
 #define KB_STEAL(p)                                                                                \

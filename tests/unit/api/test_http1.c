@@ -182,8 +182,8 @@ KB_TEST(http1, refuses_endless_headers_and_garbage)
     KB_AUTO(answer_finish) struct answer endless = client_answer(&client, false);
     KB_CHECK_I64(endless.status, ==, 431);
     const char *garbage[] = {"\x16\x03\x01 no TLS here\r\n\r\n", "GET / HTTP/1.1\r\n\r\n",
-                             "GET /x HTTP/1.1\r\nHost: t\r\nContent-Length: 1\r\n"
-                             "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+                             ("GET /x HTTP/1.1\r\nHost: t\r\nContent-Length: 1\r\n"
+                              "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
                              "GET x HTTP/1.1\r\nHost: t\r\n\r\n"};
     for (size_t i = 0; i < KB_COUNT(garbage); i++) {
         KB_AUTO(client_close) struct client bad = dial(&served, NO_CERT);
