@@ -306,6 +306,12 @@ int kb_kinds_add_doc(struct kb_kinds *kinds, struct kb_doc *doc, struct kb_err *
     return kb_kinds_add(kinds, kb_doc_root(doc), err);
 }
 
+int kb_kinds_compile(struct kb_kinds *kinds, kb_val openapi_v3, const struct kb_schema **ret_schema,
+                     struct kb_err *err)
+{
+    return kb__schemas_compile(kinds->schemas, openapi_v3, true, ret_schema, err);
+}
+
 const struct kb_kind *kb_kinds_by_resource(const struct kb_kinds *kinds, kb_str resource)
 {
     return kb_map_get(&kinds->by_resource, resource);

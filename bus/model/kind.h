@@ -95,6 +95,13 @@ KB_API int kb_kinds_add(struct kb_kinds *kinds, kb_val document, struct kb_err *
 /* The same, keeping the document. */
 KB_API int kb_kinds_add_doc(struct kb_kinds *kinds, struct kb_doc *doc, struct kb_err *err);
 
+/* Compile a schema by the rules of user-defined kinds (a CustomResourceDefinition's
+ * openAPIV3Schema): null and "" are values, wrong types are causes of validation, messages are
+ * those of Kubernetes' OpenAPI validation. Lives as long as the registry, which borrows
+ * `openapi_v3`. -KB_EINVAL. */
+KB_API int kb_kinds_compile(struct kb_kinds *kinds, kb_val openapi_v3,
+                            const struct kb_schema **ret_schema, struct kb_err *err);
+
 /* Lookups: O(1); NULL when there is none. */
 KB_API const struct kb_kind *kb_kinds_by_resource(const struct kb_kinds *kinds, kb_str resource);
 KB_API const struct kb_kind *kb_kinds_by_plural(const struct kb_kinds *kinds, kb_str group,

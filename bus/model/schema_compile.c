@@ -576,13 +576,27 @@ static int finish(struct kb__schemas *set, struct kb_err *err)
     return 0;
 }
 
+/* After a failure: what this run compiled is incomplete, and is compiled again when it is needed. */
+static int give_up(struct kb__schemas *set)
+{
+    for (struct fresh *f = set->fresh; f; f = f->next) {
+        struct definition *def = kb_map_get(&set->definitions, f->schema->name);
+        if (def && def->schema == f->schema)
+            def->schema = NULL;
+    }
+    set->fresh = NULL;
+    set->fixups = NULL;
+    set->fixups_end = &set->fixups;
+    return -KB_EINVAL;
+}
+
 int kb__schemas_get(struct kb__schemas *set, kb_str name, const struct kb_schema **ret_schema,
                     struct kb_err *err)
 {
     const struct kb_schema *schema;
     set->custom = false;
     if (definition_get(set, name, &schema, err) < 0 || finish(set, err) < 0)
-        return -KB_EINVAL;
+        return give_up(set);
     *ret_schema = schema;
     return 0;
 }
@@ -593,7 +607,7 @@ int kb__schemas_compile(struct kb__schemas *set, kb_val source, bool custom,
     const struct kb_schema *schema;
     set->custom = custom;
     if (compile(set, source, &schema, err) < 0 || finish(set, err) < 0)
-        return -KB_EINVAL;
+        return give_up(set);
     *ret_schema = schema;
     return 0;
 }

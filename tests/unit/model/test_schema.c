@@ -203,3 +203,119 @@ KB_TEST(schema, validation_speaks_as_kubernetes_does)
         KB_CHECK_STR(text.n ? text.p : "", cases[i].errors);
     }
 }
+
+/* ---- user-defined kinds ---- */
+
+static const char widget[] =
+    "{\"type\":\"object\",\"properties\":{\"spec\":{\"type\":\"object\",\"required\":[\"size\"],"
+    "\"properties\":{"
+    "\"size\":{\"type\":\"integer\",\"minimum\":1,\"maximum\":10},"
+    "\"color\":{\"type\":\"string\",\"enum\":[\"red\",\"blue\"],\"default\":\"red\"},"
+    "\"code\":{\"type\":\"string\",\"pattern\":\"^[a-z]+$\",\"maxLength\":5},"
+    "\"note\":{\"type\":\"string\",\"nullable\":true},"
+    "\"any\":{\"x-kubernetes-preserve-unknown-fields\":true,\"type\":\"object\"},"
+    "\"port\":{\"x-kubernetes-int-or-string\":true},"
+    "\"tags\":{\"type\":\"array\",\"items\":{\"type\":\"string\"},\"maxItems\":2,"
+    "\"x-kubernetes-list-type\":\"set\"},"
+    "\"items\":{\"type\":\"array\",\"x-kubernetes-list-type\":\"map\","
+    "\"x-kubernetes-list-map-keys\":[\"name\"],\"items\":{\"type\":\"object\",\"properties\":{"
+    "\"name\":{\"type\":\"string\"}}}}}}}}";
+
+struct custom_case {
+    const char *in, *out, *errors;
+};
+
+KB_TEST(schema, user_defined_kinds_follow_the_rules_of_structural_schemas)
+{
+    static const struct custom_case cases[] = {
+        {"{\"spec\":{\"size\":3}}", "{\"spec\":{\"color\":\"red\",\"size\":3}}", ""},
+        {"{\"spec\":{\"size\":3,\"color\":null,\"note\":null,\"foo\":1}}",
+         "{\"spec\":{\"color\":\"red\",\"note\":null,\"size\":3}}", ""},
+        {"{\"spec\":{\"size\":3,\"any\":{\"x\":{\"y\":1}},\"port\":\"http\"}}",
+         "{\"spec\":{\"any\":{\"x\":{\"y\":1}},\"color\":\"red\",\"port\":\"http\",\"size\":3}}",
+         ""},
+        {"{\"spec\":{}}", NULL, "spec.size: Required value"},
+        {"{\"spec\":{\"size\":\"big\"}}", NULL,
+         "spec.size: Invalid value: \"string\": spec.size in body must be of type integer: "
+         "\"string\""},
+        {"{\"spec\":{\"size\":11}}", NULL,
+         "spec.size: Invalid value: 11: spec.size in body should be less than or equal to 10"},
+        {"{\"spec\":{\"size\":0}}", NULL,
+         "spec.size: Invalid value: 0: spec.size in body should be greater than or equal to 1"},
+        {"{\"spec\":{\"size\":1,\"color\":\"\"}}", NULL,
+         "spec.color: Unsupported value: \"\": supported values: \"blue\", \"red\""},
+        {"{\"spec\":{\"size\":1,\"code\":\"abc1\"}}", NULL,
+         "spec.code: Invalid value: \"abc1\": spec.code in body should match '^[a-z]+$'"},
+        {"{\"spec\":{\"size\":1,\"code\":\"abcdef\"}}", NULL,
+         "spec.code: Too long: may not be more than 5 bytes"},
+        {"{\"spec\":{\"size\":1,\"tags\":[\"a\",\"a\"]}}", NULL,
+         "spec.tags[1]: Duplicate value: \"a\""},
+        {"{\"spec\":{\"size\":1,\"tags\":[\"a\",\"b\",\"c\"]}}", NULL,
+         "spec.tags: Too many: 3: must have at most 2 items"},
+        {"{\"spec\":{\"size\":1,\"items\":[{\"name\":\"a\"},{\"name\":\"a\"}]}}", NULL,
+         "spec.items[1].name: Duplicate value: \"a\""},
+        {"{\"spec\":{\"size\":null}}", NULL,
+         "[spec.size: Required value, spec.size: Invalid value: \"null\": spec.size in body must "
+         "be "
+         "of type integer: \"null\"]"},
+    };
+    KB_AUTO(kb_kinds_destroy) struct kb_kinds *registry = kb_kinds_new();
+    KB_AUTO(kb_doc_destroy) struct kb_doc *doc = NULL;
+    struct kb_err err = {0};
+    const struct kb_schema *schema;
+    KB_CHECK_OK(kb_json_doc(kb_str_of(widget), &doc, &err), &err);
+    KB_CHECK_OK(kb_kinds_compile(registry, kb_doc_root(doc), &schema, &err), &err);
+    for (size_t i = 0; i < KB_COUNT(cases); i++) {
+        KB_AUTO(kb_arena_finish) struct kb_arena a = {0};
+        KB_AUTO(kb_buf_finish) struct kb_buf text = {0};
+        struct kb_causes causes = {.arena = &a};
+        struct kb_node *node = parse(&a, cases[i].in);
+        KB_CHECK_OK(kb_schema_decode(schema, &a, node, NULL, &err), &err);
+        kb_schema_default(schema, &a, node);
+        kb_schema_validate(schema, node, NULL, &causes);
+        kb_causes_text(&causes, &text);
+        KB_CHECK_STR(text.n ? text.p : "", cases[i].errors);
+        if (cases[i].out)
+            KB_CHECK_STR(text_of(&a, node), cases[i].out);
+    }
+}
+
+KB_TEST(schema, what_does_not_compile_says_why)
+{
+    static const struct {
+        const char *schema, *error;
+    } cases[] = {
+        {"{\"type\":\"thing\"}", "unknown type 'thing'"},
+        {"{\"type\":\"object\",\"properties\":{\"a\":{\"$ref\":\"Nope\"}}}",
+         "property a: no definition named Nope"},
+        {"{\"type\":\"string\",\"pattern\":\"(\"}", "pattern '(' is no regular expression"},
+    };
+    for (size_t i = 0; i < KB_COUNT(cases); i++) {
+        KB_AUTO(kb_kinds_destroy) struct kb_kinds *registry = kb_kinds_new();
+        KB_AUTO(kb_doc_destroy) struct kb_doc *doc = NULL;
+        struct kb_err err = {0};
+        const struct kb_schema *schema;
+        KB_CHECK_OK(kb_json_doc(kb_str_of(cases[i].schema), &doc, &err), &err);
+        KB_CHECK_I64(kb_kinds_compile(registry, kb_doc_root(doc), &schema, &err), ==, -KB_EINVAL);
+        KB_CHECK_STR(err.text, cases[i].error);
+    }
+}
+
+/* Every kind's smallest object: decoding what was made of it changes nothing more. */
+KB_TEST(schema, what_was_decoded_and_defaulted_stays_as_it_is)
+{
+    for (size_t i = 0; i < kb_kinds_count(kinds()); i++) {
+        KB_AUTO(kb_arena_finish) struct kb_arena a = {0};
+        struct kb_err err = {0};
+        const struct kb_schema *schema = kb_kinds_index(kinds(), i)->schema;
+        struct kb_node *node = parse(&a, "{\"metadata\":{\"name\":\"x\"},\"spec\":{}}");
+        kb_schema_decode(schema, &a, node, NULL, &err);
+        kb_schema_default(schema, &a, node);
+        KB_AUTO(kb_doc_destroy) struct kb_doc *doc = kb_node_doc(node);
+        struct kb_node *again = kb_node_of(&a, kb_doc_root(doc));
+        KB_CHECK_OK(kb_schema_decode(schema, &a, again, NULL, &err), &err);
+        kb_schema_default(schema, &a, again);
+        KB_AUTO(kb_doc_destroy) struct kb_doc *twice = kb_node_doc(again);
+        KB_CHECK(kb_val_equal(kb_doc_root(doc), kb_doc_root(twice)));
+    }
+}
