@@ -6,6 +6,7 @@ import http.client
 import json
 import os
 import pathlib
+import re
 import shutil
 import ssl
 import statistics
@@ -57,6 +58,11 @@ def program(name):
     return str(path)
 
 
+class QuietCluster(Cluster):
+    def kubus(self, command, *arguments, **options):
+        return super().kubus(command, *arguments, **{"stdout": subprocess.DEVNULL, **options})
+
+
 class Here:
     """What rows share: one cluster without nodes for the API's figures, one etcd."""
 
@@ -65,7 +71,7 @@ class Here:
 
     def api(self):
         if self._api is None:
-            self._api = Cluster("bench", "--nodes", "0")
+            self._api = QuietCluster("bench", "--nodes", "0")
             self._api.__enter__()
             self._api.tls()
         return self._api
@@ -249,14 +255,13 @@ def bind(here):
 
 
 def count_bound(cluster, path, want, bound):
-    """Follow a watch of pods; set the event once so many have a node."""
+    """Follow a watch of a Deployment's pods; set the event once so many have a node."""
     connection = http.client.HTTPSConnection("127.0.0.1", cluster.port, context=cluster.tls())
     connection.request("GET", path + "?watch=true&resourceVersion=0")
-    seen = set()
+    seen, name = set(), re.compile(rb'"name":"(big-\w+-\w{5})"')
     for line in connection.getresponse():
-        at = line.find(b'"nodeName":"')
-        if at >= 0:
-            seen.add(line[line.find(b'"name":"'):][:64])
+        if b'"nodeName":"' in line:
+            seen.add(name.search(line).group(1))
             if len(seen) >= want:
                 bound.set()
                 return
@@ -265,7 +270,7 @@ def count_bound(cluster, path, want, bound):
 @row("deployment", "Deployment of 2,000 replicas until all are bound, 1,000 nodes", ("<=", 0.5),
      "26.7 s")
 def deployment(here, replicas=2000, nodes=1000):
-    with Cluster("bench-deploy", "--nodes", "0", "--hollow-nodes", str(nodes)) as cluster:
+    with QuietCluster("bench-deploy", "--nodes", "0", "--hollow-nodes", str(nodes)) as cluster:
         def ready():
             answer = cluster.request("GET", "/api/v1/nodes")[1]["items"]
             return len(answer) == nodes and all(
@@ -323,7 +328,7 @@ store_row(256, 100000, "etcd 1,184/s")
 def pod_start(here, count=15):
     if os.geteuid() != 0:
         raise Skip("containers need root")
-    with Cluster("bench-pod", "--nodes", "1") as cluster:
+    with QuietCluster("bench-pod", "--nodes", "1") as cluster:
         def ready():
             return any(c["type"] == "Ready" and c["status"] == "True"
                        for n in cluster.request("GET", "/api/v1/nodes")[1]["items"]
