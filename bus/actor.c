@@ -3,6 +3,7 @@
 
 #include "bus/base/file.h"
 #include "bus/base/log.h"
+#include "bus/base/memory.h"
 #include "bus/loop_impl.h"
 
 #include <errno.h>
@@ -150,6 +151,7 @@ void kb_actor_destroy(struct kb_actor **actor_p)
     void *value;
     if (actor->loop) {
         kb__register_stop(actor);
+        kb_loop_timer_stop(actor->loop, &actor->settled_timer);
         kb__views_finish(actor);
         signals_stop(actor);
     }
@@ -192,11 +194,21 @@ const char *kb_actor_data_dir(const struct kb_actor *actor)
     return actor->data_dir;
 }
 
+static void on_settled(void *user)
+{
+    (void)user;
+    kb_memory_give_back();
+}
+
 void kb_actor_ready(struct kb_actor *actor)
 {
     if (actor->ready)
         return;
     actor->ready = true;
+    if (!actor->transport->simulated) {
+        actor->settled_timer = (struct kb_loop_timer){.fn = on_settled, .user = actor};
+        kb_loop_timer_set(actor->loop, &actor->settled_timer, KB__SETTLED_MS);
+    }
     kb__register_ready(actor);
 }
 

@@ -13,7 +13,8 @@
 
 enum {
     KB__ROUTE_MAX = 255,
-    KB__BEAT_MS = 2000, /* until the kernel says otherwise */
+    KB__BEAT_MS = 2000,    /* until the kernel says otherwise */
+    KB__SETTLED_MS = 3000, /* after it is ready */
 };
 
 struct kb__feed;
@@ -43,7 +44,7 @@ struct kb_actor {
     char instance[KB_UUID_BYTES];
     kb_ms started_ms, beat_ms;
     uint64_t beat_call, register_call;
-    struct kb_loop_timer beat_timer;
+    struct kb_loop_timer beat_timer, settled_timer;
 
     int signal_fd; /* an eventfd that the signal handler writes; -1 */
     struct kb_loop_fd *signal_watch;

@@ -371,6 +371,7 @@ static void start(struct kernel *kernel)
     kb_kernel_start(kernel->core, now(kernel));
     carry_out(kernel);
     kb_loop_timer_set(kernel->loop, &kernel->logs, LOG_CHECK_MS);
+    kb_actor_ready(kernel->actor);
 }
 
 static void finish(struct kernel *kernel)

@@ -7,6 +7,7 @@
 #include "actors/kernel/kernel_actor.h"
 
 #include "bus/base/log.h"
+#include "bus/base/memory.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -79,6 +80,7 @@ static int guard(const char *data_dir)
         kubusd = start_kubusd(data_dir);
         if (kubusd < 0 && again_ms >= AGAIN_MAX_MS)
             return 1;
+        kb_memory_give_back(); /* it will be here for long, and has nothing to do */
         int status = kubusd > 0 ? wait_for_kubusd() : 0;
         bool orderly = kubusd > 0 && WIFEXITED(status);
         if (orderly && (WEXITSTATUS(status) == 0 || WEXITSTATUS(status) == EXIT_RUNNING ||

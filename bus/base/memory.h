@@ -1,0 +1,11 @@
+/* Memory that a process needed to start and does not need to idle. */
+#ifndef KUBUS_BASE_MEMORY_H
+#define KUBUS_BASE_MEMORY_H
+
+#include "bus/base/auto.h"
+
+/* Give free heap pages back and unmap code that has been used: what is needed again is mapped again
+ * from the page cache. Some 100 µs. */
+KB_API void kb_memory_give_back(void);
+
+#endif
