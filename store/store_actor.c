@@ -14,9 +14,10 @@ struct kb_store {
     struct kb_store_core *core;
     struct kb_loop *loop;
     struct kb_loop_fd *watch;
-    struct kb_loop_timer timer;
-    struct kb_buf head; /* scratch */
-    bool planned;       /* a step at the end of this pass */
+    struct kb_loop_timer timer; /* when the core wants to be called */
+    struct kb_loop_timer soon;  /* at the end of this pass, after all messages that wait */
+    struct kb_buf head;         /* scratch */
+    bool planned;
     bool stopping;
 };
 
@@ -93,12 +94,12 @@ static void plan(struct kb_store *s)
     if (s->planned)
         return;
     s->planned = true;
-    kb_loop_defer(s->loop, step, s);
+    kb_loop_timer_set(s->loop, &s->soon, 0);
 }
 
 static void on_timer(void *user)
 {
-    plan(user);
+    step(user);
 }
 
 static void on_engine(void *user, int fd, uint32_t events)
@@ -164,6 +165,7 @@ int kb_store_start(struct kb_actor *actor, const char *dir, const struct kb_engi
     s->actor = actor;
     s->loop = kb_actor_loop(actor);
     s->timer = (struct kb_loop_timer){.fn = on_timer, .user = s};
+    s->soon = (struct kb_loop_timer){.fn = step, .user = s};
     engine_config.dir = dir;
     int rc = kb_engine_open(&engine_config, &s->engine, err);
     if (rc < 0)
@@ -194,8 +196,11 @@ void kb_store_destroy(struct kb_store **store_p)
     struct kb_store *s = KB_STEAL(*store_p);
     if (s == NULL)
         return;
-    if (s->loop)
+    if (s->loop) {
         kb_loop_timer_stop(s->loop, &s->timer);
+        kb_loop_timer_stop(s->loop, &s->soon);
+        kb_actor_on_subscription(s->actor, NULL, NULL);
+    }
     if (s->watch)
         kb_loop_fd_del(&s->watch);
     kb_store_core_destroy(&s->core);

@@ -13,6 +13,7 @@ struct kb_store;
 int kb_store_start(struct kb_actor *actor, const char *dir, const struct kb_engine_config *engine,
                    const struct kb_store_config *config, struct kb_store **ret_store,
                    struct kb_err *err);
+/* The actor is to be destroyed right after: it would still hand requests over. */
 void kb_store_destroy(struct kb_store **store_p);
 /* Take no more, finish what is under way, bring the database up to date; then kb_actor_stopped. */
 void kb_store_stop(struct kb_store *store);
