@@ -194,8 +194,9 @@ static bool containers_equal(const struct kb_node *a, const struct kb_node *b)
     if (a->count != b->count)
         return false;
     for (uint32_t i = 0; i < a->count; i++) {
-        const struct kb_node *other =
-            a->type == KB_ARRAY ? b->items[i].val : kb_node_getn(b, a->items[i].key);
+        /* Equal maps mostly have one order. */
+        bool in_place = a->type == KB_ARRAY || kb_str_eq(a->items[i].key, b->items[i].key);
+        const struct kb_node *other = in_place ? b->items[i].val : kb_node_getn(b, a->items[i].key);
         if (other == NULL || !kb_node_equal(a->items[i].val, other))
             return false;
     }

@@ -1,5 +1,7 @@
 #include "bus/model/patch.h"
 
+#include "bus/model/patch_index.h"
+
 /* ---- JSON Pointer, RFC 6901 ---- */
 
 /* One step, with ~1 and ~0 undone. */
@@ -258,17 +260,20 @@ void kb_patch_merge(struct kb_arena *a, struct kb_node **target, struct kb_node 
     }
     if (*target == NULL || (*target)->type != KB_MAP)
         *target = kb_node_map(a);
+    KB_AUTO(kb__member_index_finish) struct kb__member_index index;
+    kb__member_index_init(&index, *target, patch->count);
     for (uint32_t i = 0; i < patch->count; i++) {
         kb_str key = patch->items[i].key;
         if (patch->items[i].val->type == KB_NIL) {
-            kb_node_deln(*target, key);
+            kb__member_del(&index, *target, key);
             continue;
         }
-        struct kb_node *before = kb_node_getn(*target, key), *after = before;
+        struct kb_node *before = kb__member_get(&index, *target, key), *after = before;
         kb_patch_merge(a, &after, patch->items[i].val);
         if (after != before)
-            kb_node_putn(a, *target, key, after);
+            kb__member_put(&index, a, *target, key, before, after);
     }
+    kb__members_sweep(&index, *target);
 }
 
 struct kb_node *kb_patch_diff(struct kb_arena *a, const struct kb_node *from,

@@ -10,7 +10,7 @@
  */
 #include "bus/model/patch.h"
 
-#include "bus/base/map.h"
+#include "bus/model/patch_index.h"
 
 struct merge {
     struct kb_arena *a;
@@ -218,13 +218,13 @@ static int merge_list(struct merge *m, const struct kb_schema *schema, struct kb
 
 static void retain_keys(struct kb_node *map, const struct kb_node *keys)
 {
+    KB_AUTO(kb_map_finish) struct kb_map wanted = {0};
     uint32_t kept = 0;
+    for (uint32_t k = 0; k < keys->count; k++)
+        kb_map_put(&wanted, kb_node_text(keys->items[k].val), keys->items[k].val);
     for (uint32_t i = 0; i < map->count; i++)
-        for (uint32_t k = 0; k < keys->count; k++)
-            if (kb_str_eq(map->items[i].key, kb_node_text(keys->items[k].val))) {
-                map->items[kept++] = map->items[i];
-                break;
-            }
+        if (kb_map_get(&wanted, map->items[i].key))
+            map->items[kept++] = map->items[i];
     map->count = kept;
 }
 
@@ -248,6 +248,8 @@ static kb_str behind(kb_str key, const char *prefix)
 static int merge_members(struct merge *m, const struct kb_schema *schema, struct kb_node *map,
                          struct kb_node *patch)
 {
+    KB_AUTO(kb__member_index_finish) struct kb__member_index index;
+    kb__member_index_init(&index, map, patch->count);
     for (uint32_t i = 0; i < patch->count; i++) {
         struct kb_member *member = &patch->items[i];
         if (kb_str_starts(member->key, delete_list))
@@ -255,16 +257,17 @@ static int merge_members(struct merge *m, const struct kb_schema *schema, struct
         if (is_directive(member->key))
             continue;
         if (member->val->type == KB_NIL || kb_str_is(directive(member->val), "delete")) {
-            kb_node_deln(map, member->key);
+            kb__member_del(&index, map, member->key);
             continue;
         }
-        struct kb_node *before = kb_node_getn(map, member->key), *after = before;
+        struct kb_node *before = kb__member_get(&index, map, member->key), *after = before;
         int rc = merge_node(m, kb_schema_member(schema, member->key), &after, member->val);
         if (rc < 0)
             return rc;
         if (after != before)
-            kb_node_putn(m->a, map, member->key, after);
+            kb__member_put(&index, m->a, map, member->key, before, after);
     }
+    kb__members_sweep(&index, map);
     for (uint32_t i = 0; i < patch->count; i++) {
         if (!kb_str_starts(patch->items[i].key, set_order))
             continue;

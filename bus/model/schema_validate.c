@@ -135,6 +135,14 @@ static void add_duplicate(const struct kb_node *item, const kb_str *keys, size_t
     kb_causes_add(causes, KB_CAUSE_DUPLICATE, &here, shown, NULL);
 }
 
+static bool has_a_key(const struct kb_node *item, const kb_str *keys, size_t nkeys)
+{
+    for (size_t i = 0; i < nkeys; i++)
+        if (kb_node_getn(item, keys[i]))
+            return true;
+    return nkeys == 0;
+}
+
 /* Long lists are hashed by the bytes of their keys: comparing all pairs would be an attack. */
 static void find_duplicates_hashed(const struct kb_node *list, const kb_str *keys, size_t nkeys,
                                    const struct kb_at *at, struct kb_causes *causes)
@@ -144,21 +152,15 @@ static void find_duplicates_hashed(const struct kb_node *list, const kb_str *key
     for (uint32_t i = 0; i < list->count; i++) {
         struct kb_node *item = list->items[i].val;
         kb_buf_clear(&w.buf);
+        kb_w_array(&w);
         if (nkeys == 0)
             kb_w_node(&w, item);
         for (size_t k = 0; k < nkeys; k++)
             kb_w_node(&w, kb_node_getn(item, keys[k]));
-        if (kb_map_put(&seen, kb_buf_str(&w.buf), item))
+        kb_w_end(&w);
+        if (has_a_key(item, keys, nkeys) && kb_map_put(&seen, kb_buf_str(&w.buf), item))
             add_duplicate(item, keys, nkeys, i, at, causes);
     }
-}
-
-static bool has_a_key(const struct kb_node *item, const kb_str *keys, size_t nkeys)
-{
-    for (size_t i = 0; i < nkeys; i++)
-        if (kb_node_getn(item, keys[i]))
-            return true;
-    return nkeys == 0;
 }
 
 static void find_duplicates(const struct kb_node *list, const kb_str *keys, size_t nkeys,

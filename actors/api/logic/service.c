@@ -261,11 +261,24 @@ static bool has_port(const struct kb_node *service, int64_t node_port, uint32_t 
     return false;
 }
 
+/* One that no port of the service itself has; 0 when that needs too much luck. */
+static int64_t guess_other_port(struct kb_object_op *op)
+{
+    enum { GUESSES = 200 };
+    for (int i = 0; i < GUESSES; i++) {
+        int64_t port = guess_port(op);
+        if (!has_port(op->obj, port, UINT32_MAX))
+            return port;
+    }
+    return 0;
+}
+
 static int allocate_port(struct kb_object_op *op, struct kb_node *port, uint32_t index)
 {
-    int64_t wanted = kb_node_num(kb_node_get(port, "nodePort"), 0), have = wanted;
-    while (have == 0 || (wanted == 0 && has_port(op->obj, have, index)))
-        have = guess_port(op);
+    int64_t wanted = kb_node_num(kb_node_get(port, "nodePort"), 0);
+    int64_t have = wanted ? wanted : guess_other_port(op);
+    if (have == 0)
+        return refuse_port(op, index, 0, "failed to allocate a nodePort: range is full");
     if (wanted == 0)
         kb_node_put(&op->arena, port, "nodePort", kb_node_int(&op->arena, have));
     if (has_port(op->old, have, UINT32_MAX) || has_port(op->obj, have, index))
@@ -285,6 +298,9 @@ static int allocate_ports(struct kb_object_op *op)
 {
     const struct kb_node *after = wants_ports(op->obj) ? kb_node_at(op->obj, "spec.ports") : NULL;
     const struct kb_node *before = wants_ports(op->old) ? kb_node_at(op->old, "spec.ports") : NULL;
+    uint32_t range = (uint32_t)(op->core->node_port_last - op->core->node_port_first + 1);
+    if (after && after->count > range)
+        return refuse_port(op, range, 0, "failed to allocate a nodePort: range is full");
     for (uint32_t i = 0; after && i < after->count; i++)
         if (allocate_port(op, after->items[i].val, i) < 0)
             return -KB_EUNPROCESSABLE;
@@ -314,15 +330,15 @@ static int ip_taken(struct kb_object_op *op, struct kb_extra *extra)
 static int port_taken(struct kb_object_op *op, struct kb_extra *extra, int64_t port)
 {
     struct kb_node *ports = kb_node_at(op->obj, "spec.ports");
-    int64_t other = guess_port(op);
-    while (has_port(op->obj, other, UINT32_MAX))
-        other = guess_port(op);
+    int64_t other = guess_other_port(op);
     for (uint32_t i = 0; i < ports->count; i++) {
         struct kb_node *item = ports->items[i].val;
         if (kb_node_num(kb_node_get(item, "nodePort"), 0) != port)
             continue;
         if (!extra->chosen)
             return refuse_port(op, i, port, "provided port is already allocated");
+        if (other == 0)
+            return refuse_port(op, i, 0, "failed to allocate a nodePort: range is full");
         kb_node_put(&op->arena, item, "nodePort", kb_node_int(&op->arena, other));
     }
     extra->key = port_key(op, other);

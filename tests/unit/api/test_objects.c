@@ -391,6 +391,20 @@ KB_TEST(objects, forty_services_get_forty_ports)
     KB_CHECK_U64(cluster_count(c, "serviceips//"), ==, 41);
 }
 
+KB_TEST(objects, a_service_with_more_ports_than_there_are_is_refused)
+{
+    KB_AUTO(cluster_destroy) struct cluster *c = cluster_new();
+    KB_AUTO(kb_buf_finish) struct kb_buf body = {0};
+    kb_buf_puts(&body,
+                "{\"metadata\":{\"name\":\"s\"},\"spec\":{\"type\":\"NodePort\",\"ports\":[");
+    for (int i = 1; i <= 3000; i++)
+        kb_buf_printf(&body, "%s{\"name\":\"p%d\",\"port\":%d}", i > 1 ? "," : "", i, i);
+    kb_buf_puts(&body, "]}}");
+    const struct answer *a = cluster_do(c, CREATE, "services/default/", body.p);
+    KB_CHECK_I64(a->code, ==, 422);
+    KB_CHECK(strstr(answer_at(a, "message"), "range is full"));
+}
+
 KB_TEST(objects, a_dry_run_checks_everything_and_changes_nothing)
 {
     KB_AUTO(cluster_destroy) struct cluster *c = cluster_new();

@@ -195,3 +195,26 @@ KB_TEST(patch, the_patch_of_a_difference_makes_the_one_into_the_other)
         KB_CHECK_U64(kb_patch_diff(&a, to, to)->count, ==, 0);
     }
 }
+
+/* Large maps take another way through the code than small ones: both must agree. */
+KB_TEST(patch, large_maps_are_patched_as_small_ones_are)
+{
+    enum { N = 3000 };
+    KB_AUTO(kb_arena_finish) struct kb_arena a = {0};
+    struct kb_err err = {0};
+    struct kb_node *target = kb_node_map(&a), *patch = kb_node_map(&a), *want = kb_node_map(&a);
+    for (int i = 0; i < N; i++) {
+        kb_str key = kb_arena_printf(&a, "key-%d", i);
+        if (i % 4 != 3)
+            kb_node_putn(&a, target, key, kb_node_int(&a, i));
+        if (i % 4 != 0)
+            kb_node_putn(&a, patch, key, i % 4 == 1 ? kb_node_nil(&a) : kb_node_int(&a, -i));
+        if (i % 4 != 1)
+            kb_node_putn(&a, want, key, kb_node_int(&a, i % 4 == 0 ? i : -i));
+    }
+    struct kb_node *merged = kb_node_copy(&a, target);
+    kb_patch_merge(&a, &merged, kb_node_copy(&a, patch));
+    KB_CHECK(kb_node_equal(merged, want));
+    KB_CHECK_OK(kb_patch_strategic(NULL, &a, &target, patch, &err), &err);
+    KB_CHECK(kb_node_equal(target, want));
+}

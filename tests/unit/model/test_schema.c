@@ -319,3 +319,24 @@ KB_TEST(schema, what_was_decoded_and_defaulted_stays_as_it_is)
         KB_CHECK(kb_val_equal(kb_doc_root(doc), kb_doc_root(twice)));
     }
 }
+
+KB_TEST(schema, duplicates_are_found_in_short_and_long_lists)
+{
+    static const int lengths[] = {3, 24, 25, 400};
+    for (size_t l = 0; l < KB_COUNT(lengths); l++) {
+        KB_AUTO(kb_arena_finish) struct kb_arena a = {0};
+        KB_AUTO(kb_buf_finish) struct kb_buf text = {0};
+        struct kb_causes causes = {.arena = &a};
+        struct kb_node *service = parse(&a, "{\"spec\":{\"ports\":[]}}");
+        struct kb_node *ports = kb_node_at(service, "spec.ports");
+        for (int i = 0; i < lengths[l]; i++) {
+            struct kb_node *port = kb_node_map(&a);
+            kb_node_put(&a, port, "port", kb_node_int(&a, i == 2 ? 1 : i + 1));
+            kb_node_put(&a, port, "protocol", kb_node_cstr(&a, "TCP"));
+            kb_node_append(&a, ports, port);
+        }
+        kb_schema_validate(kind_of("services")->schema, service, NULL, &causes);
+        kb_causes_text(&causes, &text);
+        KB_CHECK_STR(text.p, "spec.ports[2]: Duplicate value: {\"port\":1,\"protocol\":\"TCP\"}");
+    }
+}
