@@ -5,6 +5,7 @@
 #include "bus/actor.h"
 #include "bus/base/check.h"
 #include "bus/base/file.h"
+#include "bus/base/list.h"
 #include "bus/base/log.h"
 #include "bus/base/map.h"
 #include "bus/loop.h"
@@ -31,6 +32,14 @@ struct watched {
     char name[];
 };
 
+/* A request to stop or start one actor, answered when that has come about. */
+struct order {
+    struct kb_link link;
+    struct kb_request *request;
+    bool start;
+    char name[];
+};
+
 struct kernel {
     struct kb_actor *actor;
     struct kb_loop *loop;
@@ -39,6 +48,7 @@ struct kernel {
     const char *data_dir;
     char *run_dir;
     struct kb_map watched; /* name → struct watched */
+    struct kb_link orders;
     struct kb_loop_timer tick, logs;
     int64_t since_us;
 };
@@ -144,6 +154,35 @@ static void answer_resolve(struct kb_request *request, const struct kb_kernel_ac
     kb_request_reply(&request, kb_w_val(&w));
 }
 
+/* Has it come about (0), is it still to come (1), or will it not (-1)? */
+static int order_state(const struct kernel *kernel, const struct order *order)
+{
+    const struct kb_kernel_actor *actor = kb_kernel_find(kernel->core, kb_str_of(order->name));
+    if (order->start)
+        return actor->state == KB_KERNEL_READY ? 0 : actor->state == KB_KERNEL_STOPPED ? -1 : 1;
+    return actor->state == KB_KERNEL_STOPPED ? 0 : actor->state == KB_KERNEL_STOPPING ? 1 : -1;
+}
+
+static void answer_orders(struct kernel *kernel)
+{
+    KB_LIST_EACH_SAFE(it, &kernel->orders)
+    {
+        struct order *order = KB_CONTAINER(it, struct order, link);
+        int state = order_state(kernel, order);
+        struct kb_err err = {0};
+        if (state > 0 && kb_request_left_ms(order->request) > 0)
+            continue;
+        kb_err_set(&err, state > 0 ? KB_ETIMEOUT : KB_ECONFLICT, "'%s' was not %s%s", order->name,
+                   order->start ? "started" : "stopped", state > 0 ? " in time" : "");
+        if (state == 0)
+            kb_request_reply(&order->request, (kb_val){NULL, NULL});
+        else
+            kb_request_fail(&order->request, &err);
+        kb_list_remove(&order->link);
+        free(order);
+    }
+}
+
 static void carry_out(struct kernel *kernel)
 {
     struct kb_kernel_wish wish;
@@ -164,6 +203,7 @@ static void carry_out(struct kernel *kernel)
             break;
         }
     }
+    answer_orders(kernel);
     kb_loop_timer_set(kernel->loop, &kernel->tick, kb_kernel_next_ms(kernel->core, now(kernel)));
 }
 
@@ -285,35 +325,46 @@ static void serve_status(void *user, struct kb_request *request, kb_val body)
     kb_request_reply(&request, kb_w_val(&w));
 }
 
-static void end_order(struct kernel *kernel, struct kb_request *request, int rc,
-                      const struct kb_err *err)
+/* Take the order in, or say why not. */
+static void place_order(struct kernel *kernel, struct kb_request *request, const char *name,
+                        bool start)
 {
-    if (rc < 0)
-        kb_request_fail(&request, err);
-    else
-        kb_request_reply(&request, (kb_val){NULL, NULL});
+    struct kb_err err = {0};
+    int rc = start ? kb_kernel_restart(kernel->core, name, now(kernel), &err)
+                   : kb_kernel_stop(kernel->core, name, now(kernel), &err);
+    if (rc < 0) {
+        kb_request_fail(&request, &err);
+        return;
+    }
+    struct order *order = calloc(1, sizeof(*order) + strlen(name) + 1);
+    KB_ASSERT(order != NULL);
+    memcpy(order->name, name, strlen(name) + 1);
+    order->request = request;
+    order->start = start;
+    kb_list_push(&kernel->orders, &order->link);
     carry_out(kernel);
 }
 
 static void serve_stop(void *user, struct kb_request *request, kb_val body)
 {
     struct kernel *kernel = user;
-    struct kb_err err = {0};
-    kb_str name = kb_val_str_at(body, "name");
-    KB_AUTO(kb_auto_free) char *copy = kb_str_dup(name);
-    kb_info("%s asks to stop %s", kb_request_caller(request), name.n ? copy : "the cluster");
-    int rc = kb_kernel_stop(kernel->core, name.n ? copy : NULL, now(kernel), &err);
-    end_order(kernel, request, rc, &err);
+    KB_AUTO(kb_auto_free) char *name = kb_str_dup(kb_val_str_at(body, "name"));
+    kb_info("%s asks to stop %s", kb_request_caller(request), name[0] ? name : "the cluster");
+    if (name[0]) {
+        place_order(kernel, request, name, false);
+        return;
+    }
+    kb_request_reply(&request, (kb_val){NULL, NULL});
+    kb_kernel_stop(kernel->core, NULL, now(kernel), NULL);
+    carry_out(kernel);
 }
 
 static void serve_restart(void *user, struct kb_request *request, kb_val body)
 {
     struct kernel *kernel = user;
-    struct kb_err err = {0};
     KB_AUTO(kb_auto_free) char *name = kb_str_dup(kb_val_str_at(body, "name"));
     kb_info("%s asks to start %s", kb_request_caller(request), name);
-    int rc = kb_kernel_restart(kernel->core, name, now(kernel), &err);
-    end_order(kernel, request, rc, &err);
+    place_order(kernel, request, name, true);
 }
 
 static const struct kb_method methods[] = {
@@ -388,6 +439,8 @@ static void finish(struct kernel *kernel)
         free(watched);
     }
     kb_map_finish(&kernel->watched);
+    for (struct kb_link *link; (link = kb_list_pop(&kernel->orders)) != NULL;)
+        free(KB_CONTAINER(link, struct order, link)); /* their requests end with the actor */
     kb_actor_destroy(&kernel->actor);
     kb_kernel_destroy(&kernel->core);
     free(kernel->run_dir);
@@ -398,6 +451,7 @@ int kb_kernel_run(const char *data_dir, const struct kb_plan *plan, struct kb_er
     KB_AUTO(finish)
     struct kernel kernel = {.plan = plan, .data_dir = data_dir, .run_dir = kb_run_dir(data_dir)};
     KB_AUTO(kb_auto_free) char *logs = kb_strf("%s/logs", data_dir);
+    kb_list_init(&kernel.orders);
     KB_AUTO(kb_auto_close) int lock = -1;
     struct kb_actor_config config = {.name = "kernel",
                                      .data_dir = data_dir,

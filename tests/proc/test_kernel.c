@@ -287,10 +287,12 @@ KB_TEST(kubusd, holds_an_actor_that_was_stopped_by_name)
     struct kb_doc *doc = ask(&c, "kernel", "kernel.stop", "agent/n1");
     KB_CHECK(doc != NULL);
     kb_doc_destroy(&doc);
-    until(&c, one_stopped, NULL, 10000, &now);
+    KB_CHECK(status(&c, &now));
+    KB_CHECK(one_stopped(&now, NULL)); /* the answer came when it had ended */
     doc = ask(&c, "kernel", "kernel.restart", "agent/n1");
     KB_CHECK(doc != NULL);
     kb_doc_destroy(&doc);
-    until(&c, all_ready, NULL, 10000, &now);
+    KB_CHECK(status(&c, &now));
+    KB_CHECK(all_ready(&now, NULL));
     cluster_stop(&c);
 }
