@@ -74,6 +74,12 @@ void kb_runtime_remove_pod(struct kb_runtime *rt, const char *uid)
     rt->impl->remove_pod(rt, uid);
 }
 
+void kb_runtime_wipe(struct kb_runtime *rt)
+{
+    if (rt->impl->wipe != NULL)
+        rt->impl->wipe(rt);
+}
+
 char *kb_runtime_pod_dir(struct kb_runtime *rt, const char *uid)
 {
     return rt->impl->pod_dir(rt, uid);

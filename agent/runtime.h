@@ -53,6 +53,7 @@ struct kb_rt_container_spec {
     struct kb_rt_ref ref;
     const char *pod_name, *pod_ns;
     const char *image;       /* as the pod names it */
+    unsigned restarts;       /* kept for whoever adopts it */
     const char *const *argv; /* NULL: the image's */
     const char *const *args; /* NULL: the image's, unless argv is set */
     const char *const *env;  /* "NAME=value"; over the image's */
@@ -95,6 +96,7 @@ struct kb_rt_container_info {
     const char *id;       /* "crun://<64 hexadecimal digits>" */
     const char *image;    /* as it was asked for */
     const char *image_id; /* "docker.io/library/busybox@sha256:…" */
+    unsigned restarts;    /* as the specification said */
     enum kb_rt_state state;
     int64_t started_us;     /* 0 while it is starting */
     struct kb_rt_exit exit; /* with KB_RT_EXITED */
@@ -156,6 +158,8 @@ int kb_runtime_signal(struct kb_runtime *rt, const struct kb_rt_ref *ref, int si
 void kb_runtime_remove(struct kb_runtime *rt, const struct kb_rt_ref *ref);
 /* Kill what still runs and remove the pod whole, its logs and folder as well. */
 void kb_runtime_remove_pod(struct kb_runtime *rt, const char *uid);
+/* Remove what belongs to the node and not to a pod: bridge, groups. When no pod is left. */
+void kb_runtime_wipe(struct kb_runtime *rt);
 /* The pod's folder, made when missing ("" for hollow): volumes go there. Caller frees. */
 char *kb_runtime_pod_dir(struct kb_runtime *rt, const char *uid);
 /* The pid of a running container in the agent's eyes, for probes by namespace; 0 when unknown. */
@@ -179,8 +183,9 @@ struct kb_rt_exec_spec {
     uint16_t rows, cols; /* of the terminal; 0: default */
 };
 
-/* Our ends of the streams; -1: none. With a tty all output comes on `out`, input goes to the same
- * descriptor. They belong to the exec: do not close them, except by kb_rt_exec_close_stdin(). */
+/* Our ends of the streams, not blocking; -1: none. With a tty all output comes on `out`, input goes
+ * to the same descriptor. They belong to the exec: do not close them, except by
+ * kb_rt_exec_close_stdin(). */
 struct kb_rt_exec_io {
     int in, out, err;
 };

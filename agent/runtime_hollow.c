@@ -23,7 +23,7 @@ struct hollow_box {
     struct kb_link link;
     struct hollow *rt;
     char *key, *uid, *name, *image;
-    unsigned attempt;
+    unsigned attempt, restarts;
     char id[72];
     enum kb_rt_state state;
     int64_t started_us;
@@ -108,8 +108,12 @@ static void on_started(void *arg)
     struct kb_rt_ref ref = {box->uid, box->name, box->attempt};
     box->state = KB_RT_RUNNING;
     box->started_us = kb_ev_wall_us(box->rt->base.ev);
-    struct kb_rt_container_info info = {box->id,    box->image,      box->image,
-                                        box->state, box->started_us, {0}};
+    struct kb_rt_container_info info = {.id = box->id,
+                                        .image = box->image,
+                                        .image_id = box->image,
+                                        .restarts = box->restarts,
+                                        .state = box->state,
+                                        .started_us = box->started_us};
     box->rt->base.listener->started(box->rt->base.arg, &ref, 0, &err, &info);
 }
 
@@ -126,6 +130,7 @@ static void hollow_start(struct kb_runtime *base, const struct kb_rt_container_s
     box->name = kb_str_dup(kb_str_of(spec->ref.container));
     box->image = kb_str_dup(kb_str_of(spec->image));
     box->attempt = spec->ref.attempt;
+    box->restarts = spec->restarts;
     snprintf(box->id, sizeof box->id, "hollow://%016llx%08x",
              (unsigned long long)kb_hash64(box->key, strlen(box->key)), rt->next_id++);
     kb_map_put(&rt->boxes, kb_str_of(box->key), box);

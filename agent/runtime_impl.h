@@ -4,7 +4,7 @@
 
 #include "agent/runtime.h"
 
-/* The functions of runtime.h, one to one; all but `signal`, `pid`, `netns`, `stats` are required.
+/* The functions of runtime.h, one to one; all but `pid`, `netns`, `stats`, `wipe` are required.
  */
 struct kb_runtime_impl {
     const char *name;
@@ -15,6 +15,7 @@ struct kb_runtime_impl {
     int (*signal)(struct kb_runtime *rt, const struct kb_rt_ref *ref, int signal);
     void (*remove)(struct kb_runtime *rt, const struct kb_rt_ref *ref);
     void (*remove_pod)(struct kb_runtime *rt, const char *uid);
+    void (*wipe)(struct kb_runtime *rt);
     char *(*pod_dir)(struct kb_runtime *rt, const char *uid);
     pid_t (*pid)(struct kb_runtime *rt, const struct kb_rt_ref *ref);
     char *(*netns)(struct kb_runtime *rt, const char *uid);

@@ -11,6 +11,7 @@
  * named by us, the mounts are ours. That saves 10 ms and works when the runtime is broken. */
 #include "agent/runtime_shim.h"
 #include "agent/files.h"
+#include "agent/net/netlink.h"
 #include "agent/sandbox.h"
 #include "bus/base/check.h"
 #include "bus/base/file.h"
@@ -122,6 +123,7 @@ void kb__shim_info(const struct kb_box *box, char id[128], struct kb_rt_containe
     *ret = (struct kb_rt_container_info){.id = id,
                                          .image = box->image ? box->image : "",
                                          .image_id = box->image_id ? box->image_id : "",
+                                         .restarts = box->restarts,
                                          .state = box->state,
                                          .started_us = box->started_us,
                                          .exit = box->exit};
@@ -254,6 +256,7 @@ static void shim_start(struct kb_runtime *base, const struct kb_rt_container_spe
     make_id(box->id);
     box->image = kb_str_dup(kb_str_of(spec->image));
     box->state = KB_RT_STARTING;
+    box->restarts = spec->restarts;
     box->spec = spec;
     pod_of(rt, spec->ref.uid)->busy++;
     box->job = kb_job_start(base->ev, kb__shim_start_child, on_start_done, on_shim_exited, box);
@@ -552,6 +555,16 @@ static int shim_stats(struct kb_runtime *base, const struct kb_rt_ref *ref, stru
 
 /* ---- life ---- */
 
+static void shim_wipe(struct kb_runtime *base)
+{
+    struct kb_shim_rt *rt = (struct kb_shim_rt *)base;
+    struct kb_err err = {0};
+    KB_AUTO(kb_auto_close) int nl = kb_nl_open(&err);
+    if (nl >= 0 && rt->net.cni_dir == NULL)
+        (void)kb_nl_del(nl, rt->bridge, NULL);
+    (void)kb_cgroup_remove(&rt->cgroups, rt->cgroup, NULL);
+}
+
 static void shim_destroy(struct kb_runtime *base)
 {
     struct kb_shim_rt *rt = (struct kb_shim_rt *)base;
@@ -628,5 +641,5 @@ int kb__shim_rt_new(const struct kb_runtime_impl *impl, bool oci,
     .remove_pod = shim_remove_pod, .pod_dir = shim_pod_dir, .pid = shim_pid, .exec = kb__shim_exec
 
 const struct kb_runtime_impl kb__shim_impl_oci = {
-    .name = "oci", COMMON, .netns = shim_netns, .stats = shim_stats};
+    .name = "oci", COMMON, .netns = shim_netns, .stats = shim_stats, .wipe = shim_wipe};
 const struct kb_runtime_impl kb__shim_impl_process = {.name = "process", COMMON};

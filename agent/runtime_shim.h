@@ -6,7 +6,7 @@
  *     DIR/pods/UID/containers/NAME/N/    one container:
  *         lock      locked as long as its shim (or the job that becomes it) lives
  *         shim      "PID STARTTIME" of the shim
- *         meta      id=, image=, image_id=, shared=  written before anything is started
+ *         meta      id=, image=, image_id=, shared=, restarts=  written before anything is started
  *         started   "PID MICROSECONDS", by the shim
  *         exit      by the shim, or by an agent that found the shim dead */
 #ifndef KUBUS_AGENT_RUNTIME_SHIM_H
@@ -37,7 +37,7 @@ struct kb_shim_rt {
 struct kb_box {
     struct kb_shim_rt *rt;
     char *key, *uid, *name, *dir;
-    unsigned attempt;
+    unsigned attempt, restarts;
     char id[65];
     char *image, *image_id;
     enum kb_rt_state state;

@@ -76,6 +76,9 @@ void kb__shim_read_meta(struct kb_box *box)
     free(box->image_id);
     box->image = kb_str_dup(kb_line_value(text, "image"));
     box->image_id = kb_str_dup(kb_line_value(text, "image_id"));
+    uint64_t restarts = 0;
+    if (kb_str_u64(kb_line_value(text, "restarts"), &restarts))
+        box->restarts = (unsigned)restarts;
     box->shared = kb_str_is(kb_line_value(text, "shared"), "1");
 }
 

@@ -101,8 +101,10 @@ static void exec_runs(struct shim_exec *exec, int terminal)
         exec->io = (struct kb_rt_exec_io){terminal, terminal, -1};
         set_size(exec);
     }
-    if (exec->io.in >= 0)
-        fcntl(exec->io.in, F_SETFL, O_NONBLOCK);
+    int fds[3] = {exec->io.in, exec->io.out, exec->io.err};
+    for (int i = 0; i < 3; i++)
+        if (fds[i] >= 0)
+            fcntl(fds[i], F_SETFL, O_NONBLOCK);
     if (exec->base.handlers->ready != NULL)
         exec->base.handlers->ready(exec->base.arg, &exec->io);
 }

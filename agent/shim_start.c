@@ -59,8 +59,9 @@ static int write_records(const struct kb_box *box, const struct kb_image *image,
     KB_AUTO(kb_auto_free)
     char *pid_pin = kb_strf("%s/pods/%s/sandbox/pid", box->rt->dir, box->uid);
     own_stamp(&stamp);
-    kb_buf_printf(&meta, "id=%s\nimage=%s\nimage_id=%s\nshared=%d\n", box->id, box->spec->image,
-                  image->id ? image->id : "", kb_path_exists(pid_pin));
+    kb_buf_printf(&meta, "id=%s\nimage=%s\nimage_id=%s\nshared=%d\nrestarts=%u\n", box->id,
+                  image->name ? image->name : box->spec->image, image->id ? image->id : "",
+                  kb_path_exists(pid_pin), box->spec->restarts);
     if (put_in(box->dir, "shim", kb_buf_str(&stamp), err) < 0)
         return -err->code;
     return put_in(box->dir, "meta", kb_buf_str(&meta), err);

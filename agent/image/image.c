@@ -91,6 +91,16 @@ bool kb_image_present(const char *dir, const char *ref)
     return access(path, R_OK) == 0;
 }
 
+bool kb_image_is_local(const char *dir, const char *ref)
+{
+    char name[KB_IMAGE_NAME_BYTES];
+    KB_AUTO(kb_buf_finish) struct kb_buf buf = {0};
+    if (!kb_image_normalize(ref, name))
+        return false;
+    KB_AUTO(kb_auto_free) char *path = ref_path(dir, name);
+    return kb_str_ends(kb_get_file(path, &buf), " local");
+}
+
 /* "DIR/blobs/sha256/HEX" of "sha256:HEX". Caller frees; NULL for any other text. */
 static char *blob_path(const char *dir, kb_str digest)
 {
@@ -162,7 +172,8 @@ int kb_image_open(const char *dir, const char *ref, struct kb_image *ret_image, 
         return kb_err_set(err, KB_EINVAL,
                           "couldn't parse image name \"%s\": invalid reference format", ref);
     KB_AUTO(kb_auto_free) char *path = ref_path(dir, name);
-    kb_str digest = kb_str_trim(kb_get_file(path, &buf));
+    kb_str rest = kb_get_file(path, &buf);
+    kb_str digest = kb_str_cut(&rest, ' ');
     if (digest.n == 0)
         return kb_err_set(err, KB_ENOTFOUND, "image \"%s\" is not present", ref);
     if (read_json_blob(dir, digest, &image.arena, &manifest, err) < 0)

@@ -1,8 +1,9 @@
 /* Images on this machine: blobs by digest, references to manifests, layers unpacked for overlay.
  *
  *     DIR/blobs/sha256/HEX    manifests, configurations and layers, as they came, checked
- *     DIR/refs/NAME           one file a reference ("/" as "~"): the digest of its manifest
- *     DIR/layers/HEX/         a layer unpacked, whiteouts in overlay's form
+ *     DIR/refs/NAME           one file a reference ("/" as "~"): the digest of its manifest, "
+ * local" behind it when it came from no registry DIR/layers/HEX/         a layer unpacked,
+ * whiteouts in overlay's form
  *
  * Everything appears by rename, whole, so several agents and jobs may share a folder. Functions
  * that block for long say so: use them in jobs. */
@@ -32,6 +33,8 @@ enum { KB_IMAGE_NAME_BYTES = 512 };
 bool kb_image_normalize(const char *ref, char out[KB_IMAGE_NAME_BYTES]);
 /* Whether it can be opened: one access(2). */
 bool kb_image_present(const char *dir, const char *ref);
+/* Whether it was made or loaded here, rather than pulled from a registry. */
+bool kb_image_is_local(const char *dir, const char *ref);
 /* -KB_ENOTFOUND, -KB_EINVAL (bad reference, bad content). Reads two small files. */
 int kb_image_open(const char *dir, const char *ref, struct kb_image *ret_image, struct kb_err *err);
 /* Names of all images present, "\n" between them, into `out`. */
@@ -41,7 +44,8 @@ void kb_image_list(const char *dir, struct kb_buf *out);
 /* Blocking. From a file or folder: an OCI layout (folder or tar), or what `docker save` wrote.
  * `ref`: the name it gets; NULL: those that it carries. */
 int kb_image_load(const char *dir, const char *path, const char *ref, struct kb_err *err);
-/* Blocking. From its registry, by skopeo. */
+/* Blocking. From its registry, by skopeo; when it is here already, only if the registry's differs.
+ */
 int kb_image_pull(const char *dir, const char *ref, struct kb_err *err);
 /* Blocking. Make busybox:latest and busybox:1.35 out of this machine's static busybox, unless they
  * are there. -KB_ENOTFOUND without such a program. */

@@ -147,17 +147,21 @@ static int import_manifest(const char *dir, const char *layout, kb_str digest, i
     return 0;
 }
 
-static int write_ref(const char *dir, const char *name, kb_str digest, struct kb_err *err)
+static int write_ref(const char *dir, const char *name, kb_str digest, bool local,
+                     struct kb_err *err)
 {
+    KB_AUTO(kb_auto_free)
+    char *text = kb_strf(KB_STR_FMT "%s", KB_STR_ARG(digest), local ? " local" : "");
     KB_AUTO(kb_auto_free) char *path = kb_strf("%s/refs/%s", dir, name);
     for (char *at = path + strlen(dir) + strlen("/refs/"); *at; at++)
         if (*at == '/')
             *at = '~';
-    return kb_file_write(path, digest, 0644, err);
+    return kb_file_write(path, kb_str_of(text), 0644, err);
 }
 
 /* Write NAME:TAG and NAME@DIGEST. */
-static int name_image(const char *dir, const char *ref, kb_str digest, struct kb_err *err)
+static int name_image(const char *dir, const char *ref, kb_str digest, bool local,
+                      struct kb_err *err)
 {
     char name[KB_IMAGE_NAME_BYTES], pinned[KB_IMAGE_NAME_BYTES + 80];
     if (!kb_image_normalize(ref, name))
@@ -166,9 +170,9 @@ static int name_image(const char *dir, const char *ref, kb_str digest, struct kb
     size_t bare = (size_t)(slash ? slash - name : 0);
     bare += strcspn(name + bare, ":@");
     snprintf(pinned, sizeof pinned, "%.*s@" KB_STR_FMT, (int)bare, name, KB_STR_ARG(digest));
-    if (write_ref(dir, pinned, digest, err) < 0)
+    if (write_ref(dir, pinned, digest, local, err) < 0)
         return -err->code;
-    return write_ref(dir, name, digest, err);
+    return write_ref(dir, name, digest, local, err);
 }
 
 static int make_store(const char *dir, struct kb_err *err)
@@ -182,7 +186,8 @@ static int make_store(const char *dir, struct kb_err *err)
     return 0;
 }
 
-static int import_layout(const char *dir, const char *layout, const char *ref, struct kb_err *err)
+static int import_layout(const char *dir, const char *layout, const char *ref, bool local,
+                         struct kb_err *err)
 {
     KB_AUTO(kb_arena_finish) struct kb_arena arena = {0};
     KB_AUTO(kb_auto_free) char *path = kb_strf("%s/index.json", layout);
@@ -202,7 +207,7 @@ static int import_layout(const char *dir, const char *layout, const char *ref, s
         if (*name == '\0')
             continue;
         if (import_manifest(dir, layout, digest, 0, err) < 0 ||
-            name_image(dir, name, digest, err) < 0)
+            name_image(dir, name, digest, local, err) < 0)
             return kb_err_wrap(err, "image %s", name);
         any = true;
     }
@@ -218,7 +223,7 @@ int kb_image_load(const char *dir, const char *path, const char *ref, struct kb_
     if (stat(path, &st) < 0)
         return kb_err_sys(err, errno, "'%s'", path);
     if (S_ISDIR(st.st_mode))
-        return import_layout(dir, path, ref, err);
+        return import_layout(dir, path, ref, true, err);
     KB_AUTO(remove_folder) char *fresh = scratch(dir, err);
     if (fresh == NULL)
         return -err->code;
@@ -227,7 +232,7 @@ int kb_image_load(const char *dir, const char *path, const char *ref, struct kb_
         return kb_err_wrap(err, "archive '%s'", path);
     KB_AUTO(kb_auto_free) char *index = kb_strf("%s/index.json", fresh);
     if (kb_path_exists(index))
-        return import_layout(dir, fresh, ref, err);
+        return import_layout(dir, fresh, ref, true, err);
     KB_AUTO(kb_auto_free) char *from = kb_strf("docker-archive:%s", path);
     KB_AUTO(kb_auto_free) char *layout = kb_strf("%s/layout", fresh);
     KB_AUTO(kb_auto_free) char *to = kb_strf("oci:%s:%s", layout, ref ? ref : "archive:latest");
@@ -237,7 +242,21 @@ int kb_image_load(const char *dir, const char *path, const char *ref, struct kb_
                           path);
     if (kb_spawn(copy, (kb_str){0}, NULL, NULL, err) < 0)
         return kb_err_wrap(err, "archive '%s'", path);
-    return import_layout(dir, layout, ref, err);
+    return import_layout(dir, layout, ref, true, err);
+}
+
+/* Whether the registry has the very manifest that is here under this name. */
+static bool is_current(const char *dir, const char *name, const char *from)
+{
+    KB_AUTO(kb_buf_finish) struct kb_buf out = {0}, file = {0};
+    KB_AUTO(kb_auto_free) char *path = kb_strf("%s/refs/%s", dir, name);
+    const char *argv[] = {"skopeo", "inspect", "--format", "{{.Digest}}", from, NULL};
+    for (char *at = path + strlen(dir) + strlen("/refs/"); *at; at++)
+        if (*at == '/')
+            *at = '~';
+    kb_str have = kb_get_file(path, &file);
+    return have.n > 0 && kb_spawn(argv, (kb_str){0}, &out, NULL, NULL) == 0 &&
+           kb_str_eq(kb_str_cut(&have, ' '), kb_str_trim(kb_buf_str(&out)));
 }
 
 int kb_image_pull(const char *dir, const char *ref, struct kb_err *err)
@@ -253,9 +272,11 @@ int kb_image_pull(const char *dir, const char *ref, struct kb_err *err)
     KB_AUTO(kb_auto_free) char *to = kb_strf("oci:%s/layout:image", fresh);
     KB_AUTO(kb_auto_free) char *layout = kb_strf("%s/layout", fresh);
     const char *argv[] = {"skopeo", "--insecure-policy", "copy", "--quiet", from, to, NULL};
+    if (is_current(dir, name, from))
+        return 0;
     if (kb_spawn(argv, (kb_str){0}, NULL, NULL, err) < 0)
         return kb_err_wrap(err, "failed to pull image \"%s\"", ref);
-    return import_layout(dir, layout, name, err);
+    return import_layout(dir, layout, name, false, err);
 }
 
 /* ---- busybox ---- */
@@ -329,7 +350,7 @@ int kb_image_busybox(const char *dir, struct kb_err *err)
     KB_AUTO(kb_auto_free) char *layout = kb_strf("%s/layout", fresh);
     const char *argv[] = {"sh", "-c", busybox_script, "sh", fresh, program, arch, NULL};
     if (kb_spawn(argv, (kb_str){0}, NULL, NULL, err) < 0 ||
-        import_layout(dir, layout, "busybox:1.35", err) < 0)
+        import_layout(dir, layout, "busybox:1.35", true, err) < 0)
         return kb_err_wrap(err, "make the busybox image");
-    return import_layout(dir, layout, "busybox:latest", err);
+    return import_layout(dir, layout, "busybox:latest", true, err);
 }

@@ -111,7 +111,7 @@ KB_TEST(image, comes_from_a_layout_an_archive_and_what_docker_saves)
     KB_CHECK_OK(kb_image_busybox(from, &err), &err);
     run("cd $1; mkdir layout; cp -r from/blobs layout; printf '{\"imageLayoutVersion\":\"1.0.0\"}' "
         ">layout/oci-layout;"
-        "m=$(sed 's/.*://' from/refs/docker.io~library~busybox:latest); s=$(stat -c %s "
+        "m=$(sed 's/.*://; s/ .*//' from/refs/docker.io~library~busybox:latest); s=$(stat -c %s "
         "from/blobs/sha256/$m);"
         "printf "
         "'{\"schemaVersion\":2,\"manifests\":[{\"mediaType\":\"application/"

@@ -397,7 +397,9 @@ static void exec_story(const char *runtime)
     exec_sh(w, "read x; echo got $x", false, true);
     KB_CHECK_STRN(kb_buf_str(&w->out), "got typed\n");
     if (strcmp(runtime, "oci") == 0) {
-        exec_sh(w, "tty >/dev/null && until [ \"$(stty size)\" = '40 120' ]; do :; done; echo sized", true, true);
+        exec_sh(w,
+                "tty >/dev/null && until [ \"$(stty size)\" = '40 120' ]; do :; done; echo sized",
+                true, true);
         KB_CHECK(strstr(w->out.p, "sized") != NULL);
         const char *const argv[] = {"nothing-here", NULL};
         struct kb_rt_exec_spec spec = {{"u-1", "c", 0}, argv, false, false, 0, 0};

@@ -1,0 +1,967 @@
+/* pod_core.c - what kubelet's pod worker decides, without anything that it does.
+ *
+ * WHY one pass over the whole pod after every event: the order in which a runtime, a probe and the
+ * API tell things is not ours to choose, and after a restart of the agent all states are possible
+ * at once. So no event has code for "what next"; it records a fact, and sync() derives what is
+ * missing.
+ *
+ * Restarts follow kubelet: the first one at once, then after 10 s doubling to 5 min since the exit;
+ * forgotten when the container ran for 10 min. Init containers run one by one; one whose
+ * restartPolicy is Always (a sidecar) only has to have started, runs on, and is stopped last.
+ *
+ * Stopping: preStop hook, SIGTERM, and at the end of the grace SIGKILL; the regular containers
+ * first, then the sidecars. */
+#include "agent/pod_core_impl.h"
+#include "bus/base/check.h"
+#include "bus/model/meta.h"
+
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+enum {
+    BACKOFF_FIRST_MS = 10000,
+    BACKOFF_MOST_MS = 300000,
+    RETRY_MS = 10000, /* of what failed before a container existed */
+    SANDBOX_RETRY_MS = 2000,
+    KILL_LEAST_MS = 2000, /* between SIGTERM and SIGKILL, when the hook used up the grace */
+};
+
+static const struct kb_sm_state container_states[] = {
+    [C_WAITING] = {"Waiting", KB_SM_TO(C_IMAGE)},
+    [C_IMAGE] = {"Image", KB_SM_TO(C_WAITING) | KB_SM_TO(C_STARTING) | KB_SM_TO(C_EXITED)},
+    [C_STARTING] = {"Starting", KB_SM_TO(C_WAITING) | KB_SM_TO(C_RUNNING) | KB_SM_TO(C_EXITED)},
+    [C_RUNNING] = {"Running", KB_SM_TO(C_EXITED)},
+    [C_EXITED] = {"Exited", KB_SM_TO(C_IMAGE)},
+};
+
+static void move(struct kb__container *c, int to)
+{
+    kb_sm_move(container_states, &c->state, to, c->name);
+}
+
+/* ---- out ---- */
+
+struct kb_pod_wish *kb__pod_wish(struct kb_pod_out *out, enum kb_pod_wish_kind kind, int container)
+{
+    if (out->n == out->cap) {
+        out->cap = out->cap ? out->cap * 2 : 8;
+        out->wishes = realloc(out->wishes, out->cap * sizeof *out->wishes);
+        KB_ASSERT(out->wishes != NULL);
+    }
+    struct kb_pod_wish *wish = &out->wishes[out->n++];
+    *wish = (struct kb_pod_wish){.kind = kind, .container = container};
+    return wish;
+}
+
+void kb_pod_out_clear(struct kb_pod_out *out)
+{
+    kb_arena_reset(&out->arena);
+    out->n = 0;
+}
+
+void kb_pod_out_finish(struct kb_pod_out *out)
+{
+    kb_arena_finish(&out->arena);
+    free(out->wishes);
+    *out = (struct kb_pod_out){0};
+}
+
+void kb__pod_event(struct kb_pod_core *core, struct kb_pod_out *out, int container, bool warning,
+                   const char *reason, const char *format, ...)
+{
+    char text[1024];
+    va_list args;
+    (void)core;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    struct kb_pod_wish *wish = kb__pod_wish(out, KB_POD_EVENT, container);
+    wish->warning = warning;
+    wish->reason = kb_arena_str(&out->arena, kb_str_of(reason)).p;
+    wish->message = kb_arena_str(&out->arena, kb_str_of(text)).p;
+}
+
+/* ---- making ---- */
+
+static kb_val root(const struct kb_pod_core *core)
+{
+    return kb_doc_root(core->doc);
+}
+
+static void make_containers(struct kb_pod_core *core)
+{
+    kb_val spec = kb_val_get(root(core), "spec");
+    kb_val lists[2] = {kb_val_get(spec, "initContainers"), kb_val_get(spec, "containers")};
+    core->n_init = (int)kb_val_count(lists[0]);
+    core->n = core->n_init + (int)kb_val_count(lists[1]);
+    core->c = calloc((size_t)core->n + 1, sizeof *core->c);
+    KB_ASSERT(core->c != NULL);
+    struct kb__container *c = core->c;
+    for (int k = 0; k < 2; k++)
+        for (struct kb_iter it = kb_iter(lists[k]); kb_iter_next(&it); c++) {
+            c->name = kb_str_dup(kb_val_str(kb_val_get(it.val, "name")));
+            c->init = k == 0;
+            c->sidecar =
+                c->init && kb_str_is(kb_val_str(kb_val_get(it.val, "restartPolicy")), "Always");
+        }
+}
+
+struct kb_pod_core *kb_pod_core_new(const struct kb_doc *pod, const struct kb_pod_node *node)
+{
+    struct kb_pod_core *core = calloc(1, sizeof *core);
+    KB_ASSERT(core != NULL);
+    core->magic = KB_POD_CORE_MAGIC;
+    core->doc = kb_doc_ref(pod);
+    core->node = *node;
+    core->uid = kb_str_dup(kb_meta_uid(root(core)));
+    core->ns = kb_str_dup(kb_meta_ns(root(core)));
+    core->name = kb_str_dup(kb_meta_name(root(core)));
+    kb_str policy = kb_val_str_at(root(core), "spec.restartPolicy");
+    core->policy = kb_str_is(policy, "Never")       ? POLICY_NEVER
+                   : kb_str_is(policy, "OnFailure") ? POLICY_ON_FAILURE
+                                                    : POLICY_ALWAYS;
+    core->host_network = kb_val_bool_at(root(core), "spec.hostNetwork", false);
+    core->active_deadline_ms = core->grace_deadline_ms = -1;
+    core->start_us = kb_time_at(root(core), "status.startTime");
+    make_containers(core);
+    return core;
+}
+
+void kb_pod_core_destroy(struct kb_pod_core **core_p)
+{
+    struct kb_pod_core *core = KB_STEAL(*core_p);
+    if (core == NULL)
+        return;
+    for (int i = 0; i < core->n; i++)
+        free(core->c[i].name);
+    free(core->c);
+    free(core->uid);
+    free(core->ns);
+    free(core->name);
+    kb_doc_destroy(&core->doc);
+    kb_doc_destroy(&core->status);
+    free(core);
+}
+
+/* ---- exits ---- */
+
+static void set_exit(struct kb__container *c, const struct kb_rt_exit *rt, const char *message)
+{
+    c->exit = (struct kb__exit){.there = true, .rt = *rt};
+    c->exit.reason = rt->lost          ? "ContainerStatusUnknown"
+                     : rt->oom         ? "OOMKilled"
+                     : message != NULL ? "StartError"
+                     : rt->code == 0   ? "Completed"
+                                       : "Error";
+    snprintf(c->exit.message, sizeof c->exit.message, "%s",
+             message    ? message
+             : rt->lost ? "The container could not be located when the pod was terminated"
+                        : "");
+    memcpy(c->exit.id, c->id, sizeof c->exit.id);
+    c->exit.attempt = c->attempt;
+}
+
+/* kubelet's back-off: the next span, doubled unless it was long quiet. */
+static void backoff_next(struct kb__container *c, kb_ms now)
+{
+    bool fresh = c->backoff_ms == 0 || now - c->backoff_last_ms > 2 * BACKOFF_MOST_MS;
+    c->backoff_ms = fresh                                 ? BACKOFF_FIRST_MS
+                    : c->backoff_ms * 2 > BACKOFF_MOST_MS ? BACKOFF_MOST_MS
+                                                          : c->backoff_ms * 2;
+    c->backoff_last_ms = now;
+}
+
+/* Milliseconds that a restart has to wait still. */
+static kb_ms backoff_left(const struct kb__container *c, kb_ms now)
+{
+    if (c->backoff_ms == 0 || c->exited_ms - c->backoff_last_ms > 2 * BACKOFF_MOST_MS)
+        return 0;
+    kb_ms left = c->exited_ms + c->backoff_ms - now;
+    return left > 0 ? left : 0;
+}
+
+bool kb__pod_restarts(const struct kb_pod_core *core, const struct kb__container *c)
+{
+    if (core->deleting || core->failed)
+        return false;
+    if (c->sidecar)
+        return !core->finished;
+    if (c->init)
+        return c->exit.rt.code != 0 && core->policy != POLICY_NEVER;
+    return core->policy == POLICY_ALWAYS ||
+           (core->policy == POLICY_ON_FAILURE && c->exit.rt.code != 0);
+}
+
+/* ---- starting ---- */
+
+static void set_waiting(struct kb__container *c, const char *reason, const char *message)
+{
+    snprintf(c->waiting_reason, sizeof c->waiting_reason, "%s", reason);
+    snprintf(c->waiting_message, sizeof c->waiting_message, "%s", message);
+}
+
+static void crash_loop(struct kb_pod_core *core, struct kb__container *c, kb_ms left, kb_ms now,
+                       struct kb_pod_out *out)
+{
+    char text[512];
+    kb_ms span = c->backoff_ms;
+    char words[32];
+    int n = 0;
+    if (span >= 60000)
+        n = snprintf(words, sizeof words, "%dm", (int)(span / 60000));
+    snprintf(words + n, sizeof words - (size_t)n, "%ds", (int)(span / 1000 % 60));
+    snprintf(text, sizeof text, "back-off %s restarting failed container=%s pod=%s_%s(%s)", words,
+             c->name, core->name, core->ns, core->uid);
+    set_waiting(c, "CrashLoopBackOff", text);
+    c->retry_ms = now + left;
+    if (!c->backoff_told)
+        kb__pod_event(core, out, (int)(c - core->c), true, "BackOff",
+                      "Back-off restarting failed container %s in pod %s_%s(%s)", c->name,
+                      core->name, core->ns, core->uid);
+    c->backoff_told = true;
+}
+
+/* The error of a pull is shown for a while, then that we wait for the next one. */
+static void show_image_backoff(struct kb_pod_core *core, struct kb__container *c,
+                               struct kb_pod_out *out)
+{
+    int at = (int)(c - core->c);
+    kb_str image = kb_val_str(kb_val_get(kb_pod_core_spec(core, at), "image"));
+    char text[512], error[360];
+    (void)kb_str_copy(kb_str_n(c->waiting_message, strnlen(c->waiting_message, sizeof error - 1)),
+                      error, sizeof error);
+    snprintf(text, sizeof text, "Back-off pulling image \"" KB_STR_FMT "\": ErrImagePull: %s",
+             KB_STR_ARG(image), error);
+    set_waiting(c, "ImagePullBackOff", text);
+    c->flip_ms = 0;
+    kb__pod_event(core, out, at, false, "BackOff", "Back-off pulling image \"" KB_STR_FMT "\"",
+                  KB_STR_ARG(image));
+    kb__pod_event(core, out, at, true, "Failed", "Error: ImagePullBackOff");
+}
+
+/* Begin to start a container that should run and does not, unless it has to wait. */
+static void try_start(struct kb_pod_core *core, int at, kb_ms now, struct kb_pod_out *out)
+{
+    struct kb__container *c = &core->c[at];
+    if (c->state != C_WAITING && c->state != C_EXITED)
+        return;
+    if (c->flip_ms > 0 && c->flip_ms <= now)
+        show_image_backoff(core, c, out);
+    if (c->retry_ms > now)
+        return;
+    if (c->state == C_EXITED) {
+        kb_ms left = backoff_left(c, now);
+        if (left > 0) {
+            crash_loop(core, c, left, now, out);
+            return;
+        }
+    }
+    move(c, C_IMAGE);
+    kb__pod_wish(out, KB_POD_IMAGE, at);
+}
+
+/* ---- stopping ---- */
+
+kb_ms kb__pod_grace_ms(const struct kb_pod_core *core)
+{
+    int64_t spec = kb_val_int_at(root(core), "spec.terminationGracePeriodSeconds", 30);
+    return 1000 * kb_val_int_at(root(core), "metadata.deletionGracePeriodSeconds", spec);
+}
+
+static void send_signal(struct kb__container *c, int at, int sig, struct kb_pod_out *out)
+{
+    struct kb_pod_wish *wish = kb__pod_wish(out, KB_POD_SIGNAL, at);
+    wish->attempt = c->attempt;
+    wish->signal = sig;
+}
+
+static void stop_term(struct kb__container *c, int at, kb_ms now, struct kb_pod_out *out)
+{
+    c->stop = STOP_TERM;
+    c->stop_at_ms =
+        c->stop_deadline_ms > now + KILL_LEAST_MS ? c->stop_deadline_ms : now + KILL_LEAST_MS;
+    send_signal(c, at, SIGTERM, out);
+}
+
+static void stop_kill(struct kb__container *c, int at, struct kb_pod_out *out)
+{
+    c->stop = STOP_KILL;
+    c->stop_at_ms = -1;
+    send_signal(c, at, SIGKILL, out);
+}
+
+void kb__pod_stop_container(struct kb_pod_core *core, int at, kb_ms grace_ms,
+                            struct kb_pod_time now, struct kb_pod_out *out)
+{
+    struct kb__container *c = &core->c[at];
+    kb_ms deadline = now.ms + grace_ms;
+    if (c->state != C_RUNNING)
+        return;
+    if (c->stop != STOP_NO) { /* only ever sooner */
+        if (deadline < c->stop_deadline_ms && c->stop != STOP_KILL) {
+            c->stop_deadline_ms = deadline;
+            c->stop_at_ms = deadline;
+        }
+        return;
+    }
+    c->stop_deadline_ms = deadline;
+    c->ready = false;
+    if (grace_ms <= 0) {
+        stop_kill(c, at, out);
+    } else if (kb_val_present(kb_val_at(kb_pod_core_spec(core, at), "lifecycle.preStop"))) {
+        c->stop = STOP_HOOK;
+        c->stop_at_ms = deadline;
+        kb__pod_wish(out, KB_POD_HOOK, at)->hook = KB_HOOK_PRE_STOP;
+    } else {
+        stop_term(c, at, now.ms, out);
+    }
+}
+
+static void stop_timers(struct kb_pod_core *core, struct kb_pod_time now, struct kb_pod_out *out)
+{
+    for (int i = 0; i < core->n; i++) {
+        struct kb__container *c = &core->c[i];
+        if (c->state != C_RUNNING || c->stop == STOP_NO || c->stop == STOP_KILL ||
+            c->stop_at_ms > now.ms)
+            continue;
+        if (c->stop == STOP_HOOK)
+            stop_term(c, i, now.ms, out);
+        else
+            stop_kill(c, i, out);
+    }
+}
+
+static bool is_live(const struct kb__container *c)
+{
+    return c->state == C_RUNNING || c->state == C_STARTING;
+}
+
+static kb_ms grace_left(const struct kb_pod_core *core, kb_ms now)
+{
+    if (core->object_gone)
+        return 0;
+    if (core->grace_deadline_ms >= 0)
+        return core->grace_deadline_ms > now ? core->grace_deadline_ms - now : 0;
+    return kb__pod_grace_ms(core);
+}
+
+/* Stop those of one kind; true when none is left. */
+static bool stop_all(struct kb_pod_core *core, bool sidecars, struct kb_pod_time now,
+                     struct kb_pod_out *out)
+{
+    bool none = true;
+    for (int i = 0; i < core->n; i++) {
+        struct kb__container *c = &core->c[i];
+        if (c->sidecar != sidecars || !is_live(c))
+            continue;
+        none = false;
+        if (c->state == C_RUNNING && c->stop == STOP_NO) {
+            kb__pod_event(core, out, i, false, "Killing", "Stopping container %s", c->name);
+            kb__pod_stop_container(core, i, grace_left(core, now.ms), now, out);
+        } else if (c->state == C_RUNNING && core->deleting) {
+            kb__pod_stop_container(core, i, grace_left(core, now.ms), now, out);
+        }
+    }
+    return none;
+}
+
+static void sync_stop(struct kb_pod_core *core, struct kb_pod_time now, struct kb_pod_out *out)
+{
+    if (!stop_all(core, false, now, out) || !stop_all(core, true, now, out))
+        return;
+    core->finished = true;
+}
+
+/* What is left when all has ended: the node's part, then the object. */
+static void sync_end(struct kb_pod_core *core, struct kb_pod_time now, struct kb_pod_out *out)
+{
+    if (!core->deleting || !core->finished || core->sandbox_under_way)
+        return;
+    if (!core->torn_down) {
+        if (!core->tearing_down && core->teardown_retry_ms <= now.ms) {
+            core->tearing_down = true;
+            kb__pod_wish(out, KB_POD_TEARDOWN, -1);
+        }
+        return;
+    }
+    if (!core->delete_told) {
+        core->delete_told = true;
+        if (!core->object_gone)
+            kb__pod_wish(out, KB_POD_DELETE, -1);
+    }
+}
+
+/* ---- running ---- */
+
+static bool init_done(const struct kb__container *c)
+{
+    return c->sidecar ? c->state == C_RUNNING && c->started
+                      : c->state == C_EXITED && c->exit.rt.code == 0;
+}
+
+/* Start what is next among the init containers; sidecars before it are kept running. */
+static void sync_init(struct kb_pod_core *core, struct kb_pod_time now, struct kb_pod_out *out)
+{
+    for (int i = 0; i < core->n_init; i++) {
+        struct kb__container *c = &core->c[i];
+        if (!c->sidecar && c->state == C_EXITED && c->exit.rt.code != 0 &&
+            core->policy == POLICY_NEVER) {
+            core->failed = true;
+            return;
+        }
+        if (init_done(c))
+            continue;
+        try_start(core, i, now.ms, out);
+        return;
+    }
+    core->initialized = true;
+}
+
+static void sync_run(struct kb_pod_core *core, struct kb_pod_time now, struct kb_pod_out *out)
+{
+    bool over = true;
+    if (!core->initialized)
+        sync_init(core, now, out);
+    if (!core->initialized || core->failed)
+        return;
+    for (int i = 0; i < core->n; i++) {
+        struct kb__container *c = &core->c[i];
+        if (c->init && !c->sidecar)
+            continue;
+        if (c->state == C_WAITING || (c->state == C_EXITED && kb__pod_restarts(core, c)))
+            try_start(core, i, now.ms, out);
+        if (!c->init && (c->state != C_EXITED || kb__pod_restarts(core, c)))
+            over = false;
+    }
+    if (over && core->n > core->n_init && stop_all(core, true, now, out))
+        core->finished = true;
+}
+
+static void sync_ground(struct kb_pod_core *core, struct kb_pod_time now, struct kb_pod_out *out)
+{
+    if (!core->prepared) {
+        if (!core->preparing && core->prepare_retry_ms <= now.ms) {
+            core->preparing = true;
+            kb__pod_wish(out, KB_POD_PREPARE, -1);
+        }
+    } else if (!core->sandbox && !core->sandbox_under_way && core->sandbox_retry_ms <= now.ms) {
+        core->sandbox_under_way = true;
+        kb__pod_wish(out, KB_POD_SANDBOX, -1);
+    }
+}
+
+static void check_deadline(struct kb_pod_core *core, struct kb_pod_time now, struct kb_pod_out *out)
+{
+    int64_t seconds = kb_val_int_at(root(core), "spec.activeDeadlineSeconds", 0);
+    if (seconds <= 0 || core->start_us == 0 || core->failed || core->finished)
+        return;
+    int64_t left_us = core->start_us + seconds * 1000000 - now.wall_us;
+    core->active_deadline_ms = now.ms + left_us / 1000 + 1;
+    if (left_us > 0)
+        return;
+    core->active_deadline_ms = -1;
+    core->failed = true;
+    core->reason = "DeadlineExceeded";
+    core->message = "Pod was active on the node longer than the specified deadline";
+    kb__pod_event(core, out, -1, false, "DeadlineExceeded", "%s", core->message);
+}
+
+/* A pod that was over when we first saw it stays over. */
+static bool was_over(const struct kb_pod_core *core)
+{
+    kb_str phase = kb_val_str_at(root(core), "status.phase");
+    return kb_str_is(phase, "Succeeded") || kb_str_is(phase, "Failed");
+}
+
+static void sync_pod(struct kb_pod_core *core, struct kb_pod_time now, struct kb_pod_out *out)
+{
+    KB_CHECK_OBJ(core, KB_POD_CORE_MAGIC);
+    if (!core->begun)
+        return;
+    stop_timers(core, now, out);
+    check_deadline(core, now, out);
+    if (core->deleting || core->failed || core->finished) {
+        sync_stop(core, now, out);
+    } else {
+        sync_ground(core, now, out);
+        if (core->sandbox)
+            sync_run(core, now, out);
+        if (core->failed)
+            sync_stop(core, now, out);
+        for (int i = 0; i < core->n; i++)
+            kb__probes_sync(core, i, now, out);
+    }
+    kb__pod_status(core, now, out);
+    sync_end(core, now, out);
+}
+
+/* ---- finding ---- */
+
+static void read_old_exit(struct kb__exit *exit, kb_val terminated)
+{
+    static const char *const reasons[] = {"Completed", "Error", "OOMKilled", "StartError",
+                                          "ContainerStatusUnknown"};
+    if (!kb_val_present(terminated))
+        return;
+    exit->there = true;
+    exit->rt.code = (int)kb_val_int_at(terminated, "exitCode", 0);
+    exit->rt.signal = (int)kb_val_int_at(terminated, "signal", 0);
+    exit->rt.started_us = kb_time_at(terminated, "startedAt");
+    exit->rt.finished_us = kb_time_at(terminated, "finishedAt");
+    exit->reason = "Error";
+    for (size_t i = 0; i < KB_COUNT(reasons); i++)
+        if (kb_str_is(kb_val_str_at(terminated, "reason"), reasons[i]))
+            exit->reason = reasons[i];
+    (void)kb_str_copy(kb_val_str_at(terminated, "message"), exit->message, sizeof exit->message);
+    (void)kb_str_copy(kb_val_str_at(terminated, "containerID"), exit->id, sizeof exit->id);
+}
+
+/* What the API knows of a container from before we were. */
+static kb_val old_status(const struct kb_pod_core *core, const struct kb__container *c)
+{
+    kb_val list = kb_val_at(root(core),
+                            c->init ? "status.initContainerStatuses" : "status.containerStatuses");
+    for (struct kb_iter it = kb_iter(list); kb_iter_next(&it);)
+        if (kb_str_is(kb_val_str_at(it.val, "name"), c->name))
+            return it.val;
+    return (kb_val){0};
+}
+
+static void take_info(struct kb__container *c, const struct kb_rt_container_info *info)
+{
+    snprintf(c->id, sizeof c->id, "%s", info->id);
+    snprintf(c->image, sizeof c->image, "%s", info->image);
+    snprintf(c->image_id, sizeof c->image_id, "%s", info->image_id);
+    c->started_us = info->started_us;
+}
+
+static void adopt_running(struct kb_pod_core *core, int at, kb_val old, struct kb_pod_time now)
+{
+    struct kb__container *c = &core->c[at];
+    bool same = kb_str_is(kb_val_str_at(old, "containerID"), c->id);
+    c->state = C_RUNNING;
+    kb__probes_init(core, at, now);
+    struct kb__probe *startup = &c->probes[KB_PROBE_STARTUP],
+                     *ready = &c->probes[KB_PROBE_READINESS];
+    if (same && kb_val_bool_at(old, "started", false))
+        startup->passed = true;
+    if (same && kb_val_bool_at(old, "ready", false))
+        ready->passed = true;
+    c->started = startup->passed || !startup->exists;
+    c->ready = c->started && (ready->passed || !ready->exists);
+}
+
+void kb_pod_core_found(struct kb_pod_core *core, const struct kb_rt_sandbox_info *sandbox,
+                       const struct kb_rt_ref *ref, const struct kb_rt_container_info *info,
+                       struct kb_pod_time now, struct kb_pod_out *out)
+{
+    if (ref == NULL) {
+        core->sandbox = sandbox != NULL;
+        if (sandbox != NULL)
+            snprintf(core->ip, sizeof core->ip, "%s",
+                     core->host_network || sandbox->host_network ? core->node.ip : sandbox->ip);
+        return;
+    }
+    int at = kb_pod_core_find(core, kb_str_of(ref->container));
+    struct kb__container *c = at >= 0 ? &core->c[at] : NULL;
+    if (c == NULL || (c->adopted && ref->attempt < c->attempt)) {
+        struct kb_pod_wish *wish = at >= 0 ? kb__pod_wish(out, KB_POD_REMOVE, at) : NULL;
+        if (wish != NULL)
+            wish->attempt = ref->attempt;
+        return;
+    }
+    if (c->adopted) {
+        c->last = c->exit;
+        kb__pod_wish(out, KB_POD_REMOVE, at)->attempt = c->attempt;
+    }
+    kb_val old = old_status(core, c);
+    c->adopted = true;
+    c->attempt = ref->attempt;
+    c->next_attempt = ref->attempt + 1;
+    c->restarts = info->restarts;
+    if (!c->last.there)
+        read_old_exit(&c->last, kb_val_at(old, "lastState.terminated"));
+    take_info(c, info);
+    if (info->state == KB_RT_EXITED) {
+        c->state = C_EXITED;
+        c->exited_ms = now.ms - (now.wall_us - info->exit.finished_us) / 1000;
+        set_exit(c, &info->exit, NULL);
+        kb_str last_id = kb_val_str_at(old, "state.terminated.containerID");
+        if (!kb_str_is(last_id, c->id) && !c->last.there)
+            read_old_exit(&c->last, kb_val_at(old, "state.terminated"));
+    } else if (info->state == KB_RT_RUNNING) {
+        adopt_running(core, at, old, now);
+    } else {
+        c->state = C_STARTING;
+    }
+    if (!c->init)
+        core->initialized = true;
+}
+
+/* The machine was started anew: no process is left, and if anything shall run again, the init
+ * containers come first. */
+static void start_over(struct kb_pod_core *core)
+{
+    bool again = core->policy == POLICY_ALWAYS || !core->initialized;
+    for (int i = 0; i < core->n; i++)
+        if (core->c[i].state == C_RUNNING || core->c[i].state == C_STARTING)
+            return;
+    for (int i = 0; i < core->n_init && again; i++) {
+        struct kb__container *c = &core->c[i];
+        core->initialized = false;
+        if (c->state != C_EXITED || c->exit.rt.code != 0 || c->sidecar)
+            continue;
+        c->state = C_WAITING;
+        c->last = c->exit;
+        c->exit = (struct kb__exit){0};
+        c->restarts++;
+    }
+}
+
+void kb_pod_core_begin(struct kb_pod_core *core, struct kb_pod_time now, struct kb_pod_out *out)
+{
+    core->begun = true;
+    if (core->sandbox)
+        core->prepared = false; /* volumes are brought up to date in any case */
+    if (!core->sandbox && !was_over(core))
+        start_over(core);
+    if (was_over(core)) {
+        core->finished = core->frozen = true;
+        for (int i = 0; i < core->n; i++)
+            if (core->c[i].adopted)
+                core->frozen = false;
+    }
+    if (core->start_us == 0)
+        core->start_us = now.wall_us / 1000000 * 1000000;
+    kb_pod_core_update(core, core->doc, now, out);
+}
+
+/* ---- events ---- */
+
+void kb_pod_core_update(struct kb_pod_core *core, const struct kb_doc *pod, struct kb_pod_time now,
+                        struct kb_pod_out *out)
+{
+    struct kb_doc *doc = kb_doc_ref(pod);
+    kb_doc_destroy(&core->doc);
+    core->doc = doc;
+    if (kb_meta_deleting(root(core))) {
+        kb_ms deadline = now.ms + kb__pod_grace_ms(core);
+        if (!core->deleting || deadline < core->grace_deadline_ms)
+            core->grace_deadline_ms = deadline;
+        core->deleting = true;
+    }
+    sync_pod(core, now, out);
+}
+
+void kb_pod_core_removed(struct kb_pod_core *core, struct kb_pod_time now, struct kb_pod_out *out)
+{
+    core->deleting = core->object_gone = true;
+    core->grace_deadline_ms = now.ms;
+    sync_pod(core, now, out);
+}
+
+void kb_pod_core_prepared(struct kb_pod_core *core, const struct kb_err *err,
+                          struct kb_pod_time now, struct kb_pod_out *out)
+{
+    core->preparing = false;
+    core->prepared = err == NULL;
+    if (err != NULL) {
+        core->prepare_retry_ms = now.ms + RETRY_MS;
+        kb__pod_event(core, out, -1, true, "FailedMount", "%s", err->text);
+    }
+    sync_pod(core, now, out);
+}
+
+void kb_pod_core_sandbox(struct kb_pod_core *core, const struct kb_err *err,
+                         const struct kb_rt_sandbox_info *info, struct kb_pod_time now,
+                         struct kb_pod_out *out)
+{
+    core->sandbox_under_way = false;
+    core->sandbox = err == NULL;
+    if (err != NULL) {
+        core->sandbox_retry_ms = now.ms + SANDBOX_RETRY_MS;
+        kb__pod_event(core, out, -1, true, "FailedCreatePodSandBox",
+                      "Failed to create pod sandbox: %s", err->text);
+    } else {
+        bool host = core->host_network || info->host_network;
+        snprintf(core->ip, sizeof core->ip, "%s", host ? core->node.ip : info->ip);
+    }
+    sync_pod(core, now, out);
+}
+
+void kb_pod_core_image(struct kb_pod_core *core, int at, const struct kb_err *err,
+                       const char *reason, struct kb_pod_time now, struct kb_pod_out *out)
+{
+    struct kb__container *c = &core->c[at];
+    if (c->state != C_IMAGE)
+        return;
+    if (core->deleting || core->failed) {
+        move(c, c->exit.there ? C_EXITED : C_WAITING);
+    } else if (err == NULL) {
+        if (c->exit.there)
+            backoff_next(c, now.ms);
+        c->image_backoff_ms = c->flip_ms = 0;
+        move(c, C_STARTING);
+        struct kb_pod_wish *wish = kb__pod_wish(out, KB_POD_START, at);
+        wish->attempt = c->attempt = c->next_attempt++;
+    } else {
+        /* First the error itself, then the waiting for the next try: ImagePullBackOff. */
+        bool pulls = strcmp(reason, "ErrImagePull") == 0;
+        set_waiting(c, reason, err->text);
+        c->image_backoff_ms = c->image_backoff_ms == 0 ? BACKOFF_FIRST_MS : c->image_backoff_ms * 2;
+        if (c->image_backoff_ms > BACKOFF_MOST_MS)
+            c->image_backoff_ms = BACKOFF_MOST_MS;
+        c->retry_ms = now.ms + (pulls ? c->image_backoff_ms : RETRY_MS);
+        c->flip_ms = pulls ? now.ms + c->image_backoff_ms / 2 : 0;
+        if (pulls)
+            kb__pod_event(
+                core, out, at, true, "Failed", "Failed to pull image \"" KB_STR_FMT "\": %s",
+                KB_STR_ARG(kb_val_str_at(kb_pod_core_spec(core, at), "image")), err->text);
+        kb__pod_event(core, out, at, true, "Failed", "Error: %s", reason);
+        move(c, c->exit.there ? C_EXITED : C_WAITING);
+    }
+    sync_pod(core, now, out);
+}
+
+/* A start that failed before there was a container: no restart is counted. */
+static void could_not_create(struct kb_pod_core *core, int at, const struct kb_err *err,
+                             struct kb_pod_time now, struct kb_pod_out *out)
+{
+    struct kb__container *c = &core->c[at];
+    const char *reason =
+        err->code == KB_EFORBIDDEN ? "CreateContainerConfigError" : "CreateContainerError";
+    set_waiting(c, reason, err->text);
+    c->retry_ms = now.ms + RETRY_MS;
+    kb__pod_event(core, out, at, true, "Failed", "Error: %s", err->text);
+    kb__pod_wish(out, KB_POD_REMOVE, at)->attempt = c->attempt;
+    move(c, c->exit.there ? C_EXITED : C_WAITING);
+}
+
+static void could_not_run(struct kb_pod_core *core, int at, const struct kb_err *err,
+                          struct kb_pod_time now, struct kb_pod_out *out)
+{
+    struct kb__container *c = &core->c[at];
+    struct kb_rt_exit exit = {.code = 128, .finished_us = now.wall_us};
+    set_waiting(c, "RunContainerError", err->text);
+    if (c->exit.there) {
+        c->last = c->exit;
+        c->restarts++;
+        kb__pod_wish(out, KB_POD_REMOVE, at)->attempt = c->exit.attempt;
+    }
+    set_exit(c, &exit, err->text);
+    c->exited_ms = now.ms;
+    c->backoff_told = false;
+    kb__pod_event(core, out, at, true, "Failed", "Error: %s", err->text);
+    move(c, C_EXITED);
+}
+
+void kb_pod_core_started(struct kb_pod_core *core, int at, unsigned attempt,
+                         const struct kb_err *err, const struct kb_rt_container_info *info,
+                         struct kb_pod_time now, struct kb_pod_out *out)
+{
+    struct kb__container *c = &core->c[at];
+    if (c->state != C_STARTING || c->attempt != attempt)
+        return;
+    if (err != NULL && err->code != KB_EINTERNAL) {
+        could_not_create(core, at, err, now, out);
+    } else if (err != NULL) {
+        take_info(c, info);
+        could_not_run(core, at, err, now, out);
+    } else {
+        if (c->exit.there) {
+            c->last = c->exit;
+            c->restarts++;
+            kb__pod_wish(out, KB_POD_REMOVE, at)->attempt = c->exit.attempt;
+        }
+        c->exit = (struct kb__exit){0};
+        take_info(c, info);
+        move(c, C_RUNNING);
+        c->stop = STOP_NO;
+        c->waiting_reason[0] = c->waiting_message[0] = '\0';
+        c->killed_by_probe = c->backoff_told = false;
+        kb__pod_event(core, out, at, false, "Created", "Created container: %s", c->name);
+        kb__pod_event(core, out, at, false, "Started", "Started container %s", c->name);
+        kb__probes_init(core, at, now);
+        c->hook_pending =
+            kb_val_present(kb_val_at(kb_pod_core_spec(core, at), "lifecycle.postStart"));
+        if (c->hook_pending)
+            kb__pod_wish(out, KB_POD_HOOK, at)->hook = KB_HOOK_POST_START;
+        kb__probes_sync(core, at, now, out);
+    }
+    sync_pod(core, now, out);
+}
+
+void kb_pod_core_exited(struct kb_pod_core *core, int at, unsigned attempt,
+                        const struct kb_rt_exit *exit, const char *message, struct kb_pod_time now,
+                        struct kb_pod_out *out)
+{
+    struct kb__container *c = &core->c[at];
+    if (c->state != C_RUNNING || c->attempt != attempt)
+        return;
+    move(c, C_EXITED);
+    set_exit(c, exit, NULL);
+    if (message != NULL && *message)
+        snprintf(c->exit.message, sizeof c->exit.message, "%s", message);
+    c->exited_ms = now.ms;
+    c->retry_ms = 0;
+    c->stop = STOP_NO;
+    c->ready = c->started = c->hook_pending = false;
+    sync_pod(core, now, out);
+}
+
+void kb_pod_core_hook(struct kb_pod_core *core, int at, enum kb_pod_hook hook,
+                      const struct kb_err *err, struct kb_pod_time now, struct kb_pod_out *out)
+{
+    struct kb__container *c = &core->c[at];
+    if (c->state != C_RUNNING)
+        return;
+    if (hook == KB_HOOK_PRE_STOP) {
+        if (err != NULL)
+            kb__pod_event(core, out, at, true, "FailedPreStopHook", "PreStopHook failed");
+        if (c->stop == STOP_HOOK)
+            stop_term(c, at, now.ms, out);
+    } else if (c->hook_pending) {
+        c->hook_pending = false;
+        if (err != NULL) {
+            kb__pod_event(core, out, at, true, "FailedPostStartHook", "PostStartHook failed");
+            set_waiting(c, "PostStartHookError", err->text);
+            kb__pod_event(core, out, at, false, "Killing", "FailedPostStartHook");
+            kb__pod_stop_container(core, at, kb__pod_grace_ms(core), now, out);
+        }
+    }
+    sync_pod(core, now, out);
+}
+
+void kb_pod_core_torn_down(struct kb_pod_core *core, const struct kb_err *err,
+                           struct kb_pod_time now, struct kb_pod_out *out)
+{
+    core->tearing_down = false;
+    core->torn_down = err == NULL;
+    if (err != NULL) {
+        core->teardown_retry_ms = now.ms + RETRY_MS;
+        kb__pod_event(core, out, -1, true, "FailedKillPod", "error killing pod: %s", err->text);
+    }
+    sync_pod(core, now, out);
+}
+
+void kb_pod_core_retry(struct kb_pod_core *core, struct kb_pod_time now, struct kb_pod_out *out)
+{
+    core->prepare_retry_ms = 0;
+    for (int i = 0; i < core->n; i++)
+        if (core->c[i].state == C_WAITING)
+            core->c[i].retry_ms = 0;
+    sync_pod(core, now, out);
+}
+
+void kb_pod_core_tick(struct kb_pod_core *core, struct kb_pod_time now, struct kb_pod_out *out)
+{
+    sync_pod(core, now, out);
+}
+
+/* ---- reading ---- */
+
+static void sooner(kb_ms *due, kb_ms candidate)
+{
+    if (candidate >= 0 && (*due < 0 || candidate < *due))
+        *due = candidate;
+}
+
+kb_ms kb_pod_core_wait_ms(const struct kb_pod_core *core, kb_ms now_ms)
+{
+    kb_ms due = -1;
+    bool runs = !core->deleting && !core->failed && !core->finished;
+    if (runs && !core->prepared && !core->preparing)
+        sooner(&due, core->prepare_retry_ms);
+    if (runs && core->prepared && !core->sandbox && !core->sandbox_under_way)
+        sooner(&due, core->sandbox_retry_ms);
+    if (core->deleting && core->finished && !core->torn_down && !core->tearing_down)
+        sooner(&due, core->teardown_retry_ms);
+    if (runs)
+        sooner(&due, core->active_deadline_ms);
+    for (int i = 0; i < core->n; i++) {
+        const struct kb__container *c = &core->c[i];
+        if (c->state == C_RUNNING && c->stop != STOP_NO && c->stop != STOP_KILL)
+            sooner(&due, c->stop_at_ms);
+        else if (runs && core->sandbox && (c->state == C_WAITING || c->state == C_EXITED) &&
+                 c->retry_ms > now_ms)
+            sooner(&due, c->flip_ms > 0 ? c->flip_ms : c->retry_ms);
+        else if (runs && c->state == C_RUNNING)
+            sooner(&due, kb__probes_due(core, i));
+    }
+    if (due < 0)
+        return -1;
+    return due > now_ms ? due - now_ms : 0;
+}
+
+const struct kb_doc *kb_pod_core_status(const struct kb_pod_core *core)
+{
+    return core->status;
+}
+
+const struct kb_doc *kb_pod_core_doc(const struct kb_pod_core *core)
+{
+    return core->doc;
+}
+
+const char *kb_pod_core_uid(const struct kb_pod_core *core)
+{
+    return core->uid;
+}
+
+const char *kb_pod_core_ns(const struct kb_pod_core *core)
+{
+    return core->ns;
+}
+
+const char *kb_pod_core_name(const struct kb_pod_core *core)
+{
+    return core->name;
+}
+
+const char *kb_pod_core_ip(const struct kb_pod_core *core)
+{
+    return core->ip;
+}
+
+int kb_pod_core_count(const struct kb_pod_core *core)
+{
+    return core->n;
+}
+
+kb_val kb_pod_core_spec(const struct kb_pod_core *core, int at)
+{
+    kb_val spec = kb_val_get(root(core), "spec");
+    if (at < core->n_init)
+        return kb_val_index(kb_val_get(spec, "initContainers"), (size_t)at);
+    return kb_val_index(kb_val_get(spec, "containers"), (size_t)(at - core->n_init));
+}
+
+const char *kb_pod_core_container_name(const struct kb_pod_core *core, int at)
+{
+    return core->c[at].name;
+}
+
+int kb_pod_core_find(const struct kb_pod_core *core, kb_str name)
+{
+    for (int i = 0; i < core->n; i++)
+        if (kb_str_is(name, core->c[i].name))
+            return i;
+    return -1;
+}
+
+int kb_pod_core_attempt(const struct kb_pod_core *core, int at)
+{
+    return core->c[at].next_attempt == 0 ? -1 : (int)core->c[at].attempt;
+}
+
+bool kb_pod_core_running(const struct kb_pod_core *core, int at)
+{
+    return core->c[at].state == C_RUNNING;
+}
+
+unsigned kb_pod_core_restarts(const struct kb_pod_core *core, int at)
+{
+    return core->c[at].restarts + (core->c[at].exit.there ? 1 : 0);
+}

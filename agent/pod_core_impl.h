@@ -1,0 +1,96 @@
+/* The inside of a pod's core, shared by pod_core.c, pod_probe.c and pod_status.c alone. */
+#ifndef KUBUS_AGENT_POD_CORE_IMPL_H
+#define KUBUS_AGENT_POD_CORE_IMPL_H
+
+#include "agent/pod_core.h"
+#include "bus/base/sm.h"
+
+/*  WAITING --> IMAGE --> STARTING --> RUNNING --> EXITED --> IMAGE (a restart)
+ *     ^___________|___________|                     |
+ *     (could not: again later)                      '--> for good                      */
+enum { C_WAITING, C_IMAGE, C_STARTING, C_RUNNING, C_EXITED };
+
+/* How far the stopping of a running container is. */
+enum { STOP_NO, STOP_HOOK, STOP_TERM, STOP_KILL };
+
+enum { POLICY_ALWAYS, POLICY_ON_FAILURE, POLICY_NEVER };
+
+struct kb__probe {
+    bool exists, under_way, passed, decided;
+    kb_ms due_ms;
+    int ok_run, bad_run; /* consecutive results */
+};
+
+struct kb__exit {
+    bool there;
+    struct kb_rt_exit rt;
+    const char
+        *reason; /* static: Completed, Error, OOMKilled, StartError, ContainerStatusUnknown */
+    char message[4096 + 1];
+    char id[128];
+    unsigned attempt;
+};
+
+struct kb__container {
+    char *name;
+    bool init, sidecar;
+    int state, stop;
+    unsigned attempt, next_attempt, restarts;
+    char id[128], image[512], image_id[640];
+    int64_t started_us;
+    bool started, ready, hook_pending, killed_by_probe, adopted;
+    char waiting_reason[48], waiting_message[512]; /* "" : none of its own */
+    kb_ms retry_ms;                                /* not before; while WAITING or EXITED */
+    kb_ms stop_at_ms;                              /* SIGKILL, or the end of the hook */
+    kb_ms stop_deadline_ms;
+    kb_ms image_backoff_ms, flip_ms; /* ErrImagePull becomes ImagePullBackOff then */
+    kb_ms backoff_ms, backoff_last_ms, exited_ms;
+    bool backoff_told;
+    struct kb__exit exit, last; /* of this attempt (EXITED), and of the one before */
+    struct kb__probe probes[KB_PROBES];
+};
+
+struct kb_pod_core {
+    uint32_t magic;
+#define KB_POD_CORE_MAGIC 0x90dc04e1u
+    struct kb_doc *doc, *status;
+    char *uid, *ns, *name;
+    struct kb_pod_node node;
+    char ip[16];
+    int n, n_init, policy;
+    struct kb__container *c;
+    bool host_network, begun;
+    bool prepared, preparing, sandbox, sandbox_under_way;
+    kb_ms prepare_retry_ms, sandbox_retry_ms, teardown_retry_ms;
+    bool initialized;
+    bool deleting, object_gone;   /* asked to go; its object went */
+    bool failed;                  /* deadline or init: no restarts, all stop */
+    const char *reason, *message; /* of the pod, static texts */
+    bool frozen;                  /* over before we saw it: its status is not ours to rewrite */
+    bool finished;                /* nothing will be started any more */
+    bool tearing_down, torn_down, delete_told;
+    int64_t start_us;
+    kb_ms grace_deadline_ms, active_deadline_ms;
+};
+
+/* pod_core.c */
+struct kb_pod_wish *kb__pod_wish(struct kb_pod_out *out, enum kb_pod_wish_kind kind, int container);
+KB_PRINTF(6, 7)
+void kb__pod_event(struct kb_pod_core *core, struct kb_pod_out *out, int container, bool warning,
+                   const char *reason, const char *format, ...);
+void kb__pod_stop_container(struct kb_pod_core *core, int at, kb_ms grace_ms,
+                            struct kb_pod_time now, struct kb_pod_out *out);
+kb_ms kb__pod_grace_ms(const struct kb_pod_core *core);
+
+/* pod_probe.c */
+void kb__probes_init(struct kb_pod_core *core, int at, struct kb_pod_time now);
+void kb__probes_sync(struct kb_pod_core *core, int at, struct kb_pod_time now,
+                     struct kb_pod_out *out);
+kb_ms kb__probes_due(const struct kb_pod_core *core, int at); /* -1: none */
+
+/* pod_status.c: build, compare, wish when it differs. */
+void kb__pod_status(struct kb_pod_core *core, struct kb_pod_time now, struct kb_pod_out *out);
+const char *kb__pod_phase(const struct kb_pod_core *core);
+bool kb__pod_restarts(const struct kb_pod_core *core, const struct kb__container *c);
+
+#endif
