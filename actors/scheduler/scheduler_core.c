@@ -19,8 +19,8 @@ struct pod {
     struct kb_doc *doc; /* as of rev, while WAITING or ASSUMED */
     uint64_t attempt;   /* of the binding under way */
     int64_t tried_rev;  /* it depends on this revision */
-    bool outdated;      /* a conflict showed that we have not seen its newest state yet */
-    uint64_t told;      /* hash of the last message about it */
+    bool outdated; /* a conflict showed that we have not seen its newest state: see bind_done */
+    uint64_t told; /* hash of the last message about it */
 };
 
 struct kb_sched {
@@ -254,27 +254,23 @@ static void put_waiting(struct kb_sched *s, struct pod *pod, const struct seen *
                    pod->wait.q.priority != seen->priority;
     kb_doc_destroy(&pod->doc);
     pod->doc = kb_doc_of(val);
-    if (pod->state == POD_PLACED) /* it was unbound: a store that was restored */
+    if (pod->state == POD_PLACED || (pod->state == POD_ASSUMED && pod->outdated)) {
+        /* It was unbound (a store that was restored), or here is what the conflict was about. */
         lift(s, pod);
-    if (pod->state != POD_ASSUMED) {
-        bool again = changed || pod->state == POD_PLACED;
         pod->state = POD_WAITING;
-        if (again)
-            kb_pending_remove(s->pending, &pod->wait);
+        pod->wait.q.attempts = 0;
+        changed = true;
     }
+    pod->outdated = false;
+    if (changed)
+        kb_pending_remove(s->pending, &pod->wait);
     kb_core_spec_release(s->core, &pod->wait.spec);
     pod->wait.spec = spec;
     pod->wait.q.gates = seen->gates;
     pod->wait.q.priority = seen->priority;
-    if (pod->state == POD_ASSUMED)
-        return;          /* the binding under way conflicts, and then it is decided again */
-    if (pod->outdated) { /* here is what the conflict was about: no reason to wait */
-        kb_pending_remove(s->pending, &pod->wait);
-        pod->wait.q.attempts = 0;
-    }
-    if (pod->wait.where == KB_NOWHERE)
+    bool under_way = pod->state == POD_ASSUMED && pod->attempt != 0; /* it will conflict */
+    if (pod->wait.where == KB_NOWHERE && !under_way)
         kb_pending_add(s->pending, &pod->wait, s->now);
-    pod->outdated = false;
 }
 
 void kb_sched_pod_put(struct kb_sched *s, kb_str key, int64_t rev, kb_val val)
@@ -345,17 +341,50 @@ static void no_node(struct kb_sched *s, struct pod *pod, struct kb_sched_out *ou
     kb_pending_failed(s->pending, &pod->wait, d->events, s->now);
 }
 
-static void bind(struct kb_sched *s, struct pod *pod, uint32_t slot, struct kb_sched_out *out)
+/* To the node that it is assumed on. */
+static void bind(struct kb_sched *s, struct pod *pod, struct kb_sched_out *out)
 {
     struct kb_sched_condition condition = {true, "", "", s->wall_us};
-    kb_core_place(s->core, &pod->core, pod->wait.spec, slot, pod->wait.q.priority);
-    pod->state = POD_ASSUMED;
+    const char *node = kb_core_node_name(s->core, pod->core.slot);
     pod->attempt = ++s->attempt;
     pod->tried_rev = pod->rev;
-    s->counts.assumed++;
     struct kb_sched_wish *w = wish(out, KB_SCHED_BIND, pod);
     w->attempt = pod->attempt;
-    w->doc = kb__sched_pod(kb_doc_root(pod->doc), kb_core_node_name(s->core, slot), &condition);
+    w->doc = kb__sched_pod(kb_doc_root(pod->doc), node, &condition);
+}
+
+static void assume(struct kb_sched *s, struct pod *pod, uint32_t slot)
+{
+    kb_core_place(s->core, &pod->core, pod->wait.spec, slot, pod->wait.q.priority);
+    pod->state = POD_ASSUMED;
+    s->counts.assumed++;
+}
+
+/* How the last binding went is unknown: the same once more finds out, unless it makes no sense now.
+ */
+static bool again(struct kb_sched *s, struct pod *pod)
+{
+    if (pod->state != POD_ASSUMED)
+        return false;
+    if (pod->core.spec == pod->wait.spec && kb_core_columns(s->core)->view.present[pod->core.slot])
+        return true;
+    lift(s, pod);
+    pod->state = POD_WAITING;
+    return false;
+}
+
+static void decide(struct kb_sched *s, struct pod *pod, struct kb_sched_out *out)
+{
+    struct kb_podspec *spec = pod->wait.spec;
+    uint32_t slot;
+    if (again(s, pod)) {
+        bind(s, pod, out);
+    } else if (kb_core_decide(s->core, spec, &slot) && kb_core_reserve(s->core, spec, slot)) {
+        assume(s, pod, slot);
+        bind(s, pod, out);
+    } else {
+        no_node(s, pod, out);
+    }
 }
 
 size_t kb_sched_decide(struct kb_sched *s, size_t most, struct kb_sched_out *out)
@@ -363,12 +392,7 @@ size_t kb_sched_decide(struct kb_sched *s, size_t most, struct kb_sched_out *out
     size_t n = 0;
     struct kb_waiting *w;
     while (n < most && (w = kb_pending_pop(s->pending, s->now)) != NULL) {
-        struct pod *pod = KB_CONTAINER(w, struct pod, wait);
-        uint32_t slot;
-        if (kb_core_decide(s->core, w->spec, &slot) && kb_core_reserve(s->core, w->spec, slot))
-            bind(s, pod, slot, out);
-        else
-            no_node(s, pod, out);
+        decide(s, KB_CONTAINER(w, struct pod, wait), out);
         n++;
     }
     s->counts.decided += n;
@@ -409,12 +433,18 @@ void kb_sched_bind_done(struct kb_sched *s, kb_str key, uint64_t attempt, int rc
     s->counts.conflicts += rc == -KB_ECONFLICT;
     if (pod->state != POD_ASSUMED)
         return; /* the view has told meanwhile where it is */
-    kb_core_unreserve(s->core, pod->core.spec, pod->core.slot);
-    lift(s, pod);
-    pod->state = POD_WAITING;
-    bool newer = pod->rev > pod->tried_rev;
-    pod->outdated = rc == -KB_ECONFLICT && !newer;
-    kb_pending_retry(s->pending, &pod->wait, rc == -KB_ECONFLICT && newer, s->now);
+    if (rc == -KB_ECONFLICT && pod->rev == pod->tried_rev) {
+        /* It changed, and we do not know how: perhaps it is bound, even by an attempt of ours whose
+         * answer was lost. It keeps its place until the view tells. */
+        pod->outdated = true;
+        return;
+    }
+    if (rc == -KB_ECONFLICT || rc == -KB_ENOTFOUND) {
+        kb_core_unreserve(s->core, pod->core.spec, pod->core.slot);
+        lift(s, pod);
+        pod->state = POD_WAITING;
+    }
+    kb_pending_retry(s->pending, &pod->wait, rc == -KB_ECONFLICT, s->now);
 }
 
 void kb_sched_condition_done(struct kb_sched *s, kb_str key, int rc)

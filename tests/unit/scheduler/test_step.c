@@ -41,6 +41,8 @@ struct world {
     struct kb_sched_out out;
     int events;
     char last_event[512];
+    struct kb_rand rand;
+    uint64_t lose; /* one answer, and one write, in so many is lost; 0: none */
 };
 
 static void start(struct world *w)
@@ -110,6 +112,8 @@ static bool tell_reply(struct world *w)
     if (link == NULL)
         return false;
     struct reply *r = KB_CONTAINER(link, struct reply, link);
+    if (w->lose && kb_rand_below(&w->rand, w->lose) == 0)
+        r->rc = -KB_EUNAVAILABLE;
     if (r->kind == KB_SCHED_BIND)
         kb_sched_bind_done(w->sched, kb_str_of(r->key), r->attempt, r->rc, r->rev, &w->out);
     else
@@ -134,6 +138,8 @@ static void perform(struct world *w)
         *r = (struct reply){.attempt = wish->attempt, .kind = wish->kind};
         snprintf(r->key, sizeof(r->key), "%s", wish->key);
         r->rc = o->doc == NULL ? -KB_ENOTFOUND : o->rev != wish->rev ? -KB_ECONFLICT : 0;
+        if (w->lose && kb_rand_below(&w->rand, w->lose) == 0)
+            r->rc = -KB_ETIMEOUT;
         if (r->rc == 0)
             store(w, wish->key, KB_STEAL(wish->doc));
         r->rev = w->rev;
@@ -412,6 +418,8 @@ KB_TEST(step_property, in_any_order_no_node_is_overfull_and_what_fits_is_bound)
     uint64_t seed = kb_test_seed();
     kb_rand_init(&rand, seed);
     start(&w);
+    kb_rand_init(&w.rand, seed + 1);
+    w.lose = 5;
     store_json(&w, "nodes//n1", NODE_OF("4"));
     store_json(&w, "nodes//n2", NODE_OF("3"));
     for (int step = 0; step < 6000; step++) {
@@ -442,6 +450,7 @@ KB_TEST(step_property, in_any_order_no_node_is_overfull_and_what_fits_is_bound)
         KB_CHECK_I64(milli_on(&w, "n1"), <=, 4000);
         KB_CHECK_I64(milli_on(&w, "n2"), <=, 3000);
     }
+    w.lose = 0;
     for (int i = 0; i < 20; i++) {
         settle(&w);
         wait_ms(&w, 11000);
