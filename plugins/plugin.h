@@ -62,7 +62,8 @@ struct kb_plugin_watch {
      * when it is new. NULL: a change only updates the cache. */
     void (*map)(kb_controller *c, const struct kb_object *now, const struct kb_object *old);
     /* Paths to keep in the cache, separated by spaces ("metadata spec.nodeName status"): the rest
-     * of an object is not there for this controller. NULL: all. */
+     * of an object is not there for this controller, and changes of it do not wake it. NULL: all;
+     * for "*" the part of the metadata that says who and whose an object is. */
     const char *keep;
     /* A path to index by ("spec.nodeName"), or "@owners": the uids of all owner references. See
      * kb_list_indexed. NULL: none. */
@@ -114,6 +115,7 @@ KB_API struct kb_objects kb_list_owned(kb_controller *c, const char *resource, k
 KB_API struct kb_objects kb_list_orphans(kb_controller *c, const char *resource, kb_str ns);
 /* Those with this value at the path that the watch declares as its index. */
 KB_API struct kb_objects kb_list_indexed(kb_controller *c, const char *resource, kb_str value);
+/* O(1) for the primary, O(objects) for others. */
 KB_API const struct kb_object *kb_get_uid(kb_controller *c, const char *resource, kb_str uid);
 /* Follow a view ("pods?ns=shop") for as long as each run for this key asks for it. False: its first
  * listing has not arrived; the key is reconciled when it has, and at every change after that.
@@ -122,7 +124,8 @@ KB_API bool kb_need(kb_controller *c, const char *view);
 /* How far the cache is complete for a resource (its slowest view): what was committed up to this
  * revision is seen. 0 before the first listing, and for what is not followed. */
 KB_API int64_t kb_cache_rev(kb_controller *c, const char *resource);
-/* The resources there are: those that a "*" watch follows. NULL-terminated. */
+/* The resources there are: those that a "*" watch follows, which is all but events.
+ * NULL-terminated. */
 KB_API const char *const *kb_resources(kb_controller *c);
 /* What stands about a resource: its apiVersion and kind; false when it is unknown. */
 struct kb_resource_info {

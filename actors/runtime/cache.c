@@ -105,7 +105,8 @@ static void collect(struct memberships *m, const struct entry *e)
 {
     kb_val doc = e->pub.doc;
     member_of(m, KB_CACHE_BY_NS, e->pub.key.ns);
-    member_of(m, KB_CACHE_BY_UID, kb_meta_uid(doc));
+    if (m->cache->by_uid)
+        member_of(m, KB_CACHE_BY_UID, kb_meta_uid(doc));
     kb_str owner = kb_meta_controller_uid(doc);
     if (owner.n)
         member_of(m, KB_CACHE_BY_OWNER, owner);
@@ -280,6 +281,13 @@ bool kb_cache_put(struct kb_cache *cache, kb_str key, int64_t rev, kb_val doc,
     entry_link(cache, e);
     *ret_now = &e->pub;
     return true;
+}
+
+bool kb_cache_same(const struct kb_object *a, const struct kb_object *b)
+{
+    const void *x, *y;
+    size_t n = kb_doc_bytes(((const struct entry *)a)->doc, &x);
+    return n == kb_doc_bytes(((const struct entry *)b)->doc, &y) && memcmp(x, y, n) == 0;
 }
 
 bool kb_cache_del(struct kb_cache *cache, kb_str key, int64_t rev, struct kb_object **ret_old)

@@ -19,6 +19,7 @@ struct kb_cache {
     const char *indices[KB_CACHE_INDICES_MAX]; /* declared paths */
     size_t nindices;
     bool metadata_only;
+    bool by_uid;           /* keep KB_CACHE_BY_UID: before the first object */
     struct kb_map objects; /* key → entry */
     struct kb_map lists;   /* index and value → list */
     size_t bytes;          /* of documents */
@@ -33,6 +34,8 @@ void kb_cache_add_index(struct kb_cache *cache, const char *path);
  * valid until kb_cache_drop_old. */
 bool kb_cache_put(struct kb_cache *cache, kb_str key, int64_t rev, kb_val doc,
                   const struct kb_object **ret_now, struct kb_object **ret_old);
+/* Do two versions look the same to this controller, by what is kept of them? */
+bool kb_cache_same(const struct kb_object *a, const struct kb_object *b);
 /* Remove: false when it is not there, or is newer. */
 bool kb_cache_del(struct kb_cache *cache, kb_str key, int64_t rev, struct kb_object **ret_old);
 void kb_cache_drop_old(struct kb_object **old_p);

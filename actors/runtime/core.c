@@ -66,8 +66,9 @@ static void resources_take(kb_controller *c, const struct kb_resource_info *reso
     c->resources = resources;
     c->resource_names = calloc(count + 1, sizeof(*c->resource_names));
     KB_ASSERT(c->resource_names != NULL);
-    for (size_t i = 0; i < count; i++)
-        c->resource_names[i] = resources[i].resource;
+    for (size_t i = 0, n = 0; i < count; i++)
+        if (strcmp(resources[i].resource, "events") != 0) /* many, and nobody's owners */
+            c->resource_names[n++] = resources[i].resource;
 }
 
 int kb_core_new(const struct kb_core_config *config, kb_controller **ret_core, struct kb_err *err)

@@ -72,10 +72,12 @@ int kb__sources_make(kb_controller *c, struct kb_err *err)
         return kb_err_set(err, KB_EINVAL, "plugin %s has no primary resource", p->name);
     for (size_t i = 0; is_all(p->primary) && c->resource_names[i]; i++) {
         struct source *src = source_ensure(c, c->resource_names[i], NULL);
-        src->primary = src->cache.metadata_only = true;
+        src->primary = src->cache.metadata_only = src->cache.by_uid = true;
     }
-    if (!is_all(p->primary))
-        source_ensure(c, p->primary, NULL)->primary = true;
+    if (!is_all(p->primary)) {
+        struct source *src = source_ensure(c, p->primary, NULL);
+        src->primary = src->cache.by_uid = true;
+    }
     for (size_t i = 0; i < KB_PLUGIN_LIST_MAX && p->owns[i]; i++)
         source_ensure(c, p->owns[i], NULL)->owned = true;
     for (size_t i = 0; i < KB_PLUGIN_LIST_MAX && p->watches[i].resource; i++) {
@@ -231,7 +233,8 @@ void kb__source_change(kb_controller *c, struct source *src, bool gone, kb_str k
     struct kb_object *old = NULL;
     bool news = gone ? kb_cache_del(&src->cache, key, rev, &old)
                      : kb_cache_put(&src->cache, key, rev, doc, &now, &old);
-    if (news)
+    bool parts = src->cache.keep || src->cache.metadata_only;
+    if (news && !(parts && now && old && kb_cache_same(now, old)))
         concern(c, src, now, old);
     kb_cache_drop_old(&old);
 }
@@ -340,11 +343,24 @@ struct kb_objects kb_list_indexed(kb_controller *c, const char *resource, kb_str
     return all;
 }
 
+/* Without an index: a walk over all. */
+static const struct kb_object *search_uid(const struct kb_cache *cache, kb_str uid)
+{
+    KB_AUTO(kb_arena_finish) struct kb_arena a = {0};
+    struct kb_objects all = kb_cache_all(cache, &a);
+    for (size_t i = 0; i < all.count; i++)
+        if (kb_str_eq(kb_meta_uid(all.items[i]->doc), uid))
+            return all.items[i];
+    return NULL;
+}
+
 const struct kb_object *kb_get_uid(kb_controller *c, const char *resource, kb_str uid)
 {
     EACH_SOURCE_OF(src, c, resource)
     {
-        const struct kb_object *object = kb_cache_by_first(&src->cache, KB_CACHE_BY_UID, uid);
+        const struct kb_object *object = src->cache.by_uid
+                                             ? kb_cache_by_first(&src->cache, KB_CACHE_BY_UID, uid)
+                                             : search_uid(&src->cache, uid);
         if (object)
             return object;
     }

@@ -10,7 +10,7 @@ struct kb_resources {
     struct kb_arena texts;
 };
 
-/* Those of the built-in kinds that are stored, but for events. The registry itself is not kept. */
+/* Those of the built-in kinds that are stored. The registry itself is not kept. */
 void kb_resources_builtin(struct kb_resources *ret);
 void kb_resources_finish(struct kb_resources *resources);
 

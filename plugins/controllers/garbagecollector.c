@@ -238,5 +238,5 @@ static void changed(kb_controller *c, const struct kb_object *now, const struct 
 
 KB_CONTROLLER(
     "garbagecollector", .primary = "*",
-    .watches = {{.resource = "*", .keep = "metadata", .index = "@owners", .map = changed}},
+    .watches = {{.resource = "*", .index = "@owners", .map = changed}},
     .writes = {"*"}, .reconcile = reconcile);
