@@ -22,6 +22,16 @@ const struct kb_resource_info *kb__info(const kb_controller *c, const char *reso
     return NULL;
 }
 
+const char *kb__intern(kb_controller *c, kb_str text)
+{
+    char *name = kb_map_get(&c->names, text);
+    if (name == NULL) {
+        name = kb_str_dup(text);
+        kb_map_put(&c->names, text, name);
+    }
+    return name;
+}
+
 bool kb_resource_info(kb_controller *c, const char *resource, struct kb_resource_info *ret)
 {
     const struct kb_resource_info *info = kb__info(c, resource);
@@ -144,6 +154,9 @@ void kb_core_destroy(kb_controller **core_p)
     kb_queue_finish(&c->queue);
     kb_events_finish(&c->events);
     kb_arena_finish(&c->arena);
+    for (size_t i = 0; kb_map_next(&c->names, &i, &key, &value);)
+        free(value);
+    kb_map_finish(&c->names);
     free(c->resource_names);
     free(c->views);
     free(c);

@@ -89,6 +89,7 @@ struct kb_controller {
     struct kb_plugin plugin; /* a copy, for it may be smaller than ours */
     const struct kb_resource_info *resources;
     const char **resource_names;
+    struct kb_map names; /* interned texts */
     void *user;
     struct kb_rand rand;
     kb_ms now_ms, next_resync_ms;
@@ -137,6 +138,8 @@ void kb__sources_forget(kb_controller *c, kb_str key);
 
 /* core.c */
 void kb__runs_settle(kb_controller *c);
+/* The same text for as long as the core lives. */
+const char *kb__intern(kb_controller *c, kb_str text);
 const struct kb_resource_info *kb__info(const kb_controller *c, const char *resource);
 
 #endif

@@ -12,8 +12,7 @@ struct kb_wish *kb__wish_new(kb_controller *c, enum wish_kind kind, const char *
     KB_ASSERT(wish != NULL);
     wish->kind = kind;
     wish->grace_s = -1;
-    const struct kb_resource_info *info = kb__info(c, resource);
-    wish->resource = info ? info->resource : resource;
+    wish->resource = kb__intern(c, kb_str_of(resource));
     kb_list_init(&wish->run_link);
     kb_list_push(&c->outbox, &wish->link);
     if (c->current == NULL)
@@ -47,18 +46,7 @@ static void wish_name(struct kb_wish *wish, kb_str ns, kb_str name, kb_str uid, 
 
 static struct kb_wish *wish_about(kb_controller *c, enum wish_kind kind, const struct kb_object *of)
 {
-    /* The resource's name must outlive the object: of the registry, or of a source. */
-    const char *resource = NULL;
-    KB_LIST_EACH(link, &c->sources)
-    {
-        const struct source *src = KB_CONTAINER(link, struct source, link);
-        if (src->lasting && kb_str_is(of->key.resource, src->cache.resource))
-            resource = src->cache.resource;
-    }
-    for (size_t i = 0; resource == NULL && c->resource_names[i]; i++)
-        if (kb_str_is(of->key.resource, c->resource_names[i]))
-            resource = c->resource_names[i];
-    KB_ASSERT(resource != NULL);
+    const char *resource = kb__intern(c, of->key.resource);
     struct kb_wish *wish = kb__wish_new(c, kind, resource);
     wish_name(wish, of->key.ns, of->key.name, kb_meta_uid(of->doc), of->rev);
     return wish;
