@@ -412,11 +412,14 @@ static void write_txn(struct kb_object_op *op)
     kb_w_end(&op->txn);
 }
 
-/* Equal documents of one writer have one size, whatever the order of members. */
+/* Equal documents of one writer have one size, whatever the order of members. A large one in
+ * another order is written once more instead of being compared, which is quadratic. */
 static bool is_same(kb_val a, kb_val b)
 {
+    enum { COMPARED_MAX_BYTES = 16 * 1024 };
     size_t n = kb_val_size(a);
-    return n == kb_val_size(b) && (memcmp(a.p, b.p, n) == 0 || kb_val_equal(a, b));
+    return n == kb_val_size(b) &&
+           (memcmp(a.p, b.p, n) == 0 || (n <= COMPARED_MAX_BYTES && kb_val_equal(a, b)));
 }
 
 void kb__op_commit(struct kb_object_op *op)

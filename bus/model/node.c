@@ -1,6 +1,7 @@
 #include "bus/model/node.h"
 
 #include "bus/base/check.h"
+#include "bus/base/map.h"
 
 #include <stdlib.h>
 
@@ -189,13 +190,30 @@ kb_str kb_node_text_at(const struct kb_node *node, const char *path)
     return kb_node_text(kb_node_at(node, path));
 }
 
+/* Maps in different orders: through an index, for they may be as large as a body. */
+static bool maps_equal_indexed(const struct kb_node *a, const struct kb_node *b)
+{
+    KB_AUTO(kb_map_finish) struct kb_map index = {0};
+    for (uint32_t i = 0; i < b->count; i++)
+        kb_map_put(&index, b->items[i].key, b->items[i].val);
+    for (uint32_t i = 0; i < a->count; i++) {
+        const struct kb_node *other = kb_map_get(&index, a->items[i].key);
+        if (other == NULL || !kb_node_equal(a->items[i].val, other))
+            return false;
+    }
+    return true;
+}
+
 static bool containers_equal(const struct kb_node *a, const struct kb_node *b)
 {
+    enum { LINEAR = 64 };
     if (a->count != b->count)
         return false;
     for (uint32_t i = 0; i < a->count; i++) {
         /* Equal maps mostly have one order. */
         bool in_place = a->type == KB_ARRAY || kb_str_eq(a->items[i].key, b->items[i].key);
+        if (!in_place && a->count > LINEAR)
+            return maps_equal_indexed(a, b);
         const struct kb_node *other = in_place ? b->items[i].val : kb_node_getn(b, a->items[i].key);
         if (other == NULL || !kb_node_equal(a->items[i].val, other))
             return false;

@@ -2,6 +2,7 @@
 #include "actors/api/logic/rules_impl.h"
 
 #include "bus/base/base64.h"
+#include "bus/base/map.h"
 #include "bus/model/json.h"
 
 enum { DATA_MAX_BYTES = 1024 * 1024 };
@@ -19,13 +20,23 @@ static size_t bytes_of(const struct kb_node *map, bool base64)
     return n;
 }
 
+/* The members by key: maps may be as large as a body, and are compared with each other. */
+static void index_members(const struct kb_node *map, struct kb_map *index)
+{
+    for (uint32_t i = 0; i < kb__members(map); i++)
+        kb_map_put(index, map->items[i].key, &map->items[i]);
+}
+
 void kb_rules_configmap(const struct kb_node *obj, struct kb_causes *causes)
 {
     const struct kb_node *data = kb_node_get(obj, "data"), *bin = kb_node_get(obj, "binaryData");
     struct kb_at at = kb_at_field(NULL, "data");
+    KB_AUTO(kb_map_finish) struct kb_map index = {0};
+    if (kb__members(bin))
+        index_members(data, &index);
     for (uint32_t i = 0; i < kb__members(bin); i++) {
         struct kb_at here = kb_at_key(&at, bin->items[i].key);
-        if (kb_node_getn(data, bin->items[i].key) != NULL)
+        if (kb_map_get(&index, bin->items[i].key) != NULL)
             kb_causes_add_str(causes, KB_CAUSE_INVALID, &here, bin->items[i].key,
                               "duplicate of key present in binaryData");
     }
@@ -37,11 +48,22 @@ void kb_rules_configmap(const struct kb_node *obj, struct kb_causes *causes)
 void kb_rules_secret_default(struct kb_arena *arena, struct kb_node *obj)
 {
     struct kb_node *plain = kb_node_get(obj, "stringData");
+    struct kb_node *data = kb__members(plain) ? kb_node_ensure(arena, obj, "data") : NULL;
+    KB_AUTO(kb_map_finish) struct kb_map index = {0};
+    if (data)
+        index_members(data, &index);
+    uint32_t before = kb__members(data);
     for (uint32_t i = 0; i < kb__members(plain); i++) {
         KB_AUTO(kb_buf_finish) struct kb_buf text = {0};
         kb_base64_encode(kb_node_text(plain->items[i].val), &text);
-        kb_node_putn(arena, kb_node_ensure(arena, obj, "data"), plain->items[i].key,
-                     kb_node_str(arena, kb_buf_str(&text)));
+        struct kb_node *encoded = kb_node_str(arena, kb_buf_str(&text));
+        const struct kb_member *there = before ? kb_map_get(&index, plain->items[i].key) : NULL;
+        if (there) {
+            *there->val = *encoded;
+            continue;
+        }
+        kb_node_insert(arena, data, data->count, encoded);
+        data->items[data->count - 1].key = plain->items[i].key;
     }
     kb_node_del(obj, "stringData");
 }

@@ -1,6 +1,10 @@
 /* rules_workload.c - Deployment, ReplicaSet, ReplicationController; and Services. */
 #include "actors/api/logic/rules_impl.h"
 
+#include "bus/base/map.h"
+
+#include <stdio.h>
+
 #include "bus/model/selector.h"
 
 #include <stdlib.h>
@@ -114,8 +118,21 @@ static bool is_external(const struct kb_node *spec)
            kb__set(spec, "externalIPs");
 }
 
+/* Names and node ports seen so far: lists may be as long as a body. */
+struct seen_ports {
+    struct kb_map names, node_ports;
+};
+
+static bool node_port_seen(struct seen_ports *seen, const struct kb_node *port, int64_t node_port)
+{
+    char key[64];
+    snprintf(key, sizeof(key), "%lld/" KB_STR_FMT, (long long)node_port,
+             KB_STR_ARG(kb__text(port, "protocol")));
+    return kb_map_put(&seen->node_ports, kb_str_of(key), (void *)port) != NULL;
+}
+
 static void port_rules(const struct kb_node *spec, const struct kb_node *ports, uint32_t i,
-                       const struct kb_at *at, struct kb_causes *causes)
+                       struct seen_ports *seen, const struct kb_at *at, struct kb_causes *causes)
 {
     const struct kb_node *port = kb__item(ports, i);
     int64_t node_port = kb__num(port, "nodePort", 0);
@@ -123,16 +140,14 @@ static void port_rules(const struct kb_node *spec, const struct kb_node *ports, 
     bool nodeless = kb__is(spec, "type", "ClusterIP") || kb__is(spec, "type", "ExternalName");
     if (name.n == 0 && kb__count(ports) > 1)
         KB__WRONG(causes, REQUIRED, at, "name", NULL);
-    if (name.n > 0 && kb__find(ports, "name", name) != port)
+    if (name.n > 0 && kb_map_put(&seen->names, name, (void *)port) != NULL)
         KB__BAD(causes, DUPLICATE, at, port, "name", NULL);
     if (node_port != 0 && nodeless)
         KB__WRONG(causes, FORBIDDEN, at, "nodePort",
                   "may not be used when `type` is '" KB_STR_FMT "'",
                   KB_STR_ARG(kb__text(spec, "type")));
-    for (uint32_t k = 0; node_port != 0 && k < i; k++)
-        if (kb__num(kb__item(ports, k), "nodePort", 0) == node_port &&
-            kb_str_eq(kb__text(kb__item(ports, k), "protocol"), kb__text(port, "protocol")))
-            KB__BAD(causes, DUPLICATE, at, port, "nodePort", NULL);
+    if (node_port != 0 && node_port_seen(seen, port, node_port))
+        KB__BAD(causes, DUPLICATE, at, port, "nodePort", NULL);
 }
 
 static void address_rules(const struct kb_node *spec, const struct kb_node *old,
@@ -183,10 +198,13 @@ void kb_rules_service(const struct kb_node *obj, const struct kb_node *old,
     bool portless = kb__is(spec, "clusterIP", "None") || kb__is(spec, "type", "ExternalName");
     if (kb__count(ports) == 0 && !portless)
         kb_causes_add(causes, KB_CAUSE_REQUIRED, &where, NULL, NULL);
+    struct seen_ports seen = {0};
     for (uint32_t i = 0; i < kb__count(ports); i++) {
         struct kb_at here = kb_at_index(&where, i);
-        port_rules(spec, ports, i, &here, causes);
+        port_rules(spec, ports, i, &seen, &here, causes);
     }
+    kb_map_finish(&seen.names);
+    kb_map_finish(&seen.node_ports);
     address_rules(spec, old, &at, causes);
     policy_rules(spec, &at, causes);
 }
