@@ -14,7 +14,7 @@
 #ifndef KUBUS_RUNTIME_HARNESS_H
 #define KUBUS_RUNTIME_HARNESS_H
 
-#include "plugins/plugin.h"
+#include <kubus/plugin.h>
 
 struct kb_harness;
 
