@@ -24,9 +24,10 @@ enum {
     BATCH = 256,       /* decisions in one pass, then the bus is served again */
     WRITES_MAX = 2048, /* under way at once */
     WRITE_TIMEOUT_MS = 10000,
-    EVENTS_MAX = 20000,    /* waiting */
-    EVENTS_FLIGHT = 64,    /* under way, when nothing else is to do */
-    EVENTS_FLIGHT_BUSY = 2 /* … and while bindings are */
+    EVENTS_MAX = 20000,     /* waiting */
+    EVENTS_FLIGHT = 64,     /* under way, when nothing else is to do */
+    EVENTS_FLIGHT_BUSY = 2, /* … and while bindings are … */
+    EVENTS_LULL_MS = 250    /* … and so long after the last one */
 };
 
 struct kb_sched_actor {
@@ -36,7 +37,8 @@ struct kb_sched_actor {
     struct kb_view *nodes, *pods;
     struct kb_sched *sched;
     struct kb_sched_out out;
-    struct kb_loop_timer timer;
+    struct kb_loop_timer timer, lull;
+    kb_ms busy_ms; /* when a binding was last written */
     bool ready, deferred;
     size_t writes; /* under way */
     struct kb_link flights;
@@ -123,6 +125,7 @@ static void write_pod(struct kb_sched_actor *a, struct kb_sched_wish *wish)
     f->key = KB_STEAL(wish->key);
     f->attempt = wish->attempt;
     f->peer = a->store;
+    a->busy_ms = kb_loop_now(a->loop);
     a->writes++;
     f->id = kb_call(a->store, "store.txn", kb_w_val(w), WRITE_TIMEOUT_MS, written, f);
 }
@@ -157,7 +160,11 @@ static void send_event(struct kb_sched_actor *a, struct kb_doc *doc)
 
 static void send_events(struct kb_sched_actor *a)
 {
-    size_t most = a->writes > 0 ? EVENTS_FLIGHT_BUSY : EVENTS_FLIGHT;
+    kb_ms lull = kb_loop_now(a->loop) - a->busy_ms;
+    bool busy = a->writes > 0 || lull < EVENTS_LULL_MS;
+    size_t most = busy ? EVENTS_FLIGHT_BUSY : EVENTS_FLIGHT;
+    if (busy && a->events_n > 0)
+        kb_loop_timer_set(a->loop, &a->lull, EVENTS_LULL_MS);
     while (a->events_n > 0 && a->events_flight < most) {
         struct event *e = KB_CONTAINER(kb_list_pop(&a->events), struct event, link);
         a->events_n--;
@@ -307,7 +314,8 @@ struct kb_sched_actor *kb_sched_actor_new(struct kb_actor *actor, uint64_t seed)
     a->loop = kb_actor_loop(actor);
     a->store = kb_actor_peer(actor, "store");
     a->api = kb_actor_peer(actor, "api");
-    a->timer = (struct kb_loop_timer){.fn = work, .user = a};
+    a->timer = a->lull = (struct kb_loop_timer){.fn = work, .user = a};
+    a->busy_ms = kb_loop_now(a->loop) - EVENTS_LULL_MS;
     kb_list_init(&a->flights);
     kb_list_init(&a->events);
     a->sched = kb_sched_new(seed);
@@ -325,6 +333,7 @@ void kb_sched_actor_destroy(struct kb_sched_actor **a_p)
     kb_view_close(&a->nodes);
     kb_view_close(&a->pods);
     kb_loop_timer_stop(a->loop, &a->timer);
+    kb_loop_timer_stop(a->loop, &a->lull);
     KB_LIST_EACH_SAFE(it, &a->flights)
     {
         struct flight *f = KB_CONTAINER(it, struct flight, link);
