@@ -220,14 +220,15 @@ class Exec(Case):
 
     def test_with_a_terminal(self):
         with self.c.terminal("-n", self.ns, "exec", "-it", "p", "--", "sh", rows=33, columns=101) as sh:
-            sh.expect(r"[#$] $")
+            sh.expect(r"# ")
             sh.send("tty\r")
             sh.expect(r"/dev/(pts/\d+|console)")
             sh.send("stty size\r")
             sh.expect(r"33 101")
             sh.send("echo $((20+3))\r")
             sh.expect(r"\r\n23\r\n")
-            sh.send("sleep 1000\r")
+            sh.send("echo g''o; sleep 1000\r")
+            sh.expect(r"\ngo")
             sh.send("\x03")  # Ctrl-C ends the sleep, not the shell
             sh.send("echo still $((40+2))\r")
             sh.expect(r"still 42")
