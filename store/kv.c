@@ -56,6 +56,8 @@ static kb_str from_val(MDB_val v)
 static int fail(struct kb_err *err, int rc, const char *what)
 {
     int code = rc == MDB_MAP_FULL || rc == ENOSPC || rc == EDQUOT ? KB_ENOSPACE : KB_EIO;
+    if (rc == MDB_MAP_FULL)
+        return kb_err_set(err, code, "database: the map is full at its limit");
     return kb_err_set(err, code, "database: %s: %s", what, mdb_strerror(rc));
 }
 

@@ -175,6 +175,12 @@ static void expire(struct kb_store_core *core)
     }
 }
 
+static uint64_t uncompacted(const struct kb_store_core *core)
+{
+    uint64_t done = kb_engine_compacted(core->engine);
+    return core->compacting > done ? core->compacting : done;
+}
+
 /* Note where the store is now, and compact up to where it was so long ago. */
 static void age(struct kb_store_core *core)
 {
@@ -189,11 +195,12 @@ static void age(struct kb_store_core *core)
     while (old < n && now - s[old].at_ms >= keep)
         old++;
     if (old > 0) {
-        kb_engine_compact(core->engine, s[old - 1].rev, &err);
+        if (kb_engine_compact(core->engine, s[old - 1].rev, &err) > 0)
+            core->compacting = s[old - 1].rev;
         memmove(s, s + old, (n - old) * sizeof(*s));
         n -= old;
     }
-    bool news = rev > kb_engine_compacted(core->engine) && (n == 0 || s[n - 1].rev != rev);
+    bool news = rev > uncompacted(core) && (n == 0 || s[n - 1].rev != rev);
     if (news && n < KB__SAMPLES && (n == 0 || now - s[n - 1].at_ms >= keep / (KB__SAMPLES - 2)))
         s[n++] = (struct kb__sample){now, rev};
     core->samples_n = n;
@@ -215,7 +222,7 @@ static kb_ms age_next(const struct kb_store_core *core)
     if (keep <= 0)
         return 0;
     uint64_t rev = kb_engine_rev(core->engine);
-    bool news = n ? s[n - 1].rev != rev : rev > kb_engine_compacted(core->engine);
+    bool news = n ? s[n - 1].rev != rev : rev > uncompacted(core);
     kb_ms next = n ? s[0].at_ms + keep : 0;
     if (news && n < KB__SAMPLES) {
         kb_ms sample = n ? s[n - 1].at_ms + keep / (KB__SAMPLES - 2) : now + 1;

@@ -34,6 +34,7 @@ struct kb_store_core {
     struct kb_map lease_times;              /* name → struct kb__lease_time */
     struct kb__sample samples[KB__SAMPLES]; /* the oldest first */
     size_t samples_n;
+    uint64_t compacting;               /* what was asked for last by time */
     kb_ms beat_ms, expire_ms, look_ms; /* when next; 0: not planned */
     bool look_expiry;                  /* something may expire earlier than planned */
     bool beating;                      /* beats for all views are being taken, from here on: */

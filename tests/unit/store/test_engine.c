@@ -1,5 +1,6 @@
 #include "store/engine.h"
 #include "store/crc32c.h"
+#include "store/kv.h"
 #include "store/skip.h"
 #include "tests/lib/test.h"
 #include "tests/unit/store/disk.h"
@@ -8,14 +9,17 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 /* ---- small helpers: one engine, without threads, small everything ---- */
 
 static struct kb_err err;
 static const struct kb_io *io; /* NULL: the real one */
+static kb_ms now_ms;
 
 static struct kb_engine *open_small(void)
 {
@@ -71,9 +75,17 @@ static int put(struct kb_engine *e, const char *key, const char *node, int n, en
     struct kb_write_op op = {
         .key = kb_str_of(key), .doc = kb_doc_root(doc), .cond = cond, .if_rev = rev};
     struct kb_write write = {.ops = &op, .n = 1};
+    struct kb_commit commit;
     uint64_t at;
     size_t failed;
     int rc = kb_engine_write(e, &write, &at, &failed, &err);
+    for (int i = 0; i < 100 && rc == -KB_EFULL;
+         i++) { /* not now: let the database be brought up to date */
+        kb_engine_tick(e, now_ms += 2000);
+        while (kb_engine_poll(e, &commit))
+            ;
+        rc = kb_engine_write(e, &write, &at, &failed, &err);
+    }
     return rc < 0 ? rc : settle(e);
 }
 
@@ -351,7 +363,7 @@ static void await(struct kb_engine *e, bool idle)
     struct pollfd fd = {.fd = kb_engine_fd(e), .events = POLLIN};
     do {
         kb_engine_flush(e);
-        kb_engine_tick(e, 0);
+        kb_engine_tick(e, now_ms);
         while (kb_engine_poll(e, &commit))
             KB_CHECK_OK(commit.rc, &commit.err);
     } while (idle && kb_engine_busy(e) && poll(&fd, 1, 1000) >= 0);
@@ -438,6 +450,97 @@ KB_TEST(disk, an_error_while_writing_is_undone_or_stops_the_log)
     kb_engine_close(&e);
     e = open_small();
     KB_CHECK_OK(put(e, "pods/a/x", "n1", 6, KB_COND_NONE, 0), &err);
+    kb_engine_close(&e);
+}
+
+static struct kb_engine *open_tight(uint64_t map_max)
+{
+    struct kb_engine *e = NULL;
+    struct kb_engine_config config = {.dir = kb_test_dir(),
+                                      .segment_bytes = 64 * 1024,
+                                      .map_bytes = 512 * 1024,
+                                      .map_max_bytes = map_max,
+                                      .checkpoint_bytes = 32 * 1024,
+                                      .slice_bytes = 16 * 1024,
+                                      .memory_bytes = 128 * 1024};
+    KB_CHECK_OK(kb_engine_open(&config, &e, &err), &err);
+    return e;
+}
+
+/* Write new objects, or the same one, until the store refuses; time goes on, so that it tries
+ * again. */
+static int write_until_refused(struct kb_engine *e, bool same, int *ret_written)
+{
+    char key[32];
+    int rc = 0;
+    for (*ret_written = 0; rc == 0 && *ret_written < 20000; *ret_written += rc == 0) {
+        snprintf(key, sizeof(key), "pods/a/p%d", same ? 0 : *ret_written);
+        rc = put(e, key, "n1", *ret_written, KB_COND_NONE, 0);
+    }
+    return rc;
+}
+
+KB_TEST(disk, a_map_at_its_limit_refuses_writes_and_a_larger_limit_helps)
+{
+    struct kb_engine *e = open_tight(1 << 20);
+    int written;
+    KB_CHECK_I64(write_until_refused(e, false, &written), ==, -KB_ENOSPACE);
+    KB_CHECK(strstr(err.text, "the map is full at its limit") != NULL);
+    KB_CHECK_U64(kb_engine_rev(e), ==, written);
+    KB_CHECK_I64(value(e, "pods/a/p0", KB_REV_LATEST), ==, 0);
+    kb_engine_close(&e);
+    e = open_tight(16 << 20);
+    KB_CHECK_U64(count(e, "pods/", "", ""), ==, written);
+    KB_CHECK_OK(put(e, "pods/a/more", "n1", 1, KB_COND_NONE, 0), &err);
+    check(e);
+    kb_engine_close(&e);
+}
+
+/* Another process that reads the database and does not end: what it can see is not used again. */
+static pid_t stuck_reader(void)
+{
+    int ready[2];
+    char byte;
+    KB_CHECK(pipe(ready) == 0);
+    pid_t pid = fork();
+    if (pid == 0) {
+        KB_AUTO(kb_auto_free) char *path = kb_strf("%s/db/data.mdb", kb_test_dir());
+        struct kb_kv *kv;
+        struct kb_kv_txn *txn;
+        if (kb_kv_open(path, 1 << 20, NULL, &kv, &err) == 0 &&
+            kb_kv_begin(kv, false, &txn, &err) == 0 && write(ready[1], "x", 1) == 1)
+            pause();
+        _exit(1);
+    }
+    KB_CHECK(read(ready[0], &byte, 1) == 1);
+    return pid;
+}
+
+KB_TEST(disk, a_reader_that_never_ends_fills_the_map_and_its_death_frees_it)
+{
+    struct kb_engine *e = open_tight(1 << 20);
+    int written, again;
+    KB_CHECK_OK(put(e, "pods/a/p0", "n1", 0, KB_COND_NONE, 0), &err);
+    KB_CHECK_OK(kb_engine_checkpoint(e, &err), &err);
+    pid_t pid = stuck_reader();
+    for (written = 0;;
+         written++) { /* all but the newest version is compacted away, and still nothing is free */
+        int rc = put(e, "pods/a/p0", "n1", written, KB_COND_NONE, 0);
+        if (rc == 0 && written % 10 == 0)
+            rc = kb_engine_compact(e, kb_engine_rev(e), &err) < 0 ? -err.code : settle(e);
+        if (rc == -KB_ENOSPACE)
+            break;
+        KB_CHECK_OK(rc, &err);
+        KB_CHECK(written < 20000);
+    }
+    KB_CHECK_I64(value(e, "pods/a/p0", KB_REV_LATEST), ==, written - 1);
+    kill(pid, SIGKILL);
+    waitpid(pid, NULL, 0);
+    kb_engine_checkpoint(e, &err); /* finds the dead reader */
+    KB_CHECK_OK(kb_engine_checkpoint(e, &err), &err);
+    for (again = 0; again < 500; again++)
+        KB_CHECK_OK(put(e, "pods/a/p0", "n1", again, KB_COND_NONE, 0), &err);
+    check(e);
     kb_engine_close(&e);
 }
 
