@@ -48,13 +48,17 @@ static void on_nodes_synced(void *user, int64_t rev)
 static const struct kb_view_handlers pod_handlers = {on_pod, on_pods_synced};
 static const struct kb_view_handlers node_handlers = {on_node, on_nodes_synced};
 
-static void open_views(struct kb_agent *agent)
+/* Once the Node is registered: by then the API has declared the index that the view needs. An agent
+ * that comes back to running containers does not wait for that. */
+void kb__node_follow_pods(struct kb__node *node)
 {
-    for (size_t i = 0; i < agent->n_nodes; i++) {
-        struct kb__node *node = &agent->nodes[i];
-        KB_AUTO(kb_auto_free) char *query = kb_strf("pods?node=%s", node->name);
-        node->view = kb_view_open(agent->actor, query, NULL, &pod_handlers, node);
-    }
+    KB_AUTO(kb_auto_free) char *query = kb_strf("pods?node=%s", node->name);
+    if (node->view == NULL)
+        node->view = kb_view_open(node->agent->actor, query, NULL, &pod_handlers, node);
+}
+
+static void open_node_view(struct kb_agent *agent)
+{
     KB_AUTO(kb_auto_free)
     char *nodes =
         agent->n_nodes == 1 ? kb_strf("nodes?name=%s", agent->nodes[0].name) : kb_strf("nodes");
@@ -167,7 +171,9 @@ int kb_agent_new(struct kb_actor *actor, const struct kb_agent_options *options,
     kb__images_start(agent);
     agent->ev_watch =
         kb_loop_fd_add(kb_actor_loop(actor), kb_ev_pollfd(agent->ev), EPOLLIN, on_ev, agent);
-    open_views(agent);
+    open_node_view(agent);
+    if (agent->found.count > 0)
+        kb__node_follow_pods(&agent->nodes[0]);
     for (size_t i = 0; i < agent->n_nodes; i++)
         kb__node_start(&agent->nodes[i]);
     *ret_agent = agent;

@@ -97,6 +97,9 @@ struct kb__pod {
     struct kb_link probes; /* of struct running_probe */
 };
 
+/* agent_actor.c */
+void kb__node_follow_pods(struct kb__node *node);
+
 /* agent_pod.c */
 void kb__pod_change(struct kb__node *node, const struct kb_change *change);
 void kb__pod_refs_changed(struct kb_agent *agent, struct kb__ref *ref);

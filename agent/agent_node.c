@@ -231,6 +231,7 @@ static void on_registered(void *user, const struct kb_err *err, kb_val body)
         return;
     }
     node->registered = true;
+    kb__node_follow_pods(node);
     bool whole = err == NULL && kb_val_count(kb_val_at(body, "doc.status.conditions")) > 0;
     if (whole)
         kb_ev_arm(ev, &node->status_timer, STATUS_MS, send_status, node);

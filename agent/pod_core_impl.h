@@ -16,7 +16,8 @@ enum { STOP_NO, STOP_HOOK, STOP_TERM, STOP_KILL };
 enum { POLICY_ALWAYS, POLICY_ON_FAILURE, POLICY_NEVER };
 
 struct kb__probe {
-    bool exists, under_way, passed, decided;
+    bool exists, under_way, passed, ever; /* ever: has passed once */
+    int early;
     kb_ms due_ms;
     int ok_run, bad_run; /* consecutive results */
 };

@@ -10,6 +10,11 @@ static const char *const fields[] = {"startupProbe", "livenessProbe", "readiness
 static const char *const names[] = {"Startup", "Liveness", "Readiness"};
 static const char *const kinds[] = {"startup", "liveness", "readiness"};
 
+/* A container that has just started is asked for its readiness a little later and then often, for
+ * one period at most and without complaint: most are ready within a few of these, and waiting for
+ * the next whole period would keep the pod out of its Service for nothing. */
+enum { EARLY_MS = 50 };
+
 static kb_val probe_spec(const struct kb_pod_core *core, int at, int kind)
 {
     return kb_val_get(kb_pod_core_spec(core, at), fields[kind]);
@@ -29,7 +34,7 @@ void kb__probes_init(struct kb_pod_core *core, int at, struct kb_pod_time now)
         kb_val spec = probe_spec(core, at, k);
         kb_ms delay = 1000 * kb_val_int_at(spec, "initialDelaySeconds", 0) - age;
         c->probes[k] = (struct kb__probe){.exists = kb_val_present(spec),
-                                          .due_ms = now.ms + (delay > 0 ? delay : 0)};
+                                          .due_ms = now.ms + (delay > EARLY_MS ? delay : EARLY_MS)};
     }
     c->started = c->ready = false;
 }
@@ -91,6 +96,13 @@ static void failed(struct kb_pod_core *core, int at, int kind, kb_val spec, stru
     kb__pod_stop_container(core, at, own >= 0 ? own * 1000 : kb__pod_grace_ms(core), now, out);
 }
 
+static bool is_early(const struct kb__container *c, const struct kb__probe *p, int kind,
+                     kb_ms period, struct kb_pod_time now)
+{
+    return kind == KB_PROBE_READINESS && !p->ever && p->early < 6 && asks(c, kind) &&
+           now.wall_us - c->started_us < period * 1000;
+}
+
 void kb_pod_core_probed(struct kb_pod_core *core, int at, unsigned attempt, enum kb_pod_probe probe,
                         bool ok, const char *words, struct kb_pod_time now, struct kb_pod_out *out)
 {
@@ -100,14 +112,16 @@ void kb_pod_core_probed(struct kb_pod_core *core, int at, unsigned attempt, enum
     if (c->attempt != attempt || !p->exists)
         return;
     p->under_way = false;
-    if (asks(c, probe)) {
+    if (!ok && is_early(c, p, probe, period_ms(spec), now)) {
+        p->due_ms = now.ms + (EARLY_MS << p->early++);
+    } else if (asks(c, probe)) {
         p->ok_run = ok ? p->ok_run + 1 : 0;
         p->bad_run = ok ? 0 : p->bad_run + 1;
         if (!ok)
             kb__pod_event(core, out, at, true, "Unhealthy", "%s probe failed: %s", names[probe],
                           words);
         if (ok && p->ok_run >= kb_val_int_at(spec, "successThreshold", 1))
-            p->passed = true;
+            p->passed = p->ever = true;
         if (!ok && p->bad_run >= kb_val_int_at(spec, "failureThreshold", 3)) {
             p->bad_run = 0;
             failed(core, at, probe, spec, now, out);

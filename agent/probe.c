@@ -26,6 +26,7 @@ struct kb_probe {
     struct kb_rt_exec_io io;
     struct kb_buf request, output;
     char address[64];
+    char path[256]; /* of an httpGet, for the words */
 };
 
 static void stop(struct kb_probe *p)
@@ -157,8 +158,8 @@ static void failed_socket(struct kb_probe *p, int error)
         if (*at >= 'A' && *at <= 'Z')
             *at = (char)(*at + 32);
     if (p->http)
-        snprintf(p->words, sizeof p->words, "Get \"http://%s\": dial tcp %s: %s", p->address,
-                 p->address, text);
+        snprintf(p->words, sizeof p->words, "Get \"http://%s%s\": dial tcp %s: %s", p->address,
+                 p->path, p->address, text);
     else
         snprintf(p->words, sizeof p->words, "dial tcp %s: %s", p->address, text);
 }
@@ -189,7 +190,7 @@ static void read_answer(struct kb_probe *p)
     if (p->output.n < 12 && n > 0)
         return;
     if (p->output.n < 12 || sscanf(p->output.p, "HTTP/%*d.%*d %d", &status) != 1) {
-        snprintf(p->words, sizeof p->words, "Get \"http://%s\": EOF", p->address);
+        snprintf(p->words, sizeof p->words, "Get \"http://%s%s\": EOF", p->address, p->path);
         finish(p, false);
         return;
     }
@@ -261,6 +262,10 @@ static void start_http(struct kb_probe *p, kb_val get, const struct kb_probe_tar
         kb_buf_printf(&p->request, KB_STR_FMT ": " KB_STR_FMT "\r\n", KB_STR_ARG(name),
                       KB_STR_ARG(kb_val_str_at(it.val, "value")));
     }
+    snprintf(p->path, sizeof p->path, "%s%.200s", path.n && path.p[0] == '/' ? "" : "/",
+             path.n ? path.p : "");
+    if (path.n < sizeof p->path - 1)
+        p->path[path.n + (path.n && path.p[0] == '/' ? 0 : 1)] = '\0';
     const char *to = *host ? host : target->ip;
     if (!named_host)
         kb_buf_printf(&p->request, "Host: %s:%d\r\n", to, port);
