@@ -128,7 +128,16 @@ void kb_objects_cancel(struct kb_objects *objects, uint64_t id)
     }
 }
 
-/* ---- namespaces ---- */
+/* ---- namespaces, and the Service of the API itself ---- */
+
+static void boot_from_start(struct kb_objects *objects);
+
+/* What every cluster has comes back when it is deleted. */
+static void on_kubernetes(void *user, const struct kb_change *change)
+{
+    if (change->op == KB_DEL)
+        boot_from_start(user);
+}
 
 static void on_namespace(void *user, const struct kb_change *change)
 {
@@ -137,9 +146,12 @@ static void on_namespace(void *user, const struct kb_change *change)
     if (kb_key_parse(change->key, &key, NULL) == 0)
         kb_objects_core_namespace(objects->core, key.name,
                                   change->op == KB_PUT ? change->doc : (kb_val){0});
+    if (change->op == KB_DEL && kb_str_starts(key.name, "kube-"))
+        boot_from_start(objects);
 }
 
 static const struct kb_view_handlers namespace_handlers = {.change = on_namespace};
+static const struct kb_view_handlers kubernetes_handlers = {.change = on_kubernetes};
 
 /* ---- bootstrap ---- */
 
@@ -155,7 +167,7 @@ static void boot_later(struct kb_objects *objects)
 static void on_boot(void *user, const struct kb_object_reply *reply)
 {
     struct kb_objects *objects = user;
-    bool there = reply->code == 201 || reply->code == 409;
+    bool there = !reply->failed || reply->code == 409;
     objects->boot_at += there;
     if (there) {
         boot(objects);
@@ -213,6 +225,27 @@ static void declare(struct kb_objects *objects)
             objects);
 }
 
+static void booted(struct kb_objects *objects)
+{
+    void (*done)(void *user) = objects->booted;
+    objects->booting = false;
+    objects->booted = NULL;
+    if (done)
+        done(objects->booted_user);
+    if (objects->boot_again)
+        boot_from_start(objects);
+}
+
+static void boot_from_start(struct kb_objects *objects)
+{
+    objects->boot_again = objects->booting;
+    if (objects->booting || !objects->declared)
+        return;
+    objects->booting = true;
+    objects->boot_at = 0;
+    boot(objects);
+}
+
 /* One step after the other; each is idempotent. */
 static void boot(void *user)
 {
@@ -223,14 +256,15 @@ static void boot(void *user)
         declare(objects);
     else if (kb_objects_core_bootstrap(objects->core, objects->boot_at, &arena, &request))
         kb_objects_do(objects, &request, on_boot, objects);
-    else if (objects->booted)
-        objects->booted(objects->booted_user);
+    else
+        booted(objects);
 }
 
 void kb_objects_bootstrap(struct kb_objects *objects, void (*done)(void *user), void *user)
 {
     objects->booted = done;
     objects->booted_user = user;
+    objects->booting = true;
     boot(objects);
 }
 
@@ -247,6 +281,8 @@ struct kb_objects *kb_objects_new(struct kb_actor *actor, const struct kb_kinds 
     kb_list_init(&objects->tasks);
     kb_list_init(&objects->collections);
     objects->namespaces = kb_view_open(actor, "namespaces", NULL, &namespace_handlers, objects);
+    objects->kubernetes = kb_view_open(actor, "services?name=kubernetes&ns=default", NULL,
+                                       &kubernetes_handlers, objects);
     kb__objects_serve(objects);
     return objects;
 }
@@ -265,6 +301,7 @@ void kb_objects_destroy(struct kb_objects **objects_p)
         task_free(task);
     }
     kb_view_close(&objects->namespaces);
+    kb_view_close(&objects->kubernetes);
     kb_objects_core_destroy(&objects->core);
     free(objects);
 }

@@ -789,25 +789,45 @@ static struct kb_node *kubernetes_service(const struct kb_objects_core *core, st
     return node;
 }
 
+static struct kb_object_request request_of(struct kb_arena *a, const struct kb_node *body)
+{
+    KB_AUTO(kb_w_finish) struct kb_w w = {0};
+    kb_w_node(&w, body);
+    kb_str bytes = kb_arena_str(a, kb_buf_str(&w.buf));
+    return (struct kb_object_request){
+        .verb = KB_VERB_CREATE,
+        .body_type = KB_BODY_DOC,
+        .doc = {(const uint8_t *)bytes.p, (const uint8_t *)bytes.p + bytes.n},
+        .manager = kb_str_of("kubus"),
+    };
+}
+
 bool kb_objects_core_bootstrap(const struct kb_objects_core *core, size_t at, struct kb_arena *a,
                                struct kb_object_request *ret)
 {
     static const char *const namespaces[] = {"default", "kube-system", "kube-public",
                                              "kube-node-lease"};
-    KB_AUTO(kb_w_finish) struct kb_w w = {0};
-    if (at > KB_COUNT(namespaces))
+    enum { NAMESPACES = KB_COUNT(namespaces), SERVICE = NAMESPACES, PORTS };
+    if (at < NAMESPACES) {
+        *ret = request_of(a, object_node(a, "v1", "Namespace", namespaces[at]));
+        ret->kind = kb_kinds_by_resource(core->kinds, kb_str_of("namespaces"));
+        return true;
+    }
+    if (at > PORTS)
         return false;
-    bool service = at == KB_COUNT(namespaces);
-    kb_w_node(&w, service ? kubernetes_service(core, a)
-                          : object_node(a, "v1", "Namespace", namespaces[at]));
-    kb_str bytes = kb_arena_str(a, kb_buf_str(&w.buf));
-    *ret = (struct kb_object_request){
-        .verb = KB_VERB_CREATE,
-        .kind = kb_kinds_by_resource(core->kinds, kb_str_of(service ? "services" : "namespaces")),
-        .ns = kb_str_of(service ? "default" : ""),
-        .body_type = KB_BODY_DOC,
-        .doc = {(const uint8_t *)bytes.p, (const uint8_t *)bytes.p + bytes.n},
-        .manager = kb_str_of("kubus"),
-    };
+    struct kb_node *service = kubernetes_service(core, a);
+    if (at == PORTS) { /* one that is there already may name the port of an earlier start */
+        struct kb_node *patch = kb_node_map(a);
+        kb_node_set(a, patch, "spec.ports", kb_node_at(service, "spec.ports"));
+        service = patch;
+    }
+    *ret = request_of(a, service);
+    ret->kind = kb_kinds_by_resource(core->kinds, kb_str_of("services"));
+    ret->ns = kb_str_of("default");
+    if (at == PORTS) {
+        ret->verb = KB_VERB_PATCH;
+        ret->patch = KB_PATCH_MERGE_JSON;
+        ret->name = kb_str_of("kubernetes");
+    }
     return true;
 }

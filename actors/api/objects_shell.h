@@ -13,13 +13,14 @@ struct kb_objects {
     struct kb_actor *actor;
     struct kb_peer *store;
     struct kb_objects_core *core;
-    struct kb_view *namespaces;
+    struct kb_view *namespaces, *kubernetes;
     struct kb_link tasks; /* struct kb_task: requests under way */
     struct kb_link collections;
     uint64_t last_id;
 
     size_t boot_at; /* bootstrap: the request that is next */
-    bool declared;
+    bool declared, booting;
+    bool boot_again; /* something of it was deleted meanwhile */
     void (*booted)(void *user);
     void *booted_user;
     struct kb_loop_timer boot_timer;

@@ -281,3 +281,30 @@ KB_TEST(objects_bus, a_pod_is_bound_once)
     KB_CHECK_U64(world->ok, ==, 2);
     KB_CHECK_U64(count(world, "pods?node=n1"), ==, 1);
 }
+
+static bool is_kubernetes_back(void *user)
+{
+    struct world *world = user;
+    if (world->pending)
+        return false;
+    if (kb_val_count(kb_doc_at(world->body, "items")) == 1)
+        return true;
+    struct kb_w w = {0};
+    kb_w_map(&w);
+    kb_w_kcstr(&w, "view", "services");
+    kb_w_end(&w);
+    call(world, world->store_peer, "store.list", &w);
+    return false;
+}
+
+KB_TEST(objects_bus, the_service_of_the_api_comes_back_when_it_is_deleted)
+{
+    KB_AUTO(world_destroy) struct world *world = world_new();
+    struct kb_w w = begin("services", "kubernetes");
+    kb_w_end(&w);
+    call(world, world->api, "object.delete", &w);
+    settle(world);
+    KB_CHECK_U64(world->ok, ==, 1);
+    KB_CHECK(kb_sim_run_until(world->sim, is_kubernetes_back, world, 10000));
+    KB_CHECK_STRN(kb_val_str(kb_doc_at(world->body, "items[0].doc.spec.clusterIP")), "10.96.0.1");
+}
