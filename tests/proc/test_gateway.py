@@ -383,11 +383,13 @@ class Doors(Case):
         self.assertIn(b"apiserver_request_total", here.ask("GET", "/metrics")[1])
 
 
-class Stop(unittest.TestCase):
-    """Last, for it takes the gateway down."""
+class Zstop(Case):
+    """Last by its name, for it takes the gateway down."""
 
-    def test_zz_it_stops_in_order_and_comes_back(self):
-        with Watch(MAPS + "?watch=1&resourceVersion=1000000") as watch:
+    def test_it_stops_in_order_and_comes_back(self):
+        with Watch(f"{MAPS}?watch=1&resourceVersion={rev(self.make('a'))}") as watch:
+            self.make("b")
+            self.assertEqual(watch.names(1), [("ADDED", "b")])
             self.assertEqual(here.kill("api", signal.SIGTERM), 0)
             self.assertIsNone(watch.next())
         here.start("api", "--listen", f"127.0.0.1:{here.port}")
