@@ -38,6 +38,7 @@ struct kb__api {
     const char *listen; /* as given */
     char *host;
     struct kb_map columns;  /* resource -> struct kb_columns */
+    struct kb_map heat;     /* resource -> how often it is read */
     struct kb_map hubs;     /* resource -> struct kb__hub */
     struct kb_proto *proto; /* made with the first body that is protobuf */
     struct kb_map counters; /* labels of a metric -> uint64_t on the heap */

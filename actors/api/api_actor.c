@@ -346,6 +346,7 @@ static void api_finish(struct kb__api *api)
     map_destroy_values(&api->columns, destroy_columns);
     map_destroy_values(&api->openapi, destroy_blob);
     map_destroy_values(&api->counters, free);
+    map_destroy_values(&api->heat, free);
     kb_kinds_destroy(&api->kinds);
     kb_proto_destroy(&api->proto);
     free(api->host);

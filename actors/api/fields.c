@@ -136,7 +136,7 @@ static int compare_keys(const void *a, const void *b)
 
 /* The index over the field's path, when a requirement is an equality on it. */
 static const struct kb_kind_index *index_for(const struct kb_selection *s,
-                                        const struct kb_field_requirement *want)
+                                             const struct kb_field_requirement *want)
 {
     const struct kb_selectable *field = selectable_of(s->kind, want->path);
     if (!want->equal || want->value.n == 0 || field == NULL || field->otherwise.n > 0)

@@ -1,11 +1,12 @@
-/* read.c - get and list, straight from the store.
+/* read.c - get and list, from the cache (watch_cache.c) for what is read often, else from the
+ * store.
  *
- * A list is read from the store page by page at one revision, whatever its size, and turned into
- * JSON as the pages come. A small one is one answer; when it grows past STREAM_BYTES it becomes a
- * stream, which waits for its client before it reads on, so no list needs more memory here than a
- * few pages. A client's `limit` gives one chunk and a token that names revision and last key: the
- * chunks together are one exact snapshot. */
-#include "actors/api/api.h"
+ * There, a list is read from the store page by page at one revision, whatever its size, and turned
+ * into JSON as the pages come. A small one is one answer; when it grows past STREAM_BYTES it
+ * becomes a stream, which waits for its client before it reads on, so no list needs more memory
+ * here than a few pages. A client's `limit` gives one chunk and a token that names revision and
+ * last key: the chunks together are one exact snapshot. */
+#include "actors/api/watch.h"
 
 #include "bus/base/base64.h"
 #include "bus/base/check.h"
@@ -15,21 +16,24 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { PAGE_ITEMS = 1000, STREAM_BYTES = 4 * 1024 * 1024, LIMIT_MAX = 10000 };
+enum { PAGE_ITEMS = 1000, STREAM_BYTES = 4 * 1024 * 1024, LIMIT_MAX = 10000, LIST_WEIGHT = 40 };
 
 /* ---- get ---- */
 
 struct get {
     struct kb__op op;
     struct kb__look look;
-    kb_str name;
+    kb_str ns, name;
+    struct kb__read read;
     uint64_t call;
 };
 
 static void get_closed(struct kb__op *op)
 {
     struct get *get = (struct get *)op;
-    kb_call_cancel(op->api->store, get->call);
+    if (get->call)
+        kb_call_cancel(op->api->store, get->call);
+    kb_list_remove(&get->read.link);
     free(get);
 }
 
@@ -50,29 +54,78 @@ static void get_done(void *user, const struct kb_err *err, kb_val body)
     free(get);
 }
 
+static bool get_key(const struct get *get, char key[KB_KEY_MAX_BYTES + 1])
+{
+    return kb_key_format((struct kb_key){get->look.kind->resource, get->ns, get->name}, key,
+                         KB_KEY_MAX_BYTES + 1);
+}
+
+static void get_from_store(struct get *get, const char *key)
+{
+    KB_AUTO(kb_w_finish) struct kb_w w = {0};
+    kb_w_map(&w);
+    kb_w_kcstr(&w, "key", key);
+    kb_w_end(&w);
+    get->call = kb_call(get->op.api->store, "store.get", kb_w_val(&w), KB__CALL_MS, get_done, get);
+}
+
+static void get_answer_entry(struct get *get, struct kb__hub *hub, struct kb_cache_entry *entry)
+{
+    struct kb__api *api = get->op.api;
+    struct kb_buf json = {0};
+    if (get->look.accept.form == KB_FORM_OBJECT)
+        kb_buf_add_str(&json, kb_cache_json(hub->cache, entry));
+    else
+        kb__render(&get->look, kb_doc_root(entry->doc), entry->rev,
+                   kb_clock_wall_us(kb_actor_clock(api->actor)), true, &json);
+    kb_buf_putc(&json, '\n');
+    kb__answer_json(api, get->op.req, 200, &get->look.accept, NULL, &json);
+}
+
+static void get_ready(struct kb__read *read, struct kb__hub *hub)
+{
+    struct get *get = KB_CONTAINER(read, struct get, read);
+    static const struct kb_err missing = {.code = KB_ENOTFOUND};
+    char key[KB_KEY_MAX_BYTES + 1];
+    get_key(get, key);
+    if (hub == NULL) {
+        get_from_store(get, key);
+        return;
+    }
+    struct kb_cache_entry *entry = kb_cache_get(hub->cache, kb_str_of(key));
+    if (entry)
+        get_answer_entry(get, hub, entry);
+    else
+        kb__answer_store_err(get->op.api, get->op.req, get->look.kind, get->name, &missing);
+    free(get);
+}
+
 void kb__get(struct kb__api *api, struct kb_http_req *req, const struct kb_route *route)
 {
     struct kb__look look;
     char key[KB_KEY_MAX_BYTES + 1];
     if (!kb__look_of(api, req, route->kind, &look))
         return;
-    if (!kb_key_format((struct kb_key){route->kind->resource, route->ns, route->name}, key,
-                       sizeof(key))) {
-        kb__answer_store_err(api, req, route->kind, route->name,
-                             &(struct kb_err){KB_ENOTFOUND, ""});
-        return;
-    }
     struct get *get = calloc(1, sizeof(*get));
     KB_ASSERT(get != NULL);
     get->look = look;
+    get->ns = route->ns;
     get->name = route->name;
+    get->read.ready = get_ready;
+    kb_list_init(&get->read.link);
+    if (!get_key(get, key)) {
+        kb__answer_store_err(api, req, route->kind, route->name,
+                             &(struct kb_err){.code = KB_ENOTFOUND});
+        free(get);
+        return;
+    }
     get->op.closed = get_closed;
     kb__op_begin(&get->op, api, req);
-    KB_AUTO(kb_w_finish) struct kb_w w = {0};
-    kb_w_map(&w);
-    kb_w_kcstr(&w, "key", key);
-    kb_w_end(&w);
-    get->call = kb_call(api->store, "store.get", kb_w_val(&w), KB__CALL_MS, get_done, get);
+    struct kb__hub *hub = kb__cached(api, route->kind, 1);
+    if (hub)
+        kb__hub_read(hub, &get->read);
+    else
+        get_from_store(get, key);
 }
 
 /* ---- list ---- */
@@ -83,6 +136,7 @@ struct list {
     struct kb_selection selection;
     struct kb_buf view;
     bool exact, streaming, waiting, any;
+    bool headed;   /* the head is in `items` already */
     int64_t limit; /* of the client; 0: none */
     int64_t rev;   /* of the snapshot; 0: not known yet */
     int64_t at_least_rev;
@@ -91,6 +145,7 @@ struct list {
     size_t count;
     char after[KB_KEY_MAX_BYTES + 1];
     struct kb_buf items;
+    struct kb__read read;
     uint64_t call;
 };
 
@@ -107,6 +162,7 @@ static void list_closed(struct kb__op *op)
     struct list *list = (struct list *)op;
     if (list->call)
         kb_call_cancel(op->api->store, list->call);
+    kb_list_remove(&list->read.link);
     list_free(list);
 }
 
@@ -149,17 +205,20 @@ static void list_failed(struct list *list, const struct kb_err *err)
     list_free(list);
 }
 
-/* The chunk, or the whole of a small list, as one answer. */
+/* The chunk, or the whole of a list, as one answer. */
 static void list_answer(struct list *list, bool more)
 {
     KB_AUTO(kb_buf_finish) struct kb_buf token = {0};
-    struct kb_buf json = {0};
+    KB_AUTO(kb_buf_finish) struct kb_buf json = {0};
+    struct kb_buf *out = list->headed ? &list->items : &json;
     if (more)
         token_make(list, &token);
-    kb__render_list_head(&list->look, list->rev, kb_buf_str(&token), list->left, &json);
-    kb_buf_add_str(&json, kb_buf_str(&list->items));
-    kb__render_list_tail(&json);
-    kb__answer_json(list->op.api, list->op.req, 200, &list->look.accept, NULL, &json);
+    if (!list->headed) {
+        kb__render_list_head(&list->look, list->rev, kb_buf_str(&token), list->left, &json);
+        kb_buf_add_str(&json, kb_buf_str(&list->items));
+    }
+    kb__render_list_tail(out);
+    kb__answer_json(list->op.api, list->op.req, 200, &list->look.accept, NULL, out);
     list_free(list);
 }
 
@@ -340,6 +399,89 @@ static void next_page(struct list *list)
         kb_call(list->op.api->store, "store.list", kb_w_val(&w), KB__CALL_MS, list_page, list);
 }
 
+/* ---- list, from the cache ---- */
+
+static bool selected(const struct list *list, const struct kb_cache_entry *entry)
+{
+    const struct kb_selection *s = &list->selection;
+    return (s->name.n == 0 || kb_str_eq(s->name, entry->name)) &&
+           (!kb_selection_is_filtered(s) || kb_selection_match(s, kb_doc_root(entry->doc)));
+}
+
+/* The entries of the namespace asked for, or all. */
+static size_t cached_range(struct list *list, struct kb__hub *hub,
+                           struct kb_cache_entry *const **ret)
+{
+    struct kb_cache_entry *const *all;
+    size_t n = kb_cache_all(hub->cache, &all), from = 0;
+    kb_str ns = list->selection.ns;
+    if (ns.n) {
+        KB_AUTO(kb_auto_free)
+        char *prefix =
+            kb_strf(KB_STR_FMT "/" KB_STR_FMT "/", KB_STR_ARG(hub->kind->resource), KB_STR_ARG(ns));
+        from = kb_cache_from(hub->cache, kb_str_of(prefix));
+    }
+    *ret = all + from;
+    size_t count = 0;
+    while (from + count < n && (ns.n == 0 || kb_str_eq(all[from + count]->ns, ns)))
+        count++;
+    return count;
+}
+
+static void add_entry(struct list *list, struct kb__hub *hub, struct kb_cache_entry *entry)
+{
+    if (list->any)
+        kb_buf_putc(&list->items, ',');
+    list->any = true;
+    list->count++;
+    if (list->look.accept.form == KB_FORM_OBJECT)
+        kb_buf_add_str(&list->items, kb_cache_json(hub->cache, entry));
+    else
+        kb__render_item(&list->look, kb_doc_root(entry->doc), entry->rev, list->now_us,
+                        &list->items);
+}
+
+/* Without a limit there will be no token, so the head can come first, and the whole be written in
+ * place: these lists can be large. */
+static void head_first(struct list *list, struct kb_cache_entry *const *entries, size_t n)
+{
+    size_t bytes = 512;
+    for (size_t i = 0; i < n && !kb_selection_is_filtered(&list->selection); i++)
+        bytes += entries[i]->json_n + 1;
+    kb_buf_reserve(&list->items, bytes);
+    kb__render_list_head(&list->look, list->rev, (kb_str){0}, 0, &list->items);
+    list->headed = true;
+}
+
+static void list_ready(struct kb__read *read, struct kb__hub *hub)
+{
+    struct list *list = KB_CONTAINER(read, struct list, read);
+    struct kb_cache_entry *const *entries;
+    if (hub == NULL) {
+        next_page(list);
+        return;
+    }
+    list->rev = hub->cache_rev;
+    if (too_new(list))
+        return;
+    size_t n = cached_range(list, hub, &entries), at = 0;
+    bool full = false;
+    if (list->limit == 0)
+        head_first(list, entries, n);
+    for (; at < n && !full; at++) {
+        if (!selected(list, entries[at]))
+            continue;
+        full = list->limit > 0 && list->count == (size_t)list->limit;
+        if (full)
+            break;
+        add_entry(list, hub, entries[at]);
+        if (list->limit > 0)
+            kb_str_copy(entries[at]->key, list->after, sizeof(list->after));
+    }
+    list->left = full && !kb_selection_is_filtered(&list->selection) ? (int64_t)(n - at) : 0;
+    list_answer(list, full);
+}
+
 static int read_options(struct list *list, struct kb_http_req *req, struct kb_err *err)
 {
     kb_str limit = kb__param(req, "limit"), token = kb__param(req, "continue");
@@ -388,6 +530,12 @@ void kb__list(struct kb__api *api, struct kb_http_req *req, const struct kb_rout
     kb_selection_view(&list->selection, &list->view, &list->exact);
     list->op.closed = list_closed;
     list->op.drain = list_drain;
+    list->read.ready = list_ready;
+    kb_list_init(&list->read.link);
     kb__op_begin(&list->op, api, req);
-    next_page(list);
+    struct kb__hub *hub = list->rev == 0 ? kb__cached(api, route->kind, LIST_WEIGHT) : NULL;
+    if (hub)
+        kb__hub_read(hub, &list->read);
+    else
+        next_page(list);
 }

@@ -1,9 +1,10 @@
-/* The inside of watches, split over watch_event.c (one change, its texts), watch_hub.c (one
- * resource, its ring) and watch.c (one client). Folder-private. */
+/* The inside of watches and of cached reads, split over watch_event.c (one change, its texts),
+ * watch_hub.c (one resource, its ring) and watch.c (one client). Folder-private. */
 #ifndef KUBUS_API_WATCH_H
 #define KUBUS_API_WATCH_H
 
 #include "actors/api/api.h"
+#include "actors/api/cache.h"
 
 /* ---- watch_event.c ---- */
 
@@ -54,12 +55,45 @@ struct kb__hub {
     struct kb_loop_timer timer;
     bool unused; /* since the last tick */
     bool lost;   /* follows no more; out of the map */
+
+    /* watch_cache.c */
+    struct kb_cache *cache;    /* as of cache_rev; NULL: none */
+    struct kb_cache *building; /* being listed at list_rev */
+    int64_t cache_rev, list_rev;
+    char db[64]; /* the database that the cache is of */
+    char after[KB_KEY_MAX_BYTES + 1];
+    uint64_t call;                        /* the listing, or the question for news */
+    struct kb_link reads_now, reads_next; /* that this question answers; that the next one will */
+    unsigned cold_ticks;                  /* without a read */
 };
 
 /* The hub of a kind; made, following from `since`, when there is none. */
 struct kb__hub *kb__hub_use(struct kb__api *api, const struct kb_kind *kind, int64_t since);
+/* The same, but following nothing yet. */
+struct kb__hub *kb__hub_of(struct kb__api *api, const struct kb_kind *kind);
+void kb__hub_follow(struct kb__hub *hub, int64_t since);
 void kb__hub_release(struct kb__hub *hub);
 void kb__hub_destroy(struct kb__hub *hub);
+
+/* ---- watch_cache.c ---- */
+
+/* Someone who wants to read what is true from now on. */
+struct kb__read {
+    struct kb_link link;
+    /* The cache knows all that was committed before kb__hub_read. NULL: it is gone, read from the
+     * store. */
+    void (*ready)(struct kb__read *read, struct kb__hub *hub);
+};
+/* The hub of the kind when it has a cache, else NULL; reads that come often make it build one.
+ * `weight`: what the read costs without, a get being 1. */
+struct kb__hub *kb__cached(struct kb__api *api, const struct kb_kind *kind, unsigned weight);
+/* `ready` comes from the loop, never from here. */
+void kb__hub_read(struct kb__hub *hub, struct kb__read *read);
+/* For watch_hub.c: a change, all changes up to `rev`, every 30 seconds, and the end. */
+void kb__cache_change(struct kb__hub *hub, const struct kb_change *change);
+void kb__cache_synced(struct kb__hub *hub, int64_t rev);
+void kb__cache_tick(struct kb__hub *hub);
+void kb__cache_drop(struct kb__hub *hub);
 
 /* ---- watch.c ---- */
 

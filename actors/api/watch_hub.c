@@ -57,6 +57,7 @@ static void on_change(void *user, const struct kb_change *change)
         kb__event_new(change->key, change->rev, change->op == KB_DEL, change->doc, change->old);
     int64_t now_us = kb_clock_wall_us(kb_actor_clock(hub->api->actor));
     ring_push(hub, event);
+    kb__cache_change(hub, change);
     KB_LIST_EACH_SAFE(link, &hub->watchers)
     kb__watcher_event(KB_CONTAINER(link, struct kb__watcher, link), event, now_us);
 }
@@ -66,6 +67,7 @@ static void on_synced(void *user, int64_t rev)
     struct kb__hub *hub = user;
     if (rev > hub->rev)
         hub->rev = rev;
+    kb__cache_synced(hub, rev);
 }
 
 /* The history behind us was compacted while we were away: nobody can be told what happened. */
@@ -78,6 +80,7 @@ static void on_lost(void *user, const struct kb_err *err)
     kb_map_del(&hub->api->hubs, hub->kind->resource);
     hub->view = NULL; /* it closes itself */
     hub->lost = true;
+    kb__cache_drop(hub);
     hub->users++; /* stays until the loop is through */
     KB_LIST_EACH_SAFE(link, &hub->watchers)
     kb__watcher_fail(KB_CONTAINER(link, struct kb__watcher, link), &gone);
@@ -87,7 +90,8 @@ static void on_lost(void *user, const struct kb_err *err)
 static void tick(void *user)
 {
     struct kb__hub *hub = user;
-    if (hub->users == 0 && hub->unused) {
+    kb__cache_tick(hub);
+    if (hub->users == 0 && hub->unused && !hub->cache && !hub->building) {
         kb_map_del(&hub->api->hubs, hub->kind->resource);
         kb__hub_destroy(hub);
         return;
@@ -102,25 +106,39 @@ static void tick(void *user)
     kb_loop_timer_set(hub->api->loop, &hub->timer, TICK_MS);
 }
 
-struct kb__hub *kb__hub_use(struct kb__api *api, const struct kb_kind *kind, int64_t since)
+struct kb__hub *kb__hub_of(struct kb__api *api, const struct kb_kind *kind)
+{
+    struct kb__hub *hub = kb_map_get(&api->hubs, kind->resource);
+    if (hub)
+        return hub;
+    hub = calloc(1, sizeof(*hub));
+    KB_ASSERT(hub != NULL);
+    hub->api = api;
+    hub->kind = kind;
+    kb_list_init(&hub->watchers);
+    kb_list_init(&hub->reads_now);
+    kb_list_init(&hub->reads_next);
+    hub->timer.fn = tick;
+    hub->timer.user = hub;
+    kb_map_put(&api->hubs, kind->resource, hub);
+    kb_loop_timer_set(api->loop, &hub->timer, TICK_MS);
+    return hub;
+}
+
+void kb__hub_follow(struct kb__hub *hub, int64_t since)
 {
     static const struct kb_view_handlers handlers = {.change = on_change, .synced = on_synced};
-    struct kb__hub *hub = kb_map_get(&api->hubs, kind->resource);
-    if (hub == NULL) {
-        KB_AUTO(kb_auto_free) char *query = kb_str_dup(kind->resource);
-        struct kb_view_options options = {.with_old = true, .since = since, .lost = on_lost};
-        hub = calloc(1, sizeof(*hub));
-        KB_ASSERT(hub != NULL);
-        hub->api = api;
-        hub->kind = kind;
-        hub->from_rev = hub->rev = since;
-        kb_list_init(&hub->watchers);
-        hub->timer.fn = tick;
-        hub->timer.user = hub;
-        kb_map_put(&api->hubs, kind->resource, hub);
-        hub->view = kb_view_open(api->actor, query, &options, &handlers, hub);
-        kb_loop_timer_set(api->loop, &hub->timer, TICK_MS);
-    }
+    KB_AUTO(kb_auto_free) char *query = kb_str_dup(hub->kind->resource);
+    struct kb_view_options options = {.with_old = true, .since = since, .lost = on_lost};
+    hub->from_rev = hub->rev = since;
+    hub->view = kb_view_open(hub->api->actor, query, &options, &handlers, hub);
+}
+
+struct kb__hub *kb__hub_use(struct kb__api *api, const struct kb_kind *kind, int64_t since)
+{
+    struct kb__hub *hub = kb__hub_of(api, kind);
+    if (hub->view == NULL)
+        kb__hub_follow(hub, since > 0 ? since : 1);
     hub->users++;
     hub->unused = false;
     return hub;
@@ -138,6 +156,7 @@ void kb__hub_release(struct kb__hub *hub)
 void kb__hub_destroy(struct kb__hub *hub)
 {
     kb_loop_timer_stop(hub->api->loop, &hub->timer);
+    kb__cache_drop(hub);
     kb_view_close(&hub->view);
     while (hub->count > 0)
         drop_oldest(hub);

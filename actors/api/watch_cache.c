@@ -1,0 +1,272 @@
+/* watch_cache.c - reads without the store.
+ *
+ * A resource that is read often is kept here, as of one revision, and kept current by the hub's
+ * view. A read must see all that was committed before it was asked (Kubernetes' default), and the
+ * view alone cannot promise that: it lags by a message. So the store is asked for news since the
+ * cache's revision, one question for all the reads that came while the last one was under way:
+ * under load thirty reads share it, and its answer is nearly always "nothing". What it does say is
+ * applied at once; the view brings it again, and `cache_rev` passes over it.
+ *
+ * Rejected: waiting for the view to reach the store's revision (its beats come every two seconds),
+ * and answering at whatever revision the cache has (a client would not find what it just made).
+ *
+ * INVARIANT: the cache is the store's content of the resource at cache_rev. */
+#include "actors/api/watch.h"
+
+#include "bus/base/check.h"
+#include "bus/base/log.h"
+
+#include <stdlib.h>
+
+enum {
+    HEAT_WINDOW_MS = 10000,
+    HEAT_BUILD = 100, /* points in a window that make it worth while */
+    PAGE_ITEMS = 1000,
+    NEWS_MAX = 2000,
+    CACHE_BYTES_MAX = 256 * 1024 * 1024,
+    COLD_TICKS = 4,          /* two minutes */
+    TOO_BIG_MS = 600 * 1000, /* until it is tried again */
+};
+
+/* How often a resource is read. */
+struct heat {
+    kb_ms since_ms, banned_until_ms;
+    unsigned points;
+};
+
+static struct heat *heat_of(struct kb__api *api, const struct kb_kind *kind)
+{
+    struct heat *heat = kb_map_get(&api->heat, kind->resource);
+    if (heat == NULL) {
+        heat = calloc(1, sizeof(*heat));
+        KB_ASSERT(heat != NULL);
+        kb_map_put(&api->heat, kind->resource, heat);
+    }
+    return heat;
+}
+
+/* ---- building ---- */
+
+static void list_page(struct kb__hub *hub);
+
+static void build_abandon(struct kb__hub *hub)
+{
+    kb_cache_destroy(&hub->building);
+    hub->after[0] = '\0';
+    hub->list_rev = 0;
+}
+
+/* The listing is complete: bring it to where the hub's view is, or start the view there. */
+static void build_complete(struct kb__hub *hub)
+{
+    if (hub->view && hub->from_rev > hub->list_rev) { /* a watch began later: cannot be joined */
+        build_abandon(hub);
+        return;
+    }
+    hub->cache = KB_STEAL(hub->building);
+    hub->cache_rev = hub->list_rev;
+    hub->cold_ticks = 0;
+    build_abandon(hub);
+    if (hub->view == NULL) {
+        kb__hub_follow(hub, hub->cache_rev);
+        return;
+    }
+    for (size_t i = 0; i < hub->count; i++) {
+        const struct kb__event *event = hub->ring[(hub->head + i) % hub->cap];
+        struct kb_change change = {.op = event->deleted ? KB_DEL : KB_PUT,
+                                   .key = kb_str_of(event->key),
+                                   .rev = event->rev,
+                                   .doc = kb_doc_root(event->doc)};
+        kb__cache_change(hub, &change);
+    }
+    kb__cache_synced(hub, hub->rev);
+}
+
+static void on_page(void *user, const struct kb_err *err, kb_val body)
+{
+    struct kb__hub *hub = user;
+    bool more = false;
+    hub->call = 0;
+    if (err) {
+        build_abandon(hub);
+        return;
+    }
+    for (struct kb_iter it = kb_iter(body); kb_iter_next(&it);) {
+        if (kb_str_is(it.key, "rev"))
+            hub->list_rev = kb_val_int(it.val, 0);
+        else if (kb_str_is(it.key, "db"))
+            kb_str_copy(kb_val_str(it.val), hub->db, sizeof(hub->db));
+        else if (kb_str_is(it.key, "more"))
+            more = kb_val_bool(it.val, false);
+        else if (kb_str_is(it.key, "items"))
+            for (struct kb_iter item = kb_iter(it.val); kb_iter_next(&item);) {
+                kb_str key = kb_val_str(kb_val_get(item.val, "key"));
+                kb_cache_put(hub->building, key, kb_val_int(kb_val_get(item.val, "rev"), 0),
+                             kb_val_get(item.val, "doc"));
+                if (item.left == 0)
+                    kb_str_copy(key, hub->after, sizeof(hub->after));
+            }
+    }
+    if (kb_cache_bytes(hub->building) > CACHE_BYTES_MAX) {
+        heat_of(hub->api, hub->kind)->banned_until_ms = kb_loop_now(hub->api->loop) + TOO_BIG_MS;
+        build_abandon(hub);
+    } else if (more) {
+        list_page(hub);
+    } else {
+        build_complete(hub);
+    }
+}
+
+static void list_page(struct kb__hub *hub)
+{
+    KB_AUTO(kb_w_finish) struct kb_w w = {0};
+    kb_w_map(&w);
+    kb_w_kstr(&w, "view", hub->kind->resource);
+    kb_w_kint(&w, "limit", PAGE_ITEMS);
+    if (hub->after[0])
+        kb_w_kcstr(&w, "after", hub->after);
+    if (hub->list_rev > 0)
+        kb_w_kint(&w, "rev", hub->list_rev);
+    kb_w_end(&w);
+    hub->call = kb_call(hub->api->store, "store.list", kb_w_val(&w), KB__CALL_MS, on_page, hub);
+}
+
+struct kb__hub *kb__cached(struct kb__api *api, const struct kb_kind *kind, unsigned weight)
+{
+    struct kb__hub *hub = kb_map_get(&api->hubs, kind->resource);
+    if (hub && hub->cache)
+        return hub;
+    struct heat *heat = heat_of(api, kind);
+    kb_ms now_ms = kb_loop_now(api->loop);
+    if (now_ms - heat->since_ms > HEAT_WINDOW_MS) {
+        heat->since_ms = now_ms;
+        heat->points = 0;
+    }
+    heat->points += weight;
+    if (heat->points < HEAT_BUILD || now_ms < heat->banned_until_ms)
+        return NULL;
+    hub = kb__hub_of(api, kind);
+    if (hub->building == NULL && hub->call == 0) {
+        hub->building = kb_cache_new();
+        list_page(hub);
+    }
+    return NULL;
+}
+
+/* ---- following ---- */
+
+static void apply(struct kb__hub *hub, bool deleted, kb_str key, int64_t rev, kb_val doc)
+{
+    if (rev <= hub->cache_rev)
+        return;
+    if (deleted)
+        kb_cache_del(hub->cache, key);
+    else
+        kb_cache_put(hub->cache, key, rev, doc);
+}
+
+void kb__cache_change(struct kb__hub *hub, const struct kb_change *change)
+{
+    if (hub->cache)
+        apply(hub, change->op == KB_DEL, change->key, change->rev, change->doc);
+}
+
+void kb__cache_synced(struct kb__hub *hub, int64_t rev)
+{
+    if (hub->cache && rev > hub->cache_rev)
+        hub->cache_rev = rev;
+}
+
+void kb__cache_tick(struct kb__hub *hub)
+{
+    if (hub->cache == NULL)
+        return;
+    if (++hub->cold_ticks > COLD_TICKS || kb_cache_bytes(hub->cache) > 2u * CACHE_BYTES_MAX)
+        kb__cache_drop(hub);
+    else
+        kb_cache_sweep(hub->cache);
+}
+
+void kb__cache_drop(struct kb__hub *hub)
+{
+    struct kb_link *lists[] = {&hub->reads_now, &hub->reads_next};
+    if (hub->call)
+        kb_call_cancel(hub->api->store, hub->call);
+    hub->call = 0;
+    build_abandon(hub);
+    kb_cache_destroy(&hub->cache);
+    for (size_t i = 0; i < KB_COUNT(lists); i++)
+        for (struct kb_link *link; (link = kb_list_pop(lists[i])) != NULL;) {
+            struct kb__read *read = KB_CONTAINER(link, struct kb__read, link);
+            read->ready(read, NULL);
+        }
+}
+
+/* ---- reading ---- */
+
+static void ask_news(struct kb__hub *hub);
+
+static void serve(struct kb__hub *hub)
+{
+    for (struct kb_link *link; (link = kb_list_pop(&hub->reads_now)) != NULL;) {
+        struct kb__read *read = KB_CONTAINER(link, struct kb__read, link);
+        read->ready(read, hub);
+    }
+    for (struct kb_link *link; (link = kb_list_pop(&hub->reads_next)) != NULL;)
+        kb_list_push(&hub->reads_now, link);
+    if (!kb_list_empty(&hub->reads_now))
+        ask_news(hub);
+}
+
+static void on_news(void *user, const struct kb_err *err, kb_val body)
+{
+    struct kb__hub *hub = user;
+    int64_t reached = 0;
+    bool more = false, ours = false;
+    kb_val changes = {0};
+    hub->call = 0;
+    for (struct kb_iter it = kb_iter(body); !err && kb_iter_next(&it);) {
+        if (kb_str_is(it.key, "changes"))
+            changes = it.val;
+        else if (kb_str_is(it.key, "rev"))
+            reached = kb_val_int(it.val, 0);
+        else if (kb_str_is(it.key, "more"))
+            more = kb_val_bool(it.val, false);
+        else if (kb_str_is(it.key, "db"))
+            ours = kb_str_is(kb_val_str(it.val), hub->db);
+    }
+    if (err || !ours) { /* behind the history, or another database: the reads go to the store */
+        kb__cache_drop(hub);
+        return;
+    }
+    for (struct kb_iter it = kb_iter(changes); kb_iter_next(&it);)
+        apply(hub, kb_str_is(kb_val_str(kb_val_get(it.val, "op")), "del"),
+              kb_val_str(kb_val_get(it.val, "key")), kb_val_int(kb_val_get(it.val, "rev"), 0),
+              kb_val_get(it.val, "doc"));
+    kb__cache_synced(hub, reached);
+    if (more)
+        ask_news(hub);
+    else
+        serve(hub);
+}
+
+static void ask_news(struct kb__hub *hub)
+{
+    KB_AUTO(kb_w_finish) struct kb_w w = {0};
+    kb_w_map(&w);
+    kb_w_kstr(&w, "view", hub->kind->resource);
+    kb_w_kint(&w, "since", hub->cache_rev);
+    kb_w_kint(&w, "limit", NEWS_MAX);
+    kb_w_end(&w);
+    hub->call = kb_call(hub->api->store, "store.replay", kb_w_val(&w), KB__CALL_MS, on_news, hub);
+}
+
+void kb__hub_read(struct kb__hub *hub, struct kb__read *read)
+{
+    KB_ASSERT(hub->cache != NULL);
+    hub->cold_ticks = 0;
+    bool asking = hub->call != 0;
+    kb_list_push(asking ? &hub->reads_next : &hub->reads_now, &read->link);
+    if (!asking)
+        ask_news(hub);
+}
