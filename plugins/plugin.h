@@ -53,6 +53,7 @@ struct kb_object {
     kb_key key;
     int64_t rev; /* metadata.resourceVersion, outside */
     kb_val doc;
+    uint64_t digest; /* what the watch's digest function made of it; 0 without one */
 };
 
 /* What else is followed, beside the primary and what it owns. */
@@ -70,6 +71,8 @@ struct kb_plugin_watch {
     const char *index;
     /* Only a part of the resource: what stands behind the `?` of a view ("ns=kube-node-lease"). */
     const char *query;
+    /* Called once for each version of an object: what a run wants to know of many at a glance. */
+    uint64_t (*digest)(kb_val doc);
 };
 
 struct kb_plugin {

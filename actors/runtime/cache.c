@@ -236,6 +236,7 @@ static struct entry *entry_new(struct kb_cache *cache, kb_str key, int64_t rev, 
     e->doc = doc_kept(cache, doc);
     e->pub.rev = rev;
     e->pub.doc = kb_doc_root(e->doc);
+    e->pub.digest = cache->digest ? cache->digest(e->pub.doc) : 0;
     const void *bytes;
     cache->bytes += kb_doc_bytes(e->doc, &bytes);
     return e;

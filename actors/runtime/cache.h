@@ -18,6 +18,7 @@ struct kb_cache {
     const char *keep;                          /* or NULL */
     const char *indices[KB_CACHE_INDICES_MAX]; /* declared paths */
     size_t nindices;
+    uint64_t (*digest)(kb_val doc); /* or NULL */
     bool metadata_only;
     bool by_uid;           /* keep KB_CACHE_BY_UID: before the first object */
     struct kb_map objects; /* key → entry */

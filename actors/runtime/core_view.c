@@ -56,6 +56,8 @@ static void source_watch(struct source *src, const struct kb_plugin_watch *watch
         src->cache.keep = watch->keep;
     else if (all)
         src->cache.metadata_only = true;
+    if (watch->digest)
+        src->cache.digest = watch->digest;
     if (watch->index)
         kb_cache_add_index(&src->cache, watch->index);
 }

@@ -14,6 +14,10 @@ struct state {
     const struct kb_object *set;
     struct kb_selector *selector;
     struct kb_objects pods; /* active and ours */
+    struct {
+        uint64_t labels;
+        bool known, selected, full; /* matches the selector; has all labels of the template */
+    } seen[16];                     /* what is known of sets of labels: most pods have the same */
     int64_t wanted;
     bool deleting;
 };
@@ -62,26 +66,52 @@ static void release(struct state *s, const struct kb_object *pod)
     kb_wish_if_unchanged(kb_wish_patch(s->c, pod, NULL, patch));
 }
 
+static bool has_labels(kb_val pod, kb_val labels)
+{
+    kb_val own = kb_meta_labels(pod);
+    for (struct kb_iter it = kb_iter(labels); kb_iter_next(&it);)
+        if (!kb_str_eq(kb_val_str(kb_val_getn(own, it.key)), kb_val_str(it.val)))
+            return false;
+    return true;
+}
+
+/* Does the pod match the selector, and has it all labels of the template? */
+static bool selected(struct state *s, const struct kb_object *pod, bool *ret_full)
+{
+    uint64_t labels = replicas_labels(pod);
+    size_t at = labels % KB_COUNT(s->seen);
+    if (!s->seen[at].known || s->seen[at].labels != labels) {
+        s->seen[at].known = true;
+        s->seen[at].labels = labels;
+        s->seen[at].selected = kb_selector_match_object(s->selector, pod->doc);
+        s->seen[at].full =
+            has_labels(pod->doc, kb_val_at(s->set->doc, "spec.template.metadata.labels"));
+    }
+    *ret_full = s->seen[at].full;
+    return s->seen[at].selected;
+}
+
 static void claim(struct state *s)
 {
     struct kb_objects owned = kb_list_owned(s->c, "pods", kb_meta_uid(s->set->doc));
     struct kb_objects orphans = {0};
+    bool full;
     if (!s->deleting)
         orphans = kb_list_orphans(s->c, "pods", s->set->key.ns);
     s->pods.items =
         kb_arena_alloc(kb_arena(s->c), (owned.count + orphans.count + 1) * sizeof(*s->pods.items));
     for (size_t i = 0; i < owned.count; i++) {
         const struct kb_object *pod = owned.items[i];
-        if (!replicas_pod_active(pod->doc))
+        if (!replicas_active(pod))
             continue;
-        if (kb_selector_match_object(s->selector, pod->doc))
+        if (selected(s, pod, &full))
             s->pods.items[s->pods.count++] = pod;
         else if (!s->deleting)
             release(s, pod);
     }
     for (size_t i = 0; i < orphans.count; i++) {
         const struct kb_object *pod = orphans.items[i];
-        if (!replicas_pod_active(pod->doc) || !kb_selector_match_object(s->selector, pod->doc))
+        if (!replicas_active(pod) || !selected(s, pod, &full))
             continue;
         adopt(s, pod);
         s->pods.items[s->pods.count++] = pod;
@@ -162,27 +192,21 @@ struct counts {
     int64_t next_us; /* until another one becomes available; 0: none waits */
 };
 
-static bool has_labels(kb_val pod, kb_val labels)
-{
-    kb_val own = kb_meta_labels(pod);
-    for (struct kb_iter it = kb_iter(labels); kb_iter_next(&it);)
-        if (!kb_str_eq(kb_val_str(kb_val_getn(own, it.key)), kb_val_str(it.val)))
-            return false;
-    return true;
-}
-
 static struct counts count(struct state *s)
 {
     struct counts n = {.replicas = (int64_t)s->pods.count};
-    kb_val labels = kb_val_at(s->set->doc, "spec.template.metadata.labels");
     int64_t min_us = kb_val_int_at(s->set->doc, "spec.minReadySeconds", 0) * 1000000;
     for (size_t i = 0; i < s->pods.count; i++) {
-        kb_val pod = s->pods.items[i]->doc;
-        int64_t since;
-        n.labeled += has_labels(pod, labels);
-        if (!replicas_pod_ready(pod, &since))
+        const struct kb_object *pod = s->pods.items[i];
+        bool full;
+        int64_t since = 0;
+        selected(s, pod, &full);
+        n.labeled += full;
+        if (!replicas_ready(pod))
             continue;
         n.ready++;
+        if (min_us)
+            replicas_pod_ready(pod->doc, &since);
         int64_t left = since + min_us - kb_now_us(s->c);
         if (min_us == 0 || left <= 0)
             n.available++;
@@ -269,7 +293,7 @@ void replicas_map_pod(kb_controller *c, const struct kb_object *now, const struc
                       const struct replicas_kind *kind)
 {
     (void)old;
-    if (now == NULL || kb_meta_controller_uid(now->doc).n || !replicas_pod_active(now->doc))
+    if (now == NULL || kb_meta_controller_uid(now->doc).n || !replicas_active(now))
         return;
     struct kb_objects sets = kb_list_ns(c, kind->resource, now->key.ns);
     for (size_t i = 0; i < sets.count; i++) {

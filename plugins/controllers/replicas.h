@@ -23,7 +23,22 @@ void replicas_map_pod(kb_controller *c, const struct kb_object *now, const struc
 /* replicas_order.c: the pods to delete first, first. `related` are the active pods that share the
  * work, for not leaving two on one node. */
 void replicas_order(kb_controller *c, struct kb_objects pods, struct kb_objects related);
-bool replicas_pod_active(kb_val pod);
 bool replicas_pod_ready(kb_val pod, int64_t *ret_since_us); /* ret may be NULL */
+
+/* The digest of a pod: whether it is active and ready, and a hash of its labels. With thousands of
+ * pods in a set, each run looks at each of them: so it looks at a number. */
+uint64_t replicas_digest(kb_val pod);
+static inline bool replicas_active(const struct kb_object *pod)
+{
+    return pod->digest & 1;
+}
+static inline bool replicas_ready(const struct kb_object *pod)
+{
+    return pod->digest & 2;
+}
+static inline uint64_t replicas_labels(const struct kb_object *pod)
+{
+    return pod->digest >> 2;
+}
 
 #endif

@@ -14,10 +14,17 @@ struct rank {
     int ready_age, age; /* magnitudes */
 };
 
-bool replicas_pod_active(kb_val pod)
+static bool pod_active(kb_val pod)
 {
     kb_str phase = kb_val_str_at(pod, "status.phase");
     return !kb_str_is(phase, "Succeeded") && !kb_str_is(phase, "Failed") && !kb_meta_deleting(pod);
+}
+
+uint64_t replicas_digest(kb_val pod)
+{
+    kb_val labels = kb_meta_labels(pod);
+    uint64_t hash = kb_hash64(labels.p, kb_val_size(labels));
+    return hash << 2 | (uint64_t)replicas_pod_ready(pod, NULL) << 1 | (uint64_t)pod_active(pod);
 }
 
 bool replicas_pod_ready(kb_val pod, int64_t *ret_since_us)
@@ -125,7 +132,7 @@ void replicas_order(kb_controller *c, struct kb_objects pods, struct kb_objects 
     size_t n = 0;
     for (size_t i = 0; i < related.count; i++) {
         kb_str node = kb_val_str_at(related.items[i]->doc, "spec.nodeName");
-        if (node.n && replicas_pod_active(related.items[i]->doc))
+        if (node.n && replicas_active(related.items[i]))
             nodes[n++] = node;
     }
     qsort(nodes, n, sizeof(*nodes), by_node);

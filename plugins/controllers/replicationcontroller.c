@@ -15,6 +15,7 @@ static void map_pod(kb_controller *c, const struct kb_object *now, const struct 
 }
 
 KB_CONTROLLER("replication-controller", .primary = "replicationcontrollers", .owns = {"pods"},
-              .watches = {{"pods", .map = map_pod, .keep = REPLICAS_POD_FIELDS}},
+              .watches = {{"pods", .map = map_pod, .keep = REPLICAS_POD_FIELDS,
+                           .digest = replicas_digest}},
               .writes = {"pods", "replicationcontrollers/status", "events"},
               .reconcile = reconcile);
