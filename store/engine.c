@@ -157,12 +157,13 @@ static void *backup_main(void *user)
     return NULL;
 }
 
-static enum kb__job job_state(struct kb_engine *e, const enum kb__job *job)
+/* Does another thread of ours hold a snapshot? */
+static bool reading(struct kb_engine *e)
 {
     pthread_mutex_lock(&e->lock);
-    enum kb__job state = *job;
+    bool yes = e->backup_job == KB__RUNNING || e->checking;
     pthread_mutex_unlock(&e->lock);
-    return state;
+    return yes;
 }
 
 /* ---- generations ---- */
@@ -238,7 +239,7 @@ static void renew_snapshot(struct kb_engine *e)
     }
 }
 
-/* Larger, while no transaction is open: the applier waits for us, a backup must not run. */
+/* Larger, while no transaction is open: the applier waits for us, no backup or check runs. */
 static int map_grow(struct kb_engine *e, struct kb_err *err)
 {
     uint64_t map = kb_kv_map(e->kv), to = map * 2;
@@ -261,7 +262,7 @@ static void apply_failed(struct kb_engine *e, int rc, const struct kb_err *err)
 {
     struct kb_err why = *err;
     e->retry_ms = e->now_ms + RETRY_MS;
-    if (rc == KB__GROW && job_state(e, &e->backup_job) == KB__RUNNING) {
+    if (rc == KB__GROW && reading(e)) {
         e->retry_ms = e->now_ms + GROW_RETRY_MS;
         return;
     }
@@ -739,6 +740,8 @@ static void stop_threads(struct kb_engine *e)
     pthread_join(e->apply_thread, NULL);
     if (e->backup_thread)
         pthread_join(e->backup_thread, NULL);
+    if (e->check_thread)
+        pthread_join(e->check_thread, NULL);
 }
 
 static void free_leases(struct kb_engine *e)
@@ -767,6 +770,7 @@ void kb_engine_close(struct kb_engine **engine_p)
     kb__gen_destroy(&e->active);
     kb__gen_destroy(&e->closed);
     kb__gen_destroy(&e->garbage);
+    kb__check_destroy(&e->checking);
     kb_log_close(&e->log);
     kb_kv_abort(&e->read);
     kb_kv_close(&e->kv);

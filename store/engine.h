@@ -226,6 +226,13 @@ int kb_engine_status(struct kb_engine *engine, struct kb_engine_status *ret_stat
 typedef void kb_problem_fn(void *user, const char *text);
 int kb_engine_check(struct kb_engine *engine, kb_problem_fn *fn, void *user, struct kb_err *err);
 
+/* The same on a thread of its own (without threads: at once), which looks at the database as it is
+ * now while the engine goes on; the problems are told by the call that says 1: it has ended.
+ * -KB_EFULL: not while anything is staged or under way. */
+int kb_engine_check_start(struct kb_engine *engine, struct kb_err *err);
+int kb_engine_check_done(struct kb_engine *engine, kb_problem_fn *fn, void *user, int *ret_rc,
+                         struct kb_err *ret_err);
+
 /* Begin a copy of the database to a new file, on a thread of its own (without threads: at once).
  * What was durable at the call is in it. -KB_EFULL: one is being made. */
 int kb_engine_backup(struct kb_engine *engine, const char *file, struct kb_err *err);

@@ -13,11 +13,21 @@ struct cur_value {
 };
 
 struct check {
-    struct kb_engine *e;
-    struct kb_kv_txn *txn;
+    struct kb_engine *engine;
+    struct kb_kv *kv;
+    struct kb_kv_txn *txn;     /* the snapshot that is looked over */
+    struct kb_indices indices; /* as of it */
+    struct kb__applied applied;
     kb_problem_fn *fn;
     void *user;
     struct kb_err *err;
+};
+
+/* One that runs on a thread of its own, while the engine goes on. */
+struct kb__check {
+    struct check check;
+    struct kb_err err;
+    struct kb_buf problems; /* each with a NUL behind it */
 };
 
 static void problem(const struct check *c, const char *format, ...) KB_PRINTF(2, 3);
@@ -78,14 +88,14 @@ static int check_prev(const struct check *c, const struct kb_record *rec)
     if (rc < 0)
         return rc;
     if (rc == 0) {
-        bool gone = rec->id.rev <= c->e->compacted ||
-                    (rec->prev_deleted && rec->prev.rev <= c->e->compacted);
+        bool gone = rec->id.rev <= c->applied.compacted ||
+                    (rec->prev_deleted && rec->prev.rev <= c->applied.compacted);
         if (!gone)
             problem(c, "revision %llu of '" KB_STR_FMT "', replaced by %llu, is missing",
                     (unsigned long long)rec->prev.rev, KB_STR_ARG(rec->key), rev);
         return 0;
     }
-    if (rec->id.rev <= c->e->applied.compact_done)
+    if (rec->id.rev <= c->applied.compact_done)
         problem(c, "revision %llu of '" KB_STR_FMT "' was compacted and is still there",
                 (unsigned long long)rec->prev.rev, KB_STR_ARG(rec->key));
     if (!kb_str_eq(prev.key, rec->key) || prev.deleted != rec->prev_deleted)
@@ -101,7 +111,7 @@ static int check_entries(const struct check *c, const struct kb_record *rec)
         problem(c, "revision %llu has a malformed key", (unsigned long long)rec->id.rev);
         return 0;
     }
-    const struct kb_resource *resource = kb_indices_of(&c->e->db_indices, parts.resource);
+    const struct kb_resource *resource = kb_indices_of(&c->indices, parts.resource);
     for (size_t i = 0; !rec->deleted && resource && i < resource->n; i++) {
         const struct kb_index *index = &resource->indices[i];
         char entry[KB_INDEX_ENTRY_MAX_BYTES], scratch[KB_INDEX_SCRATCH_BYTES];
@@ -120,10 +130,10 @@ static int check_entries(const struct check *c, const struct kb_record *rec)
 /* Behind what was compacted, every revision is there, with all its parts. */
 static void check_dense(const struct check *c, struct kb_vid last, struct kb_vid id)
 {
-    if (id.rev <= c->e->compacted)
+    if (id.rev <= c->applied.compacted)
         return;
     bool next = id.rev == last.rev ? id.idx == last.idx + 1 : id.rev == last.rev + 1 && id.idx == 0;
-    if (!next && (last.rev >= c->e->compacted && last.rev))
+    if (!next && (last.rev >= c->applied.compacted && last.rev))
         problem(c, "revisions jump from %llu.%u to %llu.%u", (unsigned long long)last.rev, last.idx,
                 (unsigned long long)id.rev, id.idx);
 }
@@ -143,7 +153,7 @@ static int check_version(const struct check *c, kb_str key, const struct kb_reco
     else if (cur.rev < rec->id.rev)
         problem(c, "'" KB_STR_FMT "' is at %llu, but has revision %llu", KB_STR_ARG(rec->key),
                 (unsigned long long)cur.rev, rev);
-    if (rec->deleted && rec->id.rev <= c->e->applied.compact_done)
+    if (rec->deleted && rec->id.rev <= c->applied.compact_done)
         problem(c, "the tombstone of revision %llu was compacted and is still there", rev);
     rc = check_prev(c, rec);
     return rc < 0 ? rc : check_entries(c, rec);
@@ -152,7 +162,7 @@ static int check_version(const struct check *c, kb_str key, const struct kb_reco
 static int check_versions(const struct check *c)
 {
     KB_AUTO(kb_kv_cursor_end) struct kb_kv_cursor *cursor = NULL;
-    struct kb_vid last = {c->e->compacted, UINT32_MAX};
+    struct kb_vid last = {c->applied.compacted, UINT32_MAX};
     kb_str key, val;
     int rc = kb_kv_cursor(c->txn, KB_KV_HIST, &cursor, c->err);
     if (rc == 0)
@@ -170,9 +180,9 @@ static int check_versions(const struct check *c)
         if (bad < 0)
             return bad;
     }
-    if (last.rev != c->e->applied.rev && c->e->applied.rev > c->e->compacted)
+    if (last.rev != c->applied.rev && c->applied.rev > c->applied.compacted)
         problem(c, "the last revision is %llu, but should be %llu", (unsigned long long)last.rev,
-                (unsigned long long)c->e->applied.rev);
+                (unsigned long long)c->applied.rev);
     return rc == -KB_ENOTFOUND ? 0 : rc;
 }
 
@@ -232,12 +242,12 @@ static int check_expiry(const struct check *c)
     return rc == -KB_ENOTFOUND ? 0 : rc;
 }
 
-static const struct kb_index *index_by_id(const struct kb_engine *e, kb_str entry,
+static const struct kb_index *index_by_id(const struct kb_indices *indices, kb_str entry,
                                           kb_str *ret_resource)
 {
     kb_str name;
     void *value;
-    for (size_t i = 0; kb_map_next(&e->db_indices.resources, &i, &name, &value);) {
+    for (size_t i = 0; kb_map_next(&indices->resources, &i, &name, &value);) {
         const struct kb_resource *resource = value;
         for (size_t k = 0; k < resource->n; k++) {
             char prefix[KB_INDEX_ENTRY_MAX_BYTES];
@@ -286,7 +296,7 @@ static int check_index(const struct check *c)
         rc = kb_kv_seek(cursor, kb_str_n(NULL, 0), &key, &val, c->err);
     for (; rc == 0; rc = kb_kv_next(cursor, &key, &val, c->err)) {
         kb_str resource, name = kb_index_entry_name(key);
-        const struct kb_index *index = index_by_id(c->e, key, &resource);
+        const struct kb_index *index = index_by_id(&c->indices, key, &resource);
         if (index == NULL) {
             problem(c, "an index that is not declared has an entry '" KB_STR_FMT "'",
                     KB_STR_ARG(name));
@@ -304,23 +314,129 @@ static int check_index(const struct check *c)
     return rc == -KB_ENOTFOUND ? 0 : rc;
 }
 
-int kb_engine_check(struct kb_engine *e, kb_problem_fn *fn, void *user, struct kb_err *err)
+/* ---- one check ---- */
+
+static void check_finish(struct check *c)
 {
-    KB_AUTO(kb_kv_abort) struct kb_kv_txn *txn = NULL;
+    kb_kv_abort(&c->txn);
+    kb_indices_finish(&c->indices);
+}
+
+/* Bring the database up to date and hold on to what it then is. */
+static int check_begin(struct kb_engine *e, struct check *c, struct kb_err *err)
+{
+    kb_str name;
+    void *resource;
     int rc = kb_engine_checkpoint(e, err);
+    if (rc == 0)
+        rc = kb_kv_begin(e->kv, false, &c->txn, err);
     if (rc < 0)
         return rc;
-    if (kb_kv_verify(e->kv, err) < 0) {
-        fn(user, err->text);
+    c->engine = e;
+    c->kv = e->kv;
+    c->applied = e->applied; /* the applier rests */
+    for (size_t i = 0; kb_map_next(&e->db_indices.resources, &i, &name, &resource);) {
+        KB_AUTO(kb_w_finish) struct kb_w w = {0};
+        kb_indices_write(resource, &w);
+        KB_ASSERT(kb_indices_apply(&c->indices, kb_w_val(&w), err) == 0);
+    }
+    return 0;
+}
+
+static int check_run(const struct check *c)
+{
+    if (kb_kv_verify(c->kv, c->err) < 0) {
+        c->fn(c->user, c->err->text);
         return 0;
     }
-    rc = kb_kv_begin(e->kv, false, &txn, err);
-    struct check c = {e, txn, fn, user, err};
+    int rc = check_versions(c);
     if (rc == 0)
-        rc = check_versions(&c);
+        rc = check_current(c);
     if (rc == 0)
-        rc = check_current(&c);
+        rc = check_expiry(c);
+    return rc < 0 ? rc : check_index(c);
+}
+
+int kb_engine_check(struct kb_engine *e, kb_problem_fn *fn, void *user, struct kb_err *err)
+{
+    struct check c = {.fn = fn, .user = user, .err = err};
+    int rc = check_begin(e, &c, err);
     if (rc == 0)
-        rc = check_expiry(&c);
-    return rc < 0 ? rc : check_index(&c);
+        rc = check_run(&c);
+    check_finish(&c);
+    return rc;
+}
+
+/* ---- on a thread ---- */
+
+static void note(void *user, const char *text)
+{
+    struct kb__check *check = user;
+    kb_buf_add(&check->problems, text, strlen(text) + 1);
+}
+
+void kb__check_destroy(struct kb__check **check_p)
+{
+    struct kb__check *check = KB_STEAL(*check_p);
+    if (check == NULL)
+        return;
+    check_finish(&check->check);
+    kb_buf_finish(&check->problems);
+    free(check);
+}
+
+static void *check_main(void *user)
+{
+    struct kb__check *check = user;
+    struct kb_engine *e = check->check.engine;
+    int rc = check_run(&check->check);
+    pthread_mutex_lock(&e->lock);
+    e->check_job = KB__DONE;
+    e->check_rc = rc;
+    pthread_mutex_unlock(&e->lock);
+    kb__engine_wake(e);
+    return NULL;
+}
+
+int kb_engine_check_start(struct kb_engine *e, struct kb_err *err)
+{
+    if (e->checking)
+        return kb_err_set(err, KB_EFULL, "a check is under way");
+    KB_AUTO(kb__check_destroy) struct kb__check *check = calloc(1, sizeof(*check));
+    KB_ASSERT(check != NULL);
+    check->check.fn = note;
+    check->check.user = check;
+    check->check.err = &check->err;
+    int rc = check_begin(e, &check->check, err);
+    if (rc < 0)
+        return rc;
+    e->check_job = KB__RUNNING;
+    e->checking = KB_STEAL(check);
+    if (e->threads && pthread_create(&e->check_thread, NULL, check_main, e->checking) == 0)
+        return 0;
+    e->check_thread = 0;
+    check_main(e->checking);
+    return 0;
+}
+
+int kb_engine_check_done(struct kb_engine *e, kb_problem_fn *fn, void *user, int *ret_rc,
+                         struct kb_err *ret_err)
+{
+    pthread_mutex_lock(&e->lock);
+    bool done = e->check_job == KB__DONE;
+    if (done)
+        e->check_job = KB__IDLE;
+    pthread_mutex_unlock(&e->lock);
+    if (!done)
+        return 0;
+    if (e->check_thread)
+        pthread_join(e->check_thread, NULL);
+    e->check_thread = 0;
+    const struct kb_buf *problems = &e->checking->problems;
+    for (size_t at = 0; at < problems->n; at += strlen(problems->p + at) + 1)
+        fn(user, problems->p + at);
+    *ret_rc = e->check_rc;
+    *ret_err = e->checking->err;
+    kb__check_destroy(&e->checking);
+    return 1;
 }

@@ -129,11 +129,11 @@ struct kb_engine {
     /* ---- shared, under `lock` ---- */
     pthread_mutex_t lock;
     pthread_cond_t log_wake, apply_wake, done;
-    pthread_t log_thread, apply_thread, backup_thread;
+    pthread_t log_thread, apply_thread, backup_thread, check_thread;
     bool threads, stop;
-    enum kb__job log_job, apply_job, backup_job;
+    enum kb__job log_job, apply_job, backup_job, check_job;
     bool want_housekeep;
-    int log_rc, apply_rc, backup_rc;
+    int log_rc, apply_rc, backup_rc, check_rc;
     struct kb_err log_err, apply_err, backup_err;
     struct kb_log_pos log_end;
     bool log_failed;
@@ -145,6 +145,7 @@ struct kb_engine {
     bool backup_waits; /* until the database has backup_rev */
 
     /* ---- the owner's ---- */
+    struct kb__check *checking; /* NULL: none */
     uint64_t slices_seen;
 
     /* ---- the applier's ---- */
@@ -177,6 +178,9 @@ int kb__replay_batch(struct kb_engine *e, kb_str entries, struct kb_err *err);
 void kb__batch_reset(struct kb__batch *batch);
 void kb__batch_undo(struct kb_engine *e, struct kb__batch *batch);
 int kb__lease_set(struct kb_engine *e, kb_str name, const struct kb_lease *lease);
+
+/* engine_check.c */
+void kb__check_destroy(struct kb__check **check_p);
 
 /* engine_backup.c */
 int kb__backup_write(struct kb_engine *e, const char *file, uint64_t *ret_bytes,

@@ -253,6 +253,43 @@ static void take_backup(struct kb_store_core *core)
     kb__reply(core, token);
 }
 
+struct problems {
+    struct kb_w *w;
+    size_t n;
+};
+
+static void add_problem(void *user, const char *text)
+{
+    enum { MANY = 1000 };
+    struct problems *problems = user;
+    if (problems->n++ < MANY)
+        kb_w_cstr(problems->w, text);
+}
+
+static void take_check(struct kb_store_core *core)
+{
+    KB_AUTO(kb_w_finish) struct kb_w w = {0};
+    struct problems problems = {.w = &w};
+    struct kb_err err;
+    int rc;
+    if (core->check == NULL)
+        return;
+    kb_w_map(&w);
+    kb_w_key(&w, "problems");
+    kb_w_array(&w);
+    if (!kb_engine_check_done(core->engine, add_problem, &problems, &rc, &err))
+        return;
+    kb_w_end(&w);
+    kb_w_end(&w);
+    void *token = KB_STEAL(core->check);
+    if (rc < 0) {
+        kb__fail(core, token, &err, (kb_val){NULL, NULL});
+        return;
+    }
+    kb_w_raw(&core->w, kb_w_val(&w));
+    kb__reply(core, token);
+}
+
 static void take_commits(struct kb_store_core *core)
 {
     struct kb_commit commit;
@@ -292,6 +329,7 @@ kb_ms kb_store_core_step(struct kb_store_core *core, struct kb_store_time time)
     take_commits(core);
     take_backup(core);
     work_queue(core);
+    take_check(core);
     expire(core);
     age(core);
     kb_engine_flush(core->engine);

@@ -40,7 +40,7 @@ struct kb_store_core {
     bool beating;                      /* beats for all views are being taken, from here on: */
     size_t beat_at;
     struct kb__answer *greets, **greets_end; /* beats for views that somebody just came to */
-    void *backup;                            /* the token of the one who asked */
+    void *backup, *check;                    /* the tokens of those who asked */
     struct kb_w w;                           /* scratch for bodies */
 };
 

@@ -338,39 +338,20 @@ bool kb__release(struct kb_store_core *core, void *token, kb_val body)
 
 /* ---- care ---- */
 
-struct problems {
-    struct kb_w *w;
-    size_t n;
-};
-
-static void add_problem(void *user, const char *text)
-{
-    enum { MANY = 1000 };
-    struct problems *problems = user;
-    if (problems->n++ < MANY)
-        kb_w_cstr(problems->w, text);
-}
-
+/* Waits in the queue until nothing is under way, so that the database can be brought up to date
+ * with all that was answered. */
 bool kb__check(struct kb_store_core *core, void *token, kb_val body)
 {
     struct kb_err err;
-    struct kb_w *w = &core->w;
-    struct problems problems = {.w = w};
     (void)body;
-    if (kb_engine_busy(core->engine))
+    int rc = core->check ? kb_err_set(&err, KB_EFULL, "a check is under way")
+                         : kb_engine_check_start(core->engine, &err);
+    if (again(rc) && core->check == NULL)
         return false;
-    kb_w_map(w);
-    kb_w_key(w, "problems");
-    kb_w_array(w);
-    if (kb_engine_check(core->engine, add_problem, &problems, &err) < 0) {
-        kb_w_finish(w);
-        *w = (struct kb_w){0};
+    if (rc < 0)
         kb__fail(core, token, &err, none);
-        return true;
-    }
-    kb_w_end(w);
-    kb_w_end(w);
-    kb__reply(core, token);
+    else
+        core->check = token;
     return true;
 }
 
@@ -378,7 +359,9 @@ void kb__backup(struct kb_store_core *core, void *token, kb_val body)
 {
     struct kb_err err;
     KB_AUTO(kb_auto_free) char *file = kb_str_dup(kb_val_str_at(body, "file"));
-    if (kb_engine_backup(core->engine, file, &err) < 0)
+    if (core->backup)
+        kb_err_set(&err, KB_EFULL, "a backup is being made");
+    if (core->backup || kb_engine_backup(core->engine, file, &err) < 0)
         kb__fail(core, token, &err, none);
     else
         core->backup = token;
