@@ -19,7 +19,7 @@ void kb_buf_clear(struct kb_buf *buf)
         buf->p[0] = '\0';
 }
 
-char *kb_buf_reserve(struct kb_buf *buf, size_t more)
+char *kb_buf_grow(struct kb_buf *buf, size_t more)
 {
     size_t want = buf->n + more + 1;
     if (want > buf->cap) {
@@ -29,30 +29,6 @@ char *kb_buf_reserve(struct kb_buf *buf, size_t more)
         KB_ASSERT(buf->p != NULL);
     }
     return buf->p + buf->n;
-}
-
-void kb_buf_add(struct kb_buf *buf, const void *data, size_t n)
-{
-    char *at = kb_buf_reserve(buf, n);
-    if (n)
-        memcpy(at, data, n);
-    buf->n += n;
-    buf->p[buf->n] = '\0';
-}
-
-void kb_buf_add_str(struct kb_buf *buf, kb_str s)
-{
-    kb_buf_add(buf, s.p, s.n);
-}
-
-void kb_buf_puts(struct kb_buf *buf, const char *cstr)
-{
-    kb_buf_add(buf, cstr, strlen(cstr));
-}
-
-void kb_buf_putc(struct kb_buf *buf, char c)
-{
-    kb_buf_add(buf, &c, 1);
 }
 
 void kb_buf_printf(struct kb_buf *buf, const char *format, ...)

@@ -21,31 +21,62 @@ static const char escapes[256] = {
     [28] = 'u', [29] = 'u',   [30] = 'u',   [31] = 'u',   ['"'] = '"', ['\\'] = '\\',
 };
 
-void kb_json_write_str(struct kb_buf *out, kb_str s)
+/* Does any of these eight characters need an escape? Each byte of the sum below is above 127 when
+ * its character is under 0x20, or is one of the two. Of 0x80 and above none is: that is UTF-8. */
+static inline bool eight_plain(uint64_t x)
+{
+    const uint64_t ones = 0x0101010101010101u, high = 0x8080808080808080u;
+    uint64_t control = (x - ones * 0x20) & ~x;
+    uint64_t quote = x ^ ones * '"', slash = x ^ ones * '\\';
+    quote = (quote - ones) & ~quote;
+    slash = (slash - ones) & ~slash;
+    return ((control | quote | slash) & high) == 0;
+}
+
+static char *write_escape(char *to, char c)
 {
     static const char hex[] = "0123456789abcdef";
-    /* Room for the worst case at once: six bytes a character. */
-    char *to = s.n <= 256 ? kb_buf_reserve(out, s.n * 6 + 2) : NULL;
-    if (to == NULL) {
-        size_t more = 2;
-        for (size_t i = 0; i < s.n; i++)
-            more += escapes[(uint8_t)s.p[i]] ? 6 : 1;
-        to = kb_buf_reserve(out, more);
+    char escape = escapes[(uint8_t)c];
+    *to++ = '\\';
+    *to++ = escape;
+    if (escape == 'u') {
+        *to++ = '0';
+        *to++ = '0';
+        *to++ = hex[(uint8_t)c >> 4];
+        *to++ = hex[(uint8_t)c & 15];
     }
+    return to;
+}
+
+static size_t escaped_bytes(kb_str s)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < s.n; i++)
+        n += escapes[(uint8_t)s.p[i]] ? 6 : 1;
+    return n;
+}
+
+void kb_json_write_str(struct kb_buf *out, kb_str s)
+{
+    /* Room for the worst case at once, six bytes a character, unless that is a lot. */
+    char *to = kb_buf_reserve(out, (s.n <= 256 ? s.n * 6 : escaped_bytes(s)) + 2);
+    const char *p = s.p, *end = p + s.n;
     *to++ = '"';
-    for (size_t i = 0; i < s.n; i++) {
-        char c = s.p[i], escape = escapes[(uint8_t)c];
-        if (escape == 0) {
-            *to++ = c;
-            continue;
+    while (p < end) {
+        uint64_t eight;
+        if (end - p >= 8) {
+            memcpy(&eight, p, 8);
+            if (eight_plain(eight)) {
+                memcpy(to, &eight, 8);
+                p += 8, to += 8;
+                continue;
+            }
         }
-        *to++ = '\\';
-        *to++ = escape;
-        if (escape == 'u') {
-            *to++ = '0';
-            *to++ = '0';
-            *to++ = hex[(uint8_t)c >> 4];
-            *to++ = hex[(uint8_t)c & 15];
+        for (int i = 0; i < 8 && p < end; i++, p++) {
+            if (escapes[(uint8_t)*p])
+                to = write_escape(to, *p);
+            else
+                *to++ = *p;
         }
     }
     *to++ = '"';
