@@ -9,9 +9,11 @@
 #include "bus/model/json.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -48,6 +50,16 @@ static void on_signal(int signal)
 {
     (void)signal;
     interrupted = 1;
+}
+
+static void catch_signals(void)
+{
+    struct sigaction action = {.sa_handler = on_signal};
+    sigset_t none;
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
 /* The pods' range stays what the cluster was made with: addresses are in use. */
@@ -138,25 +150,34 @@ static int wait_ready(struct up *up, struct kb_actor *tool, struct kb_err *err)
 static int stop_cluster(const struct up *up, struct kb_err *err)
 {
     printf("\nstopping …\n");
+    fflush(stdout);
     const char *argv[] = {"kubus", "down", "--data", up->data, NULL};
     return kb_cluster_run(argv, err);
 }
 
-/* Wait for the kernel to end, or for Ctrl-C, which ends it. */
+/* Wait for the kernel to end, or for Ctrl-C, which ends it. Signals come in only while it waits, so
+ * that none is overlooked. */
 static int stay(struct up *up, struct kb_actor **tool_p, struct kb_err *err)
 {
+    sigset_t stops, none;
+    kb_actor_destroy(tool_p); /* which had its own way with signals */
+    catch_signals();
+    sigemptyset(&none);
+    sigemptyset(&stops);
+    sigaddset(&stops, SIGINT);
+    sigaddset(&stops, SIGTERM);
+    sigprocmask(SIG_BLOCK, &stops, NULL);
+    KB_AUTO(kb_auto_close) int kernel = (int)syscall(SYS_pidfd_open, up->kernel, 0);
+    if (kernel < 0)
+        return kb_err_sys(err, errno, "watch kubusd");
     printf("Ctrl-C stops the cluster.\n");
     fflush(stdout);
-    kb_actor_destroy(tool_p);
-    sigset_t none;
-    sigemptyset(&none);
-    sigprocmask(SIG_SETMASK, &none, NULL);
-    int status = 0;
-    while (!interrupted && waitpid(up->kernel, &status, 0) < 0 && errno == EINTR)
+    struct pollfd ended = {.fd = kernel, .events = POLLIN};
+    while (!interrupted && ppoll(&ended, 1, NULL, &none) < 0 && errno == EINTR)
         continue;
-    if (!interrupted)
-        return kb_err_set(err, KB_EUNAVAILABLE, "kubusd ended: see %s/logs/kernel.log", up->data);
-    return stop_cluster(up, err);
+    if (interrupted)
+        return stop_cluster(up, err);
+    return kb_err_set(err, KB_EUNAVAILABLE, "kubusd ended: see %s/logs/kernel.log", up->data);
 }
 
 static int start(struct up *up, struct kb_err *err)
@@ -219,9 +240,7 @@ int kb_cmd_up(const struct kb_command *command, int argc, char **argv)
     if (operands.count)
         return kb_command_misuse(command, "takes no operand '%s'", operands.items[0]);
     up.data = kb_data_dir(up.data_option);
-    struct sigaction action = {.sa_handler = on_signal};
-    sigaction(SIGINT, &action, NULL);
-    sigaction(SIGTERM, &action, NULL);
+    catch_signals();
     rc = start(&up, &err);
     return rc < 0 ? kb_command_fail(command, &err) : rc;
 }
