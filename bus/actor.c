@@ -1,7 +1,6 @@
 /* actor.c - the skeleton of every process: what it owns, in which order it comes and goes. */
 #include "bus/impl.h"
 
-#include "bus/base/file.h"
 #include "bus/base/log.h"
 #include "bus/base/memory.h"
 #include "bus/loop_impl.h"
@@ -93,7 +92,7 @@ static int actor_start(struct kb_actor *actor, const struct kb_actor_config *con
     actor->transport = config->transport;
     if (actor->transport == NULL) {
         actor->owns_transport = true;
-        rc = kb_dir_make(actor->run_dir, 0700, err);
+        rc = kb_run_dir_make(actor->run_dir, err);
         if (rc == 0 && !actor->standalone)
             rc = kb_run_lock(actor->run_dir, actor->name, &actor->lock_fd, NULL, err);
         if (rc == 0)

@@ -58,6 +58,9 @@ KB_API void kb_actor_publish(struct kb_actor *actor, kb_str topic, kb_val header
 typedef void kb_subscription_fn(void *user, kb_str topic, bool subscribed);
 KB_API void kb_actor_on_subscription(struct kb_actor *actor, kb_subscription_fn *fn, void *user);
 
+/* Make the folder of a cluster's sockets, or see that it is ours: what lies in /tmp could be
+ * another user's trap. -KB_EFORBIDDEN. */
+KB_API int kb_run_dir_make(const char *run_dir, struct kb_err *err);
 /* Hold the lock of an actor's name in this process until it ends: DIR/NAME.lock. -KB_EEXISTS when
  * another process has it; *ret_holder (may be NULL) is then its pid. A record lock, which a child
  * does not inherit: close the descriptor to give it up. */

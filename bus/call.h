@@ -90,7 +90,7 @@ KB_API struct kb_stream *kb_stream_open(struct kb_peer *peer, const char *method
 /* Server side: turn a request into a stream; *request_p becomes NULL. */
 KB_API struct kb_stream *kb_request_stream(struct kb_request **request_p,
                                            const struct kb_stream_handlers *handlers, void *user);
-/* Queue one message. -KB_EFULL: over the bound, not queued; try again at `writable`. */
+/* Queue one message. -KB_EFULL: over the bound, not queued; try again at `writable`. -KB_E2BIG. */
 KB_API int kb_stream_send(struct kb_stream *stream, kb_val body);
 /* Finish our direction; the stream is gone once both sides have. `body` may be KB_NONE. */
 KB_API void kb_stream_end(struct kb_stream *stream, kb_val body);

@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum { RESOLVE_WAIT_MS = 10000, RESOLVE_GRACE_MS = 1000, RUN_DIR_MAX_BYTES = 80 };
@@ -25,6 +26,19 @@ char *kb_run_dir(const char *data_dir)
         return run;
     free(run);
     return kb_strf("/tmp/kubus-%016llx", (unsigned long long)kb_hash64(absolute, strlen(absolute)));
+}
+
+int kb_run_dir_make(const char *run_dir, struct kb_err *err)
+{
+    struct stat st;
+    int rc = kb_dir_make(run_dir, 0700, err);
+    if (rc < 0)
+        return rc;
+    if (lstat(run_dir, &st) < 0)
+        return kb_err_sys(err, errno, "'%s'", run_dir);
+    if (!S_ISDIR(st.st_mode) || st.st_uid != geteuid() || (st.st_mode & (S_IWGRP | S_IWOTH)))
+        return kb_err_set(err, KB_EFORBIDDEN, "'%s' is not a folder of ours alone", run_dir);
+    return 0;
 }
 
 char *kb__endpoint(const struct kb_actor *actor, const char *service, const char *suffix)

@@ -150,6 +150,7 @@ void kb__register_stop(struct kb_actor *actor);
 void kb__views_resolved(struct kb_actor *actor, struct kb_peer *peer);
 void kb__views_finish(struct kb_actor *actor);
 
+/* -KB_EFULL, -KB_EUNAVAILABLE (kb_socket_send), -KB_E2BIG. */
 int kb__send(struct kb_actor *actor, struct kb_socket *socket, kb_str route,
              const struct kb_wire_head *head, kb_val body);
 

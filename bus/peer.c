@@ -7,6 +7,7 @@
  * is harmless. */
 #include "bus/impl.h"
 
+#include "bus/base/limits.h"
 #include "bus/base/log.h"
 #include "bus/base/sm.h"
 
@@ -31,6 +32,8 @@ int kb__send(struct kb_actor *actor, struct kb_socket *socket, kb_str route,
     kb_str frames[2] = {kb_buf_str(&actor->head), kb_str_n("\x80", 1)};
     if (body.p)
         frames[1] = kb_str_n((const char *)body.p, kb_val_size(body));
+    if (frames[0].n > KB_HEADER_MAX_BYTES || frames[1].n > KB_FRAME_MAX_BYTES)
+        return -KB_E2BIG; /* the other side would break the connection */
     return kb_socket_send(socket, route, frames, 2);
 }
 
@@ -84,6 +87,8 @@ static void call_fail(struct kb__call *call, int code)
         kb_err_set(&err, KB_ETIMEOUT, "%s did not answer in time", service);
     else if (code == KB_EFULL)
         kb_err_set(&err, KB_EFULL, "too much is under way to %s", service);
+    else if (code == KB_E2BIG)
+        kb_err_set(&err, KB_E2BIG, "the message to %s is too large", service);
     else
         kb_err_set(&err, code, "%s went away", service);
     call_finish(call, &err, (kb_val){NULL, NULL});

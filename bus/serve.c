@@ -191,8 +191,12 @@ kb_ms kb_request_left_ms(const struct kb_request *request)
 static void answer(struct kb_request **request_p, enum kb_wire_type type, kb_val body)
 {
     struct kb_request *request = KB_STEAL(*request_p);
-    if (!request->canceled)
-        kb__served_send(&request->served, type, 0, body);
+    int rc = request->canceled ? 0 : kb__served_send(&request->served, type, 0, body);
+    if (rc == -KB_E2BIG) {
+        struct kb_err err = {0};
+        kb_err_set(&err, KB_E2BIG, "%s: the answer is too large", kb_request_method(request));
+        refuse(request->served.actor, request->message->route, request->served.id, &err);
+    }
     kb__served_free(&request->served);
 }
 

@@ -11,6 +11,7 @@
  */
 #include "bus/impl.h"
 
+#include "bus/base/limits.h"
 #include "bus/base/log.h"
 
 enum { OPEN_TIMEOUT_MS = 30000, ALIVE_MS = 10000 };
@@ -132,12 +133,14 @@ static void flush(struct kb_stream *stream)
 int kb_stream_send(struct kb_stream *stream, kb_val body)
 {
     KB_ASSERT(!stream->ending && body.p != NULL);
+    size_t n = kb_val_size(body);
+    if (n > KB_FRAME_MAX_BYTES)
+        return -KB_E2BIG;
     if (stream->credit > 0 && kb_list_empty(&stream->queue)) {
         stream->credit--;
         emit(stream, KB_WIRE_DATA, 0, body);
         return 0;
     }
-    size_t n = kb_val_size(body);
     if (stream->queued_bytes > 0 && stream->queued_bytes + n > KB_STREAM_QUEUE_MAX_BYTES) {
         stream->full = true;
         return -KB_EFULL;

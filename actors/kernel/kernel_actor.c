@@ -12,6 +12,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <signal.h>
 #include <stdio.h>
@@ -49,7 +50,8 @@ struct kernel {
     char *run_dir;
     struct kb_map watched; /* name → struct watched */
     struct kb_link orders;
-    struct kb_loop_timer tick, logs;
+    struct kb_loop_timer tick, logs, beat;
+    int beats; /* to the guardian */
     int64_t since_us;
 };
 
@@ -212,6 +214,15 @@ static void on_tick(void *user)
     struct kernel *kernel = user;
     kb_kernel_tick(kernel->core, now(kernel));
     carry_out(kernel);
+}
+
+/* Tell the guardian that the loop turns. A guardian that is gone is no reason to stop. */
+static void on_beat(void *user)
+{
+    struct kernel *kernel = user;
+    if (write(kernel->beats, "", 1) < 0 && errno == EPIPE)
+        return;
+    kb_loop_timer_set(kernel->loop, &kernel->beat, KB_KERNEL_BEAT_MS);
 }
 
 static void on_logs(void *user)
@@ -415,6 +426,13 @@ static void start(struct kernel *kernel)
     kernel->since_us = kb_clock_wall_us(kb_clock_system());
     kernel->tick = (struct kb_loop_timer){.fn = on_tick, .user = kernel};
     kernel->logs = (struct kb_loop_timer){.fn = on_logs, .user = kernel};
+    kernel->beat = (struct kb_loop_timer){.fn = on_beat, .user = kernel};
+    if (kernel->beats >= 0) {
+        signal(SIGPIPE, SIG_IGN); /* actors get the default again: see process.c */
+        fcntl(kernel->beats, F_SETFL, O_NONBLOCK);
+        fcntl(kernel->beats, F_SETFD, FD_CLOEXEC);
+        on_beat(kernel);
+    }
     for (size_t i = 0; i < kernel->plan->n; i++)
         kb_kernel_add(kernel->core, kernel->plan->actors[i].name);
     find_living(kernel);
@@ -432,6 +450,7 @@ static void finish(struct kernel *kernel)
     if (kernel->loop) {
         kb_loop_timer_stop(kernel->loop, &kernel->tick);
         kb_loop_timer_stop(kernel->loop, &kernel->logs);
+        kb_loop_timer_stop(kernel->loop, &kernel->beat);
     }
     for (size_t i = 0; kb_map_next(&kernel->watched, &i, &name, &value);) {
         struct watched *watched = value;
@@ -446,10 +465,11 @@ static void finish(struct kernel *kernel)
     free(kernel->run_dir);
 }
 
-int kb_kernel_run(const char *data_dir, const struct kb_plan *plan, struct kb_err *err)
+int kb_kernel_run(const char *data_dir, const struct kb_plan *plan, int beats, struct kb_err *err)
 {
     KB_AUTO(finish)
-    struct kernel kernel = {.plan = plan, .data_dir = data_dir, .run_dir = kb_run_dir(data_dir)};
+    struct kernel kernel = {
+        .plan = plan, .data_dir = data_dir, .run_dir = kb_run_dir(data_dir), .beats = beats};
     KB_AUTO(kb_auto_free) char *logs = kb_strf("%s/logs", data_dir);
     kb_list_init(&kernel.orders);
     KB_AUTO(kb_auto_close) int lock = -1;
@@ -458,7 +478,7 @@ int kb_kernel_run(const char *data_dir, const struct kb_plan *plan, struct kb_er
                                      .standalone = true,
                                      .stop = on_stop,
                                      .user = &kernel};
-    if (kb_dir_make(logs, 0755, err) < 0 || kb_dir_make(kernel.run_dir, 0700, err) < 0)
+    if (kb_dir_make(logs, 0755, err) < 0 || kb_run_dir_make(kernel.run_dir, err) < 0)
         return -err->code;
     if (kb_run_lock(kernel.run_dir, "kernel", &lock, NULL, err) < 0)
         return -err->code;

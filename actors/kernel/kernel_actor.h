@@ -4,7 +4,8 @@
 
 #include "actors/kernel/plan.h"
 
-/* Run the cluster of `data_dir` (absolute) until it is stopped. 0; -KB_EEXISTS: it runs already. */
-int kb_kernel_run(const char *data_dir, const struct kb_plan *plan, struct kb_err *err);
+/* Run the cluster of `data_dir` (absolute) until it is stopped. `beats`: a descriptor that gets a
+ * byte every two seconds, or -1. 0; -KB_EEXISTS: it runs already. */
+int kb_kernel_run(const char *data_dir, const struct kb_plan *plan, int beats, struct kb_err *err);
 
 #endif

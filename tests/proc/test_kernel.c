@@ -1,5 +1,6 @@
 #include "bus/actor.h"
 #include "bus/base/file.h"
+#include "bus/base/rand.h"
 #include "bus/loop.h"
 #include "tests/lib/test.h"
 
@@ -239,6 +240,54 @@ KB_TEST(kubusd, is_itself_replaced_and_its_successor_adopts_all_actors)
     }
     kill(before.pid[1], SIGKILL); /* the successor watches what it adopted */
     until(&c, replaced, &before, 10000, &after);
+    cluster_stop(&c);
+}
+
+KB_TEST(kubusd, is_replaced_when_it_hangs)
+{
+    struct cluster c;
+    struct status before, after;
+    cluster_start(&c);
+    until(&c, all_ready, NULL, 10000, &before);
+    kill(before.kernel_pid, SIGSTOP);
+    until(&c, new_kernel, &before, 40000, &after);
+    for (int k = 0; k < 3; k++)
+        KB_CHECK_I64(after.pid[k], ==, before.pid[k]);
+    cluster_stop(&c);
+}
+
+/* How many processes have this cluster's folder among their arguments and are no zombies. */
+static int processes_of(const struct cluster *c)
+{
+    DIR *proc = opendir("/proc");
+    struct dirent *entry;
+    int n = 0;
+    while ((entry = readdir(proc)) != NULL) {
+        int pid = atoi(entry->d_name);
+        n += pid > 1 && pid != getpid() && file_has(pid, "cmdline", c->data) && !is_dead(pid);
+    }
+    closedir(proc);
+    return n;
+}
+
+KB_TEST(kubusd, keeps_one_process_an_actor_when_everybody_is_killed_at_random)
+{
+    struct cluster c;
+    struct status now;
+    struct kb_rand rand;
+    kb_rand_init(&rand, kb_test_seed());
+    cluster_start(&c);
+    until(&c, all_ready, NULL, 10000, &now);
+    for (int i = 0; i < 16; i++) {
+        uint64_t who = kb_rand_below(&rand, 5);
+        int pid = who < 3 ? now.pid[who] : now.kernel_pid;
+        if (pid > 1)
+            kill(pid, SIGKILL);
+        turn(&c, (kb_ms)kb_rand_below(&rand, 150)); /* some before the last is mended */
+        status(&c, &now);
+    }
+    until(&c, all_ready, NULL, 40000, &now);
+    KB_CHECK_I64(processes_of(&c), ==, 5); /* guardian, kubusd, three actors */
     cluster_stop(&c);
 }
 

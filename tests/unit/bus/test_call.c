@@ -157,6 +157,36 @@ KB_TEST(call, that_is_canceled_never_calls_back)
     pair_finish(&pair);
 }
 
+static void answer_too_much(void *user, struct kb_request *request, kb_val body)
+{
+    KB_AUTO(kb_w_finish) struct kb_w w = {0};
+    (void)user, (void)body;
+    char *text = calloc(1, 65u * 1024 * 1024);
+    KB_CHECK(text != NULL);
+    kb_w_map(&w);
+    kb_w_key(&w, "x");
+    kb_w_bin(&w, text, 65u * 1024 * 1024);
+    kb_w_end(&w);
+    kb_request_reply(&request, kb_w_val(&w));
+    free(text);
+}
+
+KB_TEST(call, whose_answer_is_too_large_fails_and_the_connection_stands)
+{
+    static const struct kb_method big[] = {{"t.big", answer_too_much}};
+    struct pair pair;
+    struct seen seen = {0};
+    pair_start(&pair);
+    kb_actor_serve(pair.server, methods, KB_COUNT(methods), NULL);
+    kb_actor_serve(pair.server, big, 1, NULL);
+    call_n(pair.peer, "t.big", 1, 10000, &seen);
+    call_n(pair.peer, "t.echo", 4, 10000, &seen);
+    pair_until(&pair, &seen.replies, 2);
+    KB_CHECK_I64(seen.code, ==, KB_E2BIG);
+    KB_CHECK_I64(seen.sum, ==, 4);
+    pair_finish(&pair);
+}
+
 KB_TEST(call, carries_the_servers_error_and_the_callers_name)
 {
     struct pair pair;
