@@ -1,0 +1,103 @@
+"""Where pods go, as a user sees it: hollow nodes, kubectl, and the words of Kubernetes."""
+import json
+import unittest
+
+from cluster import Cluster
+
+
+def pod(name, **spec):
+    container = {"name": "main", "image": "busybox:latest", **spec.pop("container", {})}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name},
+            "spec": {"containers": [container], **spec}}
+
+
+class Scheduling(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.cluster = Cluster("scheduling", "--nodes", "0", "--hollow-nodes", "3").__enter__()
+        cls.addClassCleanup(cls.cluster.__exit__, None, None, None)
+        cls.nodes = cls.cluster.until(cls.ready_nodes, 60, "three nodes are ready")
+
+    @classmethod
+    def ready_nodes(cls):
+        items = cls.cluster.get("nodes")["items"]
+        ready = [n["metadata"]["name"] for n in items
+                 if not n["spec"].get("taints")
+                 and any(c["type"] == "Ready" and c["status"] == "True"
+                         for c in n.get("status", {}).get("conditions", []))]
+        return sorted(ready) if len(ready) == 3 else None
+
+    def create(self, document):
+        self.cluster.kubectl("create", "-f", "-", stdin=json.dumps(document))
+        self.addCleanup(self.cluster.kubectl, "delete", "pod", document["metadata"]["name"],
+                        "--now", check=False)
+
+    def node_of(self, name):
+        return self.cluster.until(lambda: self.cluster.get("pod", name)["spec"].get("nodeName"),
+                                  20, f"{name} has a node")
+
+    def why(self, name):
+        def told():
+            conditions = self.cluster.get("pod", name).get("status", {}).get("conditions", [])
+            return next((c["message"] for c in conditions
+                         if c["type"] == "PodScheduled" and c["status"] == "False"), None)
+        return self.cluster.until(told, 20, f"{name} is told why")
+
+    def test_pods_spread_over_the_nodes(self):
+        for i in range(3):
+            self.create(pod(f"spread-{i}", container={
+                "resources": {"requests": {"cpu": "500m", "memory": "500Mi"}}}))
+        self.assertEqual(sorted(self.node_of(f"spread-{i}") for i in range(3)), self.nodes)
+
+    def test_a_selector_chooses_and_a_label_added_later_helps(self):
+        self.create(pod("picky", nodeSelector={"disk": "ssd"}))
+        self.assertEqual(self.why("picky"),
+                         "0/3 nodes are available: 3 node(s) didn't match Pod's node "
+                         "affinity/selector. preemption: 0/3 nodes are available: 3 Preemption is "
+                         "not helpful for scheduling.")
+        self.cluster.kubectl("label", "node", self.nodes[1], "disk=ssd")
+        self.addCleanup(self.cluster.kubectl, "label", "node", self.nodes[1], "disk-")
+        self.assertEqual(self.node_of("picky"), self.nodes[1])
+        events = self.cluster.until(
+            lambda: [e for e in self.cluster.get("events")["items"]
+                     if e["involvedObject"]["name"] == "picky" and e["reason"] == "Scheduled"],
+            20, "the event is there")
+        self.assertEqual(events[0]["message"],
+                         f"Successfully assigned default/picky to {self.nodes[1]}")
+
+    def test_cordoned_and_tainted_nodes_are_left_alone(self):
+        self.cluster.kubectl("cordon", self.nodes[0])
+        self.addCleanup(self.cluster.kubectl, "uncordon", self.nodes[0])
+        self.cluster.kubectl("taint", "node", self.nodes[1], "team=a:NoSchedule")
+        self.addCleanup(self.cluster.kubectl, "taint", "node", self.nodes[1], "team-")
+        self.create(pod("plain"))
+        self.assertEqual(self.node_of("plain"), self.nodes[2])
+        self.create(pod("huge", container={"resources": {"requests": {"cpu": "100000"}}}))
+        self.assertEqual(self.why("huge"),
+                         "0/3 nodes are available: 1 Insufficient cpu, 1 node(s) had untolerated "
+                         "taint {team: a}, 1 node(s) were unschedulable. preemption: 0/3 nodes are "
+                         "available: 3 Preemption is not helpful for scheduling.")
+
+    def test_a_host_port_is_given_once_a_node(self):
+        for i in range(4):
+            self.create(pod(f"port-{i}", container={
+                "ports": [{"containerPort": 80, "hostPort": 8080}]}))
+        placed = lambda: [i for i in range(4) if
+                          self.cluster.get("pod", f"port-{i}")["spec"].get("nodeName")]
+        self.cluster.until(lambda: len(placed()) == 3, 20, "three have the port")
+        left = next(i for i in range(4) if i not in placed())
+        self.assertIn("3 node(s) didn't have free ports for the requested pod ports",
+                      self.why(f"port-{left}"))
+
+    def test_a_gated_pod_waits_for_its_gate(self):
+        self.create(pod("gated", schedulingGates=[{"name": "example.com/wait"}]))
+        self.create(pod("after"))
+        self.node_of("after")
+        self.assertNotIn("nodeName", self.cluster.get("pod", "gated")["spec"])
+        self.cluster.kubectl("patch", "pod", "gated", "--type=json", "-p",
+                             '[{"op": "remove", "path": "/spec/schedulingGates"}]')
+        self.node_of("gated")
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
