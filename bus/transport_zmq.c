@@ -24,7 +24,8 @@
 #include <zmq.h>
 
 enum {
-    HIGH_WATER = 20000,     /* messages a connection and direction */
+    CALLS_MAX = 100000,     /* messages a connection and direction: beyond, sends are refused */
+    EVENTS_MAX = 20000,     /* … of events: beyond, they are dropped, and replayed */
     PUMP_MAX = 2048,        /* messages a socket and pass: timers must not starve */
     SOCKETS_MAX = 8192,     /* of one process */
     RECONNECT_MS = 5,       /* first attempt; doubles to: */
@@ -283,8 +284,9 @@ static void set_options(struct socket_zmq *socket, const char *endpoint)
     void *zmq = socket->zmq;
     int64_t max_bytes = KB_FRAME_MAX_BYTES;
     zmq_setsockopt(zmq, ZMQ_MAXMSGSIZE, &max_bytes, sizeof(max_bytes));
-    set_int(zmq, ZMQ_SNDHWM, HIGH_WATER);
-    set_int(zmq, ZMQ_RCVHWM, HIGH_WATER);
+    bool calls = socket->base.type == KB_SOCKET_SERVER || socket->base.type == KB_SOCKET_CLIENT;
+    set_int(zmq, ZMQ_SNDHWM, calls ? CALLS_MAX : EVENTS_MAX);
+    set_int(zmq, ZMQ_RCVHWM, calls ? CALLS_MAX : EVENTS_MAX);
     set_int(zmq, ZMQ_LINGER, socket->base.type == KB_SOCKET_SERVER ? LINGER_MS : 0);
     set_int(zmq, ZMQ_RECONNECT_IVL, RECONNECT_MS);
     set_int(zmq, ZMQ_RECONNECT_IVL_MAX, RECONNECT_MAX_MS);

@@ -257,7 +257,7 @@ static void serve_register(void *user, struct kb_request *request, kb_val body)
         return;
     }
     const struct kb_kernel_actor *actor = kb_kernel_find(kernel->core, r.name);
-    if (!watch(kernel, actor->name, actor->pid))
+    if (actor->ours && !watch(kernel, actor->name, actor->pid))
         kb_kernel_exited(kernel->core, actor->name, actor->pid, "vanished", now(kernel));
     KB_AUTO(kb_w_finish) struct kb_w w = {0};
     kb_w_map(&w);

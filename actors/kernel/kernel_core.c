@@ -127,7 +127,8 @@ static struct kb_kernel_actor *add(struct kb_kernel *kernel, kb_str name)
 
 void kb_kernel_add(struct kb_kernel *kernel, const char *name)
 {
-    add(kernel, kb_str_of(name))->planned = true;
+    struct kb_kernel_actor *actor = add(kernel, kb_str_of(name));
+    actor->planned = actor->ours = true;
 }
 
 static void actor_free(struct kb_kernel_actor *actor)
@@ -276,7 +277,7 @@ static void start(struct kb_kernel *kernel, struct kb_kernel_actor *actor, kb_ms
 
 static void send_signal(struct kb_kernel *kernel, const struct kb_kernel_actor *actor, int number)
 {
-    if (runs(actor))
+    if (runs(actor) && actor->ours)
         wish(kernel,
              (struct kb_kernel_wish){
                  .kind = KB_KERNEL_SIGNAL, .actor = actor, .pid = actor->pid, .signal = number});
@@ -303,6 +304,7 @@ void kb_kernel_found(struct kb_kernel *kernel, const char *name, int pid, bool f
     KB_ASSERT(!kernel->started && actor->state == KB_KERNEL_STOPPED);
     move(actor, KB_KERNEL_STARTING);
     actor->pid = pid;
+    actor->ours = true;
     actor->heard = true; /* it is up for long: three beats must do */
     actor->spawned_ms = actor->beat_at_ms = now_ms;
     if (!fits)
@@ -521,10 +523,27 @@ static kb_ms silent_until(const struct kb_kernel_actor *actor)
     return actor->beat_at_ms + KB_KERNEL_MISSED * KB_KERNEL_BEAT_MS;
 }
 
+/* One that came by itself is told to end in its beats, and forgotten when it is not heard any more.
+ */
+static void tick_foreign(struct kb_kernel_actor *actor, kb_ms now_ms)
+{
+    kb_ms heard_until = actor->beat_at_ms + KB_KERNEL_MISSED * KB_KERNEL_BEAT_MS;
+    if (!runs(actor) || heard_until > now_ms)
+        return;
+    snprintf(actor->message, sizeof(actor->message), "not heard any more");
+    forget_process(actor);
+    actor->due_ms = 0;
+    move(actor, KB_KERNEL_STOPPED);
+}
+
 static void tick_actor(struct kb_kernel *kernel, struct kb_kernel_actor *actor, kb_ms now_ms)
 {
     kb_ms silent = silent_until(actor);
     bool due = actor->due_ms && actor->due_ms <= now_ms;
+    if (!actor->ours) {
+        tick_foreign(actor, now_ms);
+        return;
+    }
     if (actor->state == KB_KERNEL_BACKOFF && due) {
         start(kernel, actor, now_ms);
     } else if (actor->state == KB_KERNEL_STOPPING && due) {

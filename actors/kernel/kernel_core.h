@@ -31,7 +31,10 @@ enum kb_kernel_state {
 struct kb_kernel_actor {
     char *name;
     int state;
-    bool planned;      /* ours to run; others only registered themselves */
+    bool planned; /* ours to run */
+    /* Its process is ours: planned, or found living. Others registered themselves; their pid may
+     * mean nothing here, so they are never sent a signal. */
+    bool ours;
     bool again;        /* STOPPING: start it again when it has ended */
     bool ready, heard; /* said that it can serve; said anything at all since it was started */
     int pid;           /* 0: no process */

@@ -292,6 +292,28 @@ KB_TEST(kernel_core, adopts_who_lives_and_starts_nobody_twice)
     kb_kernel_destroy(&w.kernel);
 }
 
+KB_TEST(kernel_core, lets_others_register_but_never_signals_them)
+{
+    struct world w;
+    bool stop = false;
+    world_start(&w, three, 1);
+    KB_CHECK_I64(registers(&w, "operator", 7, true), ==, 0);
+    KB_CHECK_STR(state(&w, "operator"), "ready");
+    kb_kernel_resolve(w.kernel, kb_str_of("operator"), 0, &w, w.now_ms);
+    world_carry_out(&w);
+    KB_CHECK_I64(w.answers, ==, 1);
+    kb_kernel_stop(w.kernel, "operator", w.now_ms, NULL);
+    kb_kernel_beat(w.kernel, kb_str_of("operator"), kb_str_of(UUID), true, (kb_val){0}, w.now_ms,
+                   &stop);
+    KB_CHECK(stop);
+    passes(&w, 10000, NULL);
+    KB_CHECK_STR(state(&w, "operator"), "stopped");
+    KB_CHECK_I64(w.killed + w.terminated, ==, 0);
+    KB_CHECK_I64(registers(&w, "operator", 8, true), ==, 0);
+    KB_CHECK_STR(state(&w, "operator"), "ready");
+    kb_kernel_destroy(&w.kernel);
+}
+
 /* Whatever happens in whatever order: never two processes of one actor, and left alone all is ready
  * in the end. */
 KB_TEST(kernel_core, keeps_one_process_an_actor_through_random_trouble)
