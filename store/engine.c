@@ -79,6 +79,8 @@ static void run_log(struct kb_engine *e)
 static void *log_main(void *user)
 {
     struct kb_engine *e = user;
+    struct kb_err err = {0};
+    kb_log_settle(e->log, &err); /* if it fails, the first batch tries again and says so */
     pthread_mutex_lock(&e->lock);
     for (;;) {
         while (e->log_job != KB__QUEUED && !e->stop)

@@ -63,6 +63,7 @@ struct kb_log {
     struct kb_log_config config;
     char *dir;
     bool torn, failed;
+    bool unsettled;       /* the folders of a new log are not synced yet */
     struct segment now;   /* the one that is written */
     struct segment spare; /* the one after it, taken for a batch that was too large for the disk */
     struct kb_log_pos end;
@@ -122,9 +123,9 @@ static int segment_fill(struct kb_log *log, struct segment *seg, uint64_t bytes)
     return rc;
 }
 
-/* A new segment file of at least `bytes`, durable with its name. On failure nothing is left.
- * Returns a system error. */
-static int segment_make(struct kb_log *log, uint64_t number, uint64_t bytes, bool fill,
+/* A new segment file of at least `bytes`, durable with its name; the name of a new log's first one
+ * is made durable later, by kb_log_settle. On failure nothing is left. Returns a system error. */
+static int segment_make(struct kb_log *log, uint64_t number, uint64_t bytes, bool fill, bool named,
                         struct segment *ret_seg)
 {
     const struct kb_io *io = log->config.io;
@@ -141,7 +142,7 @@ static int segment_make(struct kb_log *log, uint64_t number, uint64_t bytes, boo
         rc = segment_fill(log, &seg, bytes);
     if (rc == 0)
         rc = segment_write_header(log, &seg);
-    if (rc == 0)
+    if (rc == 0 && named)
         rc = io->sync_dir(io, log->dir);
     if (rc != 0) {
         segment_close(log, &seg);
@@ -387,8 +388,9 @@ static int look_behind(struct kb_log *log, const uint64_t *numbers, size_t n, st
 static int open_first(struct kb_log *log, const uint64_t *numbers, size_t n, struct kb_err *err)
 {
     if (n == 0 && log->end.offset == PAGE) {
-        int rc =
-            segment_make(log, log->end.segment, pages(log->config.segment_bytes), false, &log->now);
+        log->unsettled = true;
+        int rc = segment_make(log, log->end.segment, pages(log->config.segment_bytes), false, false,
+                              &log->now);
         return rc < 0 ? kb_err_sys(err, -rc, "log: make a segment in %s", log->dir) : 0;
     }
     int rc = n > 0 && numbers[0] == log->end.segment
@@ -396,8 +398,9 @@ static int open_first(struct kb_log *log, const uint64_t *numbers, size_t n, str
                  : -KB_ENOTFOUND;
     if (rc == -KB_ENOTFOUND && log->end.offset == PAGE && n == 1 &&
         numbers[0] == log->end.segment) {
-        rc =
-            segment_make(log, log->end.segment, pages(log->config.segment_bytes), false, &log->now);
+        log->unsettled = true;
+        rc = segment_make(log, log->end.segment, pages(log->config.segment_bytes), false, false,
+                          &log->now);
         return rc < 0 ? kb_err_sys(err, -rc, "log: make a segment in %s", log->dir) : 0;
     }
     if (rc == -KB_ENOTFOUND)
@@ -527,7 +530,7 @@ static int next_segment(struct kb_log *log, uint64_t need)
         next = log->spare;
         log->spare.fd = -1;
     } else if (!take_ready(log, &next)) {
-        int rc = segment_make(log, log->now.number + 1, bytes, false, &next);
+        int rc = segment_make(log, log->now.number + 1, bytes, false, true, &next);
         made(log, rc == 0);
         if (rc < 0)
             return rc;
@@ -547,6 +550,22 @@ static int next_segment(struct kb_log *log, uint64_t need)
     return 0;
 }
 
+/* A new database: its files' names, and those of the folders that hold them. A slow sync on a busy
+ * disk, and nothing depends on it before the first batch. */
+int kb_log_settle(struct kb_log *log, struct kb_err *err)
+{
+    static const char *const above[] = {"", "/..", "/../.."};
+    const struct kb_io *io = log->config.io;
+    for (size_t i = 0; log->unsettled && i < KB_COUNT(above); i++) {
+        KB_AUTO(kb_auto_free) char *path = kb_strf("%s%s", log->dir, above[i]);
+        int rc = io->sync_dir(io, path);
+        if (rc < 0)
+            return kb_err_sys(err, -rc, "log: sync %s", path);
+    }
+    log->unsettled = false;
+    return 0;
+}
+
 int kb_log_append(struct kb_log *log, void *bytes, size_t n, struct kb_err *err)
 {
     const struct kb_io *io = log->config.io;
@@ -555,6 +574,8 @@ int kb_log_append(struct kb_log *log, void *bytes, size_t n, struct kb_err *err)
     KB_ASSERT(n >= sizeof(*h));
     if (log->failed)
         return kb_err_set(err, KB_EIO, "log: it failed before, and takes no more");
+    if (kb_log_settle(log, err) < 0)
+        return -err->code;
     if (log->end.offset + need > log->now.bytes) {
         int rc = next_segment(log, need);
         if (rc < 0)
@@ -650,9 +671,10 @@ int kb_log_housekeep(struct kb_log *log, uint64_t applied_segment, struct kb_err
     int rc = 0;
     while (rc == 0 && housekeep_pick(log, applied_segment, &old, &number)) {
         struct segment seg = {.fd = -1};
-        int made = number == 0 ? -EFBIG
-                   : old       ? recycle(log, old, number, &seg)
-                         : segment_make(log, number, pages(log->config.segment_bytes), true, &seg);
+        int made =
+            number == 0 ? -EFBIG
+            : old       ? recycle(log, old, number, &seg)
+                  : segment_make(log, number, pages(log->config.segment_bytes), true, true, &seg);
         if (made < 0 && old) { /* what cannot be used again is removed */
             KB_AUTO(kb_auto_free) char *path = segment_path(log, old);
             log->config.io->remove(log->config.io, path);

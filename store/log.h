@@ -51,6 +51,9 @@ struct kb_log_pos kb_log_end(const struct kb_log *log);
  * written that a replay would see; the same may work later. -KB_EIO: the disk failed, and so did
  * undoing it: whether the batch is in the log is unknown, and the log takes no more. */
 int kb_log_append(struct kb_log *log, void *bytes, size_t n, struct kb_err *err);
+/* Make the names of a new log's files durable, which the first append does otherwise. By the
+ * appending thread. */
+int kb_log_settle(struct kb_log *log, struct kb_err *err);
 bool kb_log_failed(const struct kb_log *log);
 
 /* Housekeeping, from any one other thread while appends go on: make a segment ready when the
