@@ -534,6 +534,15 @@ bool kb_engine_failed(const struct kb_engine *e)
     return e->failed;
 }
 
+void kb_engine_trim(struct kb_engine *e)
+{
+    struct kb__batch *batches[] = {&e->open, &e->flight};
+    for (size_t i = 0; i < KB_COUNT(batches); i++)
+        if (batches[i]->bytes.n == 0)
+            kb_buf_finish(&batches[i]->bytes);
+    kb_kv_trim(e->kv);
+}
+
 int kb_engine_fd(const struct kb_engine *e)
 {
     return e->event_fd;

@@ -198,6 +198,8 @@ struct kb_item kb_commit_change(const struct kb_commit *commit, size_t at);
 /* The log has stopped: whether the batch that failed is on the disk will only be known by opening
  * anew. */
 bool kb_engine_failed(const struct kb_engine *engine);
+/* Give memory back that is only a cache: for a store that has become quiet. */
+void kb_engine_trim(struct kb_engine *engine);
 /* Readable when kb_engine_poll has something to do; -1 without threads. */
 int kb_engine_fd(const struct kb_engine *engine);
 /* What is to be done by time: call it when due. Returns ms until the next time, -1: not needed

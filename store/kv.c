@@ -13,8 +13,12 @@
 #include "bus/base/check.h"
 
 #include <errno.h>
+#include <inttypes.h>
+#include <limits.h>
 #include <lmdb.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 
 enum { MAX_READERS = 126, DB_MODE = 0600 };
@@ -178,6 +182,25 @@ int kb_kv_grow(struct kb_kv *kv, uint64_t bytes, struct kb_err *err)
 {
     int rc = mdb_env_set_mapsize(kv->env, bytes);
     return rc == 0 ? 0 : fail(err, rc, "grow the map");
+}
+
+/* LMDB does not tell where its map is: look it up by the file. */
+void kb_kv_trim(struct kb_kv *kv)
+{
+    const char *path = NULL;
+    char line[PATH_MAX + 128];
+    FILE *maps = fopen("/proc/self/maps", "re");
+    if (maps == NULL || mdb_env_get_path(kv->env, &path) != 0)
+        path = NULL;
+    while (path && fgets(line, sizeof(line), maps)) {
+        uintptr_t from, to;
+        line[strcspn(line, "\n")] = '\0';
+        if (kb_str_ends(kb_str_of(line), path) &&
+            sscanf(line, "%" SCNxPTR "-%" SCNxPTR, &from, &to) == 2)
+            madvise((void *)from, to - from, MADV_DONTNEED); /* shared: nothing is lost */
+    }
+    if (maps)
+        fclose(maps);
 }
 
 int kb_kv_clear_readers(struct kb_kv *kv)

@@ -46,6 +46,8 @@ uint64_t kb_kv_used(struct kb_kv *kv);
 uint64_t kb_kv_map(struct kb_kv *kv);
 /* Make the map `bytes`. No transaction of this process may be open: everything read is gone. */
 int kb_kv_grow(struct kb_kv *kv, uint64_t bytes, struct kb_err *err);
+/* Let go of the pages of the map that this process has touched; the system's cache keeps them. */
+void kb_kv_trim(struct kb_kv *kv);
 /* Free the slots of readers whose process has died. Returns how many. */
 int kb_kv_clear_readers(struct kb_kv *kv);
 

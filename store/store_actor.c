@@ -5,8 +5,11 @@
 #include "bus/loop.h"
 #include "bus/wire/envelope.h"
 
+#include <malloc.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
+
+enum { QUIET_MS = 30000, QUIET_REQUESTS = 1000 };
 
 struct kb_store {
     struct kb_actor *actor;
@@ -14,9 +17,12 @@ struct kb_store {
     struct kb_store_core *core;
     struct kb_loop *loop;
     struct kb_loop_fd *watch;
-    struct kb_loop_timer timer; /* when the core wants to be called */
-    struct kb_loop_timer soon;  /* at the end of this pass, after all messages that wait */
-    struct kb_buf head;         /* scratch */
+    struct kb_loop_timer timer;   /* when the core wants to be called */
+    struct kb_loop_timer soon;    /* at the end of this pass, after all messages that wait */
+    struct kb_buf head;           /* scratch */
+    struct kb_loop_timer quiet;   /* looks whether it has become quiet */
+    uint64_t served, served_then; /* requests, and how many at the last look */
+    bool untidy;                  /* requests came since memory was given back */
     bool planned;
     bool stopping;
 };
@@ -118,9 +124,30 @@ static void on_subscription(void *user, kb_str topic, bool subscribed)
 
 /* ---- methods ---- */
 
+/* A quiet store gives memory back once. One that never was asked has no timer. */
+static void on_quiet(void *user)
+{
+    struct kb_store *s = user;
+    bool quiet = s->served - s->served_then < QUIET_REQUESTS;
+    s->served_then = s->served;
+    if (quiet) {
+        kb_engine_trim(s->engine);
+        malloc_trim(0);
+        s->untidy = false;
+    } else {
+        kb_loop_timer_set(s->loop, &s->quiet, QUIET_MS);
+    }
+}
+
 static void take(struct kb_store *s, enum kb_store_method method, struct kb_request *request,
                  kb_val body)
 {
+    s->served++;
+    if (!s->untidy) {
+        s->untidy = true;
+        s->served_then = s->served;
+        kb_loop_timer_set(s->loop, &s->quiet, QUIET_MS);
+    }
     kb_store_core_request(s->core, method, request, body, time_now(s));
     plan(s);
 }
@@ -166,6 +193,7 @@ int kb_store_start(struct kb_actor *actor, const char *dir, const struct kb_engi
     s->loop = kb_actor_loop(actor);
     s->timer = (struct kb_loop_timer){.fn = on_timer, .user = s};
     s->soon = (struct kb_loop_timer){.fn = step, .user = s};
+    s->quiet = (struct kb_loop_timer){.fn = on_quiet, .user = s};
     engine_config.dir = dir;
     int rc = kb_engine_open(&engine_config, &s->engine, err);
     if (rc < 0)
@@ -199,6 +227,7 @@ void kb_store_destroy(struct kb_store **store_p)
     if (s->loop) {
         kb_loop_timer_stop(s->loop, &s->timer);
         kb_loop_timer_stop(s->loop, &s->soon);
+        kb_loop_timer_stop(s->loop, &s->quiet);
         kb_actor_on_subscription(s->actor, NULL, NULL);
     }
     if (s->watch)
