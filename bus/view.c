@@ -127,17 +127,32 @@ static void tell_synced(struct kb_view *view)
         view->handlers->synced(view->user, view->core.have);
 }
 
+/* A change, or an item of a listing, read in one walk: documents are long, and what stands behind
+ * one is only found by walking over it. */
+static struct kb_change read_change(kb_val val)
+{
+    struct kb_change change = {.op = KB_PUT};
+    for (struct kb_iter it = kb_iter(val); kb_iter_next(&it);) {
+        if (kb_str_is(it.key, "key"))
+            change.key = kb_val_str(it.val);
+        else if (kb_str_is(it.key, "rev"))
+            change.rev = kb_val_int(it.val, 0);
+        else if (kb_str_is(it.key, "doc"))
+            change.doc = it.val;
+        else if (kb_str_is(it.key, "old"))
+            change.old = it.val;
+        else if (kb_str_is(it.key, "op"))
+            change.op = kb_str_is(kb_val_str(it.val), "del") ? KB_DEL : KB_PUT;
+    }
+    return change;
+}
+
 static void deliver_changes(struct kb_view *view, kb_val changes)
 {
     for (struct kb_iter it = kb_iter(changes); !view->closed && kb_iter_next(&it);) {
-        struct kb_change change = {
-            .key = kb_val_str(kb_val_get(it.val, "key")),
-            .rev = kb_val_int(kb_val_get(it.val, "rev"), 0),
-            .op = kb_str_is(kb_val_str(kb_val_get(it.val, "op")), "del") ? KB_DEL : KB_PUT,
-            .doc = kb_val_get(it.val, "doc"),
-        };
-        if (view->options.with_old)
-            change.old = kb_val_get(it.val, "old");
+        struct kb_change change = read_change(it.val);
+        if (!view->options.with_old)
+            change.old = (kb_val){NULL, NULL};
         if (change.key.n &&
             kb_view_core_change(&view->core, change.key, change.rev, change.op == KB_DEL))
             deliver(view, &change);
@@ -146,19 +161,18 @@ static void deliver_changes(struct kb_view *view, kb_val changes)
 
 static void deliver_items(struct kb_view *view, kb_val items)
 {
+    kb_str last = {0};
     for (struct kb_iter it = kb_iter(items); !view->closed && kb_iter_next(&it);) {
-        struct kb_change change = {
-            .op = KB_PUT,
-            .key = kb_val_str(kb_val_get(it.val, "key")),
-            .rev = kb_val_int(kb_val_get(it.val, "rev"), 0),
-            .doc = kb_val_get(it.val, "doc"),
-        };
+        struct kb_change change = read_change(it.val);
         if (change.key.n == 0)
             continue;
-        free(view->after);
-        view->after = kb_str_dup(change.key);
+        last = change.key;
         if (kb_view_core_item(&view->core, change.key, change.rev))
             deliver(view, &change);
+    }
+    if (last.n) {
+        free(view->after);
+        view->after = kb_str_dup(last);
     }
 }
 

@@ -29,7 +29,8 @@ struct kb_view_handlers {
     /* In order of revision, except that the first listing comes in order of key. */
     void (*change)(void *user, const struct kb_change *change);
     /* All up to `rev` has been delivered. The first call says that the first listing is complete;
-     * later ones come after each batch and with heartbeats, so `rev` keeps up with the store. */
+     * later ones come after each batch and with heartbeats, so `rev` keeps up with the store. It
+     * falls only when another database took the store's place. */
     void (*synced)(void *user, int64_t rev);
 };
 

@@ -116,36 +116,63 @@ void kb_wire_encode(const struct kb_wire_head *head, struct kb_buf *out)
 
 static enum kb_wire_type type_of(kb_str word)
 {
-    for (int i = 1; i < KB_WIRE_COUNT; i++)
+    for (int i = 1; i < KB_WIRE_COUNT; i++) /* the frequent ones stand first */
         if (kb_str_is(word, words[i]))
             return (enum kb_wire_type)i;
     return KB_WIRE_NONE;
 }
 
+/* A field's name as a number, so that a header is read by one switch. */
+#define NAME(a, b, c, d) ((uint32_t)(a) << 24 | (uint32_t)(b) << 16 | (uint32_t)(c) << 8 | (d))
+
+static uint32_t name_of(kb_str key)
+{
+    uint32_t name = 0;
+    if (key.n > 4)
+        return 0;
+    for (size_t i = 0; i < 4; i++)
+        name = name << 8 | (i < key.n ? (uint8_t)key.p[i] : 0);
+    return name;
+}
+
 static void decode_field(struct kb_wire_head *head, kb_str key, kb_val val)
 {
-    if (kb_str_is(key, "v"))
+    switch (name_of(key)) {
+    case NAME('v', 0, 0, 0):
         head->version = kb_val_int(val, 0);
-    else if (kb_str_is(key, "t"))
+        break;
+    case NAME('t', 0, 0, 0):
         head->type = type_of(kb_val_str(val));
-    else if (kb_str_is(key, "id"))
+        break;
+    case NAME('i', 'd', 0, 0):
         head->id = (uint64_t)kb_val_int(val, 0);
-    else if (kb_str_is(key, "m"))
+        break;
+    case NAME('m', 0, 0, 0):
         head->method = kb_val_str(val);
-    else if (kb_str_is(key, "from"))
+        break;
+    case NAME('f', 'r', 'o', 'm'):
         head->from = kb_val_str(val);
-    else if (kb_str_is(key, "dl"))
+        break;
+    case NAME('d', 'l', 0, 0):
         head->deadline_ms = kb_val_int(val, 0);
-    else if (kb_str_is(key, "cr") || kb_str_is(key, "n"))
+        break;
+    case NAME('c', 'r', 0, 0):
+    case NAME('n', 0, 0, 0):
         head->credit = kb_val_int(val, 0);
-    else if (kb_str_is(key, "db"))
+        break;
+    case NAME('d', 'b', 0, 0):
         head->db = kb_val_str(val);
-    else if (kb_str_is(key, "rev"))
+        break;
+    case NAME('r', 'e', 'v', 0):
         head->rev = kb_val_int(val, 0);
-    else if (kb_str_is(key, "prev"))
+        break;
+    case NAME('p', 'r', 'e', 'v'):
         head->prev = kb_val_int(val, 0);
-    else if (kb_str_is(key, "now"))
+        break;
+    case NAME('n', 'o', 'w', 0):
         head->now = kb_val_int(val, 0);
+        break;
+    }
 }
 
 static int head_valid(const struct kb_wire_head *head, struct kb_err *err)
