@@ -33,7 +33,8 @@ enum {
     LINGER_MS = 200,        /* an actor that stops still sends its last replies */
     TCP_HEARTBEAT_MS = 5000,
     TCP_TIMEOUT_MS = 15000,
-    POOL_MAX = 64, /* message structs kept for reuse */
+    POOL_MAX = 64,      /* message structs kept for reuse */
+    FLUSH_AGAIN_MS = 5, /* a pipe that was full */
 };
 
 struct zmq_message {
@@ -50,6 +51,8 @@ struct transport_zmq {
     uint64_t monitors; /* numbers them */
     struct zmq_message *pool;
     size_t pooled;
+    struct socket_zmq *flushes; /* clients that have something waiting */
+    struct kb_loop_timer flush_again;
 };
 
 struct socket_zmq {
@@ -58,6 +61,15 @@ struct socket_zmq {
     struct kb_loop_source source, monitor_source;
     struct kb_loop_fd *watch, *monitor_watch;
     bool pumping, closed; /* a close inside a handler waits for the pump to return */
+    /* Of a client: parts that go out when the pass ends. Handed over one by one they would wake
+     * ZeroMQ's thread for each; together they wake it once, and leave in few writes. */
+    struct waiting_part {
+        zmq_msg_t part;
+        bool more;
+    } * waiting;
+    size_t waiting_n, waiting_cap;
+    struct socket_zmq *flush_next; /* in transport->flushes */
+    bool flush_asked;
 };
 
 /* ---- messages ---- */
@@ -149,10 +161,14 @@ static void message_frames(struct socket_zmq *socket, struct zmq_message *messag
         message->base.frame[i - first] = part_bytes(&message->part[i]);
 }
 
+static void ask_flush(struct socket_zmq *socket);
+static void forget_waiting(struct socket_zmq *socket);
+
 /* ---- pumps ---- */
 
 static void socket_free(struct socket_zmq *socket)
 {
+    forget_waiting(socket);
     if (socket->monitor) {
         kb_loop_fd_del(&socket->monitor_watch);
         kb_loop_unmark(&socket->monitor_source);
@@ -371,27 +387,116 @@ static void socket_close(struct kb_socket *base)
         socket_free(socket);
 }
 
+static void part_init(zmq_msg_t *part, kb_str bytes)
+{
+    int rc = zmq_msg_init_size(part, bytes.n);
+    KB_ASSERT(rc == 0);
+    if (bytes.n)
+        memcpy(zmq_msg_data(part), bytes.p, bytes.n);
+}
+
+/* 0: ZeroMQ has the part. Else it is still the caller's. */
+static int part_send(struct socket_zmq *socket, zmq_msg_t *part, bool more)
+{
+    int rc;
+    do
+        rc = zmq_msg_send(part, socket->zmq, ZMQ_DONTWAIT | (more ? ZMQ_SNDMORE : 0));
+    while (rc < 0 && errno == EINTR);
+    return rc >= 0 ? 0 : errno == EHOSTUNREACH ? -KB_EUNAVAILABLE : -KB_EFULL;
+}
+
 static int send_part(struct socket_zmq *socket, kb_str bytes, bool more)
 {
     zmq_msg_t part;
-    int rc = zmq_msg_init_size(&part, bytes.n);
-    KB_ASSERT(rc == 0);
-    if (bytes.n)
-        memcpy(zmq_msg_data(&part), bytes.p, bytes.n);
-    do
-        rc = zmq_msg_send(&part, socket->zmq, ZMQ_DONTWAIT | (more ? ZMQ_SNDMORE : 0));
-    while (rc < 0 && errno == EINTR);
-    if (rc >= 0)
-        return 0;
-    int saved = errno;
-    zmq_msg_close(&part);
-    return saved == EHOSTUNREACH ? -KB_EUNAVAILABLE : -KB_EFULL;
+    part_init(&part, bytes);
+    int rc = part_send(socket, &part, more);
+    if (rc < 0)
+        zmq_msg_close(&part);
+    return rc;
+}
+
+/* ---- a client's sends, at the end of the pass ---- */
+
+static void flush_waiting(struct socket_zmq *socket)
+{
+    size_t sent = 0;
+    while (sent < socket->waiting_n &&
+           part_send(socket, &socket->waiting[sent].part, socket->waiting[sent].more) == 0)
+        sent++;
+    socket->waiting_n -= sent;
+    memmove(socket->waiting, socket->waiting + sent,
+            socket->waiting_n * sizeof(*socket->waiting)); /* a full pipe: the next pass */
+    kb_loop_mark(socket->base.transport->loop, &socket->source);
+}
+
+/* All clients that have something waiting. Those whose pipe is full are asked again soon. */
+static void flush_all(void *user)
+{
+    struct transport_zmq *transport = user;
+    struct socket_zmq *socket = transport->flushes, *next;
+    transport->flushes = NULL;
+    for (; socket; socket = next) {
+        next = socket->flush_next;
+        flush_waiting(socket);
+        socket->flush_asked = socket->waiting_n > 0;
+        if (!socket->flush_asked)
+            continue;
+        socket->flush_next = transport->flushes;
+        transport->flushes = socket;
+        kb_loop_timer_set(transport->base.loop, &transport->flush_again, FLUSH_AGAIN_MS);
+    }
+}
+
+static void ask_flush(struct socket_zmq *socket)
+{
+    struct transport_zmq *transport = (struct transport_zmq *)socket->base.transport;
+    if (socket->flush_asked)
+        return;
+    if (transport->flushes == NULL)
+        kb_loop_defer(transport->base.loop, flush_all, transport);
+    socket->flush_asked = true;
+    socket->flush_next = transport->flushes;
+    transport->flushes = socket;
+}
+
+static void forget_waiting(struct socket_zmq *socket)
+{
+    struct transport_zmq *transport = (struct transport_zmq *)socket->base.transport;
+    for (struct socket_zmq **at = &transport->flushes; *at; at = &(*at)->flush_next) {
+        if (*at == socket) {
+            *at = socket->flush_next;
+            break;
+        }
+    }
+    for (size_t i = 0; i < socket->waiting_n; i++)
+        zmq_msg_close(&socket->waiting[i].part);
+    free(socket->waiting);
+}
+
+static int send_later(struct socket_zmq *socket, const kb_str *frames, size_t n)
+{
+    if (socket->waiting_n >= CALLS_MAX)
+        return -KB_EFULL;
+    if (socket->waiting_n + n > socket->waiting_cap) {
+        socket->waiting_cap = socket->waiting_cap ? socket->waiting_cap * 2 : 16;
+        socket->waiting = realloc(socket->waiting, socket->waiting_cap * sizeof(*socket->waiting));
+        KB_ASSERT(socket->waiting != NULL && socket->waiting_n + n <= socket->waiting_cap);
+    }
+    for (size_t i = 0; i < n; i++) {
+        struct waiting_part *at = &socket->waiting[socket->waiting_n++];
+        at->more = i + 1 < n;
+        part_init(&at->part, frames[i]);
+    }
+    ask_flush(socket);
+    return 0;
 }
 
 /* Only the first part can be refused: ZeroMQ takes a message whole or not at all. */
 static int socket_send(struct kb_socket *base, kb_str route, const kb_str *frames, size_t n)
 {
     struct socket_zmq *socket = (struct socket_zmq *)base;
+    if (base->type == KB_SOCKET_CLIENT)
+        return send_later(socket, frames, n);
     kb_loop_mark(base->transport->loop, &socket->source);
     int rc = 0;
     if (base->type == KB_SOCKET_SERVER)
@@ -414,6 +519,7 @@ static void socket_subscribe(struct kb_socket *base, kb_str topic, bool on)
 static void transport_destroy(struct kb_transport *base)
 {
     struct transport_zmq *transport = (struct transport_zmq *)base;
+    kb_loop_timer_stop(transport->base.loop, &transport->flush_again);
     while (zmq_ctx_term(transport->context) < 0 && errno == EINTR) {
     }
     while (transport->pool) {
@@ -438,6 +544,7 @@ int kb_transport_zmq_new(struct kb_transport **ret_transport, struct kb_err *err
     KB_ASSERT(transport != NULL);
     transport->base.ops = &ops;
     transport->base.loop = kb_loop_new(kb_clock_system(), NULL);
+    transport->flush_again = (struct kb_loop_timer){.fn = flush_all, .user = transport};
     transport->context = context;
     *ret_transport = &transport->base;
     return 0;
