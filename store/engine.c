@@ -421,7 +421,7 @@ static int take_flight(struct kb_engine *e, struct kb_commit *ret)
     if (rc == 0) {
         batch_durable(e);
         ret->changes = b->changes;
-        ret->order = b->gen->order + b->gen_at;
+        ret->order = b->changes ? b->gen->order + b->gen_at : NULL;
         ret->declared = b->declares_n > 0;
     } else {
         batch_failed(e, &err);
