@@ -7,8 +7,10 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <stdio.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 static volatile sig_atomic_t signal_fd = -1; /* of the one actor of this process that has signals */
@@ -85,6 +87,14 @@ static int publisher_start(struct kb_actor *actor, struct kb_err *err)
                           actor, &actor->publisher, err);
 }
 
+/* What `ps` and `top` show: else "exe", for kubusd starts /proc/self/exe. */
+static void set_process_name(const char *actor)
+{
+    char name[16]; /* as long as Linux has it */
+    snprintf(name, sizeof(name), "kubus-%s", actor);
+    prctl(PR_SET_NAME, name);
+}
+
 static int actor_start(struct kb_actor *actor, const struct kb_actor_config *config,
                        struct kb_err *err)
 {
@@ -117,8 +127,10 @@ int kb_actor_new(const struct kb_actor_config *config, struct kb_actor **ret_act
     struct kb_actor *actor = calloc(1, sizeof(*actor));
     KB_ASSERT(actor != NULL && config->name != NULL && config->data_dir != NULL);
     actor->magic = KB__ACTOR_MAGIC;
-    if (!config->standalone)
+    if (!config->standalone) {
         kb_log_init(config->name);
+        set_process_name(config->name);
+    }
     actor->signal_fd = actor->lock_fd = -1;
     actor->name = kb_strf("%s", config->name);
     actor->data_dir = kb_strf("%s", config->data_dir);

@@ -201,5 +201,6 @@ int kb_kernel_main(int argc, char **argv)
         fprintf(stderr, "kubus actor kernel: '%s': %s\n", data, strerror(errno));
         return EXIT_PLAN;
     }
+    prctl(PR_SET_NAME, guards ? "kubus-guard" : "kubus-kernel");
     return guards ? guard(absolute) : run(absolute, beats);
 }
