@@ -1,6 +1,7 @@
 /* bench_bind: how fast a cluster's waiting pods are bound, live and durably.
  *
  *     bench_bind [--kubus PROGRAM] [--data DIR] [--nodes N] [--pods N]
+ *     bench_bind --follow --data DIR --pods N
  *
  * Runs a kernel with a store alone, writes nodes and pods straight into the store, starts a
  * scheduler, and follows the view of pods until each has a node. Prints one JSON line: `per_second`
@@ -9,6 +10,7 @@
 #include "bus/actor.h"
 #include "bus/base/check.h"
 #include "bus/base/file.h"
+#include "bus/base/map.h"
 #include "bus/loop.h"
 
 #include <getopt.h>
@@ -16,6 +18,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { FLIGHT = 512, TIMEOUT_MS = 60000 };
@@ -29,6 +32,8 @@ struct bench {
     uint32_t written, answered;
     uint32_t bound;
     uint8_t *seen; /* [pod] 1: has a node */
+    bool follow, listed;
+    struct kb_map names; /* of pods that have a node, when following */
     double first, last;
     pid_t kernel, scheduler;
 };
@@ -210,6 +215,26 @@ static void write_more(struct bench *b)
 
 /* ---- following ---- */
 
+static void followed(void *user, const struct kb_change *change)
+{
+    struct bench *b = user;
+    if (change->op != KB_PUT || kb_val_str_at(change->doc, "spec.nodeName").n == 0 ||
+        kb_map_put(&b->names, change->key, b) != NULL || !b->listed)
+        return;
+    if (++b->bound == b->pods)
+        kb_actor_stopped(b->actor);
+}
+
+static void follow_synced(void *user, int64_t rev)
+{
+    struct bench *b = user;
+    (void)rev;
+    if (!b->listed)
+        puts("following");
+    b->listed = true;
+    fflush(stdout);
+}
+
 static void changed(void *user, const struct kb_change *change)
 {
     struct bench *b = user;
@@ -284,19 +309,38 @@ static void measure(struct bench *b)
     kb_dir_remove(b->data, NULL);
 }
 
+static void follow(struct bench *b)
+{
+    static const struct kb_view_handlers handlers = {followed, follow_synced};
+    struct kb_err err = {0};
+    struct kb_actor_config config = {
+        .name = "bench-follow", .data_dir = b->data, .standalone = true};
+    struct timespec now;
+    if (kb_actor_new(&config, &b->actor, &err) < 0)
+        die("actor", err.text);
+    struct kb_view *view = kb_view_open(b->actor, "pods", NULL, &handlers, b);
+    run_until_stopped(b);
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    printf("%.6f\n", (double)now.tv_sec + (double)now.tv_nsec / 1e9);
+    kb_view_close(&view);
+    kb_actor_destroy(&b->actor);
+    kb_map_finish(&b->names);
+}
+
 int main(int argc, char **argv)
 {
-    static const struct option options[] = {{"kubus", required_argument, NULL, 'k'},
-                                            {"data", required_argument, NULL, 'd'},
-                                            {"nodes", required_argument, NULL, 'n'},
-                                            {"pods", required_argument, NULL, 'p'},
-                                            {NULL, 0, NULL, 0}};
+    static const struct option options[] = {
+        {"kubus", required_argument, NULL, 'k'}, {"data", required_argument, NULL, 'd'},
+        {"nodes", required_argument, NULL, 'n'}, {"pods", required_argument, NULL, 'p'},
+        {"follow", no_argument, NULL, 'f'},      {NULL, 0, NULL, 0}};
     KB_AUTO(kb_auto_free) char *data = kb_strf("/tmp/kubus-bench-bind-%d", getpid());
     struct bench b = {.kubus = "build/bin/kubus", .data = data, .nodes = 1000, .pods = 10000};
     int c;
     while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
         if (c == 'k')
             b.kubus = optarg;
+        else if (c == 'f')
+            b.follow = true;
         else if (c == 'd')
             b.data = optarg;
         else if (c == 'n')
@@ -308,7 +352,10 @@ int main(int argc, char **argv)
     }
     b.seen = calloc(b.pods + 1, 1);
     KB_ASSERT(b.seen != NULL);
-    measure(&b);
+    if (b.follow)
+        follow(&b);
+    else
+        measure(&b);
     free(b.seen);
     kb_w_finish(&b.body);
     return 0;
