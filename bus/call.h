@@ -87,7 +87,8 @@ struct kb_stream_handlers {
  */
 KB_API struct kb_stream *kb_stream_open(struct kb_peer *peer, const char *method, kb_val body,
                                         const struct kb_stream_handlers *handlers, void *user);
-/* Server side: turn a request into a stream; *request_p becomes NULL. */
+/* Server side: turn a request into a stream; *request_p becomes NULL. The request's body stays
+ * valid as long as the stream. */
 KB_API struct kb_stream *kb_request_stream(struct kb_request **request_p,
                                            const struct kb_stream_handlers *handlers, void *user);
 /* Queue one message. -KB_EFULL: over the bound, not queued; try again at `writable`. -KB_E2BIG. */

@@ -222,11 +222,9 @@ int64_t kb__request_credit(const struct kb_request *request)
     return request->credit;
 }
 
-/* The request's place in the table now belongs to the stream; its message is not needed. */
+/* The request's place in the table now belongs to the stream; its body stays as long as that. */
 struct kb__served *kb__request_to_stream(struct kb_request *request, struct kb_stream *stream)
 {
-    kb_message_destroy(&request->message);
-    request->body = (kb_val){NULL, NULL};
     request->served.request = NULL;
     request->served.stream = stream;
     return &request->served;
