@@ -265,6 +265,9 @@ struct kb_policy {
     /* Once before the first filter of a kb_policy_pod: OK, SKIP, or UNSCHEDULABLE with what
      * `reason` says to code 0. */
     enum kb_policy_status (*pre_filter)(struct kb_policy_cycle *cycle);
+    /* Which nodes come into question at all, before the filter of any policy: what a pre-filter's
+     * result says in Kubernetes. A verdict as from `filter`, for which `reason` is asked. */
+    void (*narrow)(struct kb_policy_cycle *cycle, uint32_t from, uint32_t to, uint32_t *verdict);
     void (*filter)(struct kb_policy_cycle *cycle, uint32_t from, uint32_t to, uint32_t *verdict);
     /* Emit the reasons behind a code (without KB_POLICY_UNRESOLVABLE), one call for each. */
     void (*reason)(struct kb_policy_cycle *cycle, uint32_t code, kb_policy_emit *emit, void *to);

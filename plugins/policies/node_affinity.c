@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+enum { NO_MATCH = 1, NOT_NAMED = 2 }; /* codes of verdicts */
+
 /* hit[i] for nodes from+i: the requirement holds. `column` has the label's values. */
 static void match_values(const struct kb_policy_requirement *r, const uint32_t *column,
                          uint32_t from, uint32_t n, uint8_t *hit)
@@ -67,6 +69,36 @@ static enum kb_policy_status pre_filter(struct kb_policy_cycle *c)
     return c->pod->selector_n == 0 && !c->pod->has_required ? KB_POLICY_SKIP : KB_POLICY_OK;
 }
 
+static bool names_nodes(const struct kb_policy_term *term)
+{
+    for (uint32_t i = 0; i < term->all_n; i++)
+        if (term->all[i].key == 0 && term->all[i].op == KB_POLICY_IN && !term->all[i].invalid)
+            return true;
+    return false;
+}
+
+/* Terms that all name their nodes (as those of daemons do) leave the others out of the question. */
+static void narrow(struct kb_policy_cycle *c, uint32_t from, uint32_t to, uint32_t *verdict)
+{
+    const struct kb_policy_pod *pod = c->pod;
+    uint32_t n = to - from;
+    uint8_t any[KB_POLICY_RUN], term[KB_POLICY_RUN];
+    memset(any, 0, n);
+    memset(verdict, 0, n * sizeof(*verdict));
+    for (uint32_t t = 0; t < pod->required_n; t++) {
+        if (!names_nodes(&pod->required[t]))
+            return;
+        memset(term, 1, n);
+        for (uint32_t i = 0; i < pod->required[t].all_n; i++)
+            if (pod->required[t].all[i].key == 0)
+                match_all(c, &pod->required[t].all[i], 1, from, n, term);
+        for (uint32_t i = 0; i < n; i++)
+            any[i] |= term[i];
+    }
+    for (uint32_t i = 0; i < n && pod->required_n > 0; i++)
+        verdict[i] = any[i] ? 0 : NOT_NAMED | KB_POLICY_UNRESOLVABLE;
+}
+
 static void filter(struct kb_policy_cycle *c, uint32_t from, uint32_t to, uint32_t *verdict)
 {
     const struct kb_policy_pod *pod = c->pod;
@@ -82,13 +114,14 @@ static void filter(struct kb_policy_cycle *c, uint32_t from, uint32_t to, uint32
             any[i] |= term[i];
     }
     for (uint32_t i = 0; i < n; i++)
-        verdict[i] = ok[i] & any[i] ? 0 : 1 | KB_POLICY_UNRESOLVABLE;
+        verdict[i] = ok[i] & any[i] ? 0 : NO_MATCH | KB_POLICY_UNRESOLVABLE;
 }
 
 static void reason(struct kb_policy_cycle *c, uint32_t code, kb_policy_emit *emit, void *to)
 {
-    (void)c, (void)code;
-    emit(to, "node(s) didn't match Pod's node affinity/selector");
+    (void)c;
+    emit(to, code == NOT_NAMED ? "node(s) didn't satisfy plugin(s) [NodeAffinity]"
+                               : "node(s) didn't match Pod's node affinity/selector");
 }
 
 static enum kb_policy_status pre_score(struct kb_policy_cycle *c)
@@ -111,5 +144,5 @@ static void score(struct kb_policy_cycle *c, uint32_t from, uint32_t to, int64_t
 }
 
 KB_POLICY(NodeAffinity, .events = KB_POLICY_ON_NODE_ADD | KB_POLICY_ON_NODE_LABEL,
-          .normalize_by = KB_POLICY_BY_MAX, .weight = 2, .pre_filter = pre_filter, .filter = filter,
-          .reason = reason, .pre_score = pre_score, .score = score);
+          .normalize_by = KB_POLICY_BY_MAX, .weight = 2, .pre_filter = pre_filter, .narrow = narrow,
+          .filter = filter, .reason = reason, .pre_score = pre_score, .score = score);

@@ -6,7 +6,7 @@
 int64_t kb__amount(kb_val quantity, bool milli)
 {
     int64_t amount = milli ? kb_val_milli(quantity, 0) : kb_val_quantity(quantity, 0);
-    return amount > 0 ? amount : 0;
+    return amount < 0 ? 0 : amount > KB_AMOUNT_MAX ? KB_AMOUNT_MAX : amount;
 }
 
 uint32_t kb__effect(kb_str text)

@@ -5,6 +5,10 @@
 
 #include "bus/model/doc.h"
 
+/* No amount counts for more (a pebibyte, say): thousands of them on a node still sum without
+ * overflow. */
+#define KB_AMOUNT_MAX (INT64_C(1) << 50)
+
 /* A quantity ("500m", "1Gi", or a plain number); 0 for what is malformed or negative: the API has
  * refused such objects before they come here. */
 int64_t kb__amount(kb_val quantity, bool milli);

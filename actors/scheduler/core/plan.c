@@ -22,6 +22,14 @@ struct scorer {
     uint32_t ties; /* how many have it */
 };
 
+typedef void filter_fn(struct kb_policy_cycle *cycle, uint32_t from, uint32_t to,
+                       uint32_t *verdict);
+
+struct filter {
+    uint32_t policy;
+    filter_fn *fn; /* its narrow or its filter */
+};
+
 struct kb_plan {
     const struct kb_profile *profile;
     struct kb_podspec *spec;
@@ -34,7 +42,7 @@ struct kb_plan {
     bool everything; /* a policy needs all nodes computed each time */
     uint32_t refused_by;
     uint32_t filters_n, scorers_n;
-    uint32_t filters[KB_PROFILE_POLICIES];
+    struct filter filters[2 * KB_PROFILE_POLICIES];
     struct scorer scorers[KB_PROFILE_POLICIES];
     struct kb_policy_cycle cycles[KB_PROFILE_POLICIES];
     uint32_t *verdict; /* [slot] */
@@ -46,22 +54,40 @@ struct kb_plan {
 
 /* ---- making ---- */
 
-/* Ask the policies that prepare; leave out those without an opinion. */
+static void add_filter(struct kb_plan *plan, uint32_t policy, filter_fn *fn)
+{
+    if (fn == NULL)
+        return;
+    plan->filters[plan->filters_n++] = (struct filter){policy, fn};
+    plan->everything |= (plan->profile->at[policy].policy->flags & KB_POLICY_GLOBAL) != 0;
+}
+
+/* Ask the policies that prepare; leave out those without an opinion. What narrows comes first. */
+static void prepare_filters(struct kb_plan *plan)
+{
+    bool takes_part[KB_PROFILE_POLICIES] = {0};
+    for (uint32_t i = 0; i < plan->profile->n; i++) {
+        const struct kb_policy *p = plan->profile->at[i].policy;
+        enum kb_policy_status s = p->pre_filter ? p->pre_filter(&plan->cycles[i]) : KB_POLICY_OK;
+        takes_part[i] = s == KB_POLICY_OK;
+        bool refused = s == KB_POLICY_UNSCHEDULABLE || s == KB_POLICY_ERROR;
+        if (refused && plan->refused_by == UINT32_MAX)
+            plan->refused_by = i;
+    }
+    for (uint32_t i = 0; i < plan->profile->n; i++)
+        if (takes_part[i])
+            add_filter(plan, i, plan->profile->at[i].policy->narrow);
+    for (uint32_t i = 0; i < plan->profile->n; i++)
+        if (takes_part[i])
+            add_filter(plan, i, plan->profile->at[i].policy->filter);
+}
+
 static void prepare(struct kb_plan *plan)
 {
     plan->filters_n = plan->scorers_n = 0;
     plan->refused_by = UINT32_MAX;
     plan->everything = false;
-    for (uint32_t i = 0; i < plan->profile->n; i++) {
-        const struct kb_policy *p = plan->profile->at[i].policy;
-        enum kb_policy_status s = p->pre_filter ? p->pre_filter(&plan->cycles[i]) : KB_POLICY_OK;
-        if (s == KB_POLICY_UNSCHEDULABLE || s == KB_POLICY_ERROR) {
-            plan->refused_by = plan->refused_by == UINT32_MAX ? i : plan->refused_by;
-        } else if (s == KB_POLICY_OK && p->filter) {
-            plan->filters[plan->filters_n++] = i;
-            plan->everything |= p->flags & KB_POLICY_GLOBAL;
-        }
-    }
+    prepare_filters(plan);
     for (uint32_t i = 0; i < plan->profile->n; i++) {
         const struct kb_policy *p = plan->profile->at[i].policy;
         if (!p->score || (p->pre_score && p->pre_score(&plan->cycles[i]) != KB_POLICY_OK))
@@ -154,8 +180,8 @@ static void filter_run(struct kb_plan *plan, uint32_t from, uint32_t to)
         live += present[i];
     }
     for (uint32_t k = 0; k < plan->filters_n && live > 0; k++) {
-        uint32_t policy = plan->filters[k], tag = (policy + 1) << 24;
-        plan->profile->at[policy].policy->filter(&plan->cycles[policy], from, to, out);
+        uint32_t policy = plan->filters[k].policy, tag = (policy + 1) << 24;
+        plan->filters[k].fn(&plan->cycles[policy], from, to, out);
         live = 0;
         for (uint32_t i = 0; i < n; i++) {
             uint32_t refused = out[i] ? tag | (out[i] & 0xffffffu) : 0;

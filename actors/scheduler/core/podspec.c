@@ -85,10 +85,10 @@ static int64_t *sum_of(struct kb_arena *a, struct sums *s, uint32_t resource)
     return &s->v[s->n++].amount;
 }
 
+/* Both are at most KB_AMOUNT_MAX. */
 static int64_t add_clamped(int64_t a, int64_t b)
 {
-    int64_t sum;
-    return __builtin_add_overflow(a, b, &sum) ? INT64_MAX : sum;
+    return a + b > KB_AMOUNT_MAX ? KB_AMOUNT_MAX : a + b;
 }
 
 static void sum_add(struct kb_arena *a, struct sums *to, const struct sums *more)

@@ -49,7 +49,7 @@ static int check(const struct kb_policy *p, struct kb_err *err)
                           "policy %s: uses an extension point that is not driven here "
                           "(postFilter, permit, preBind, bind, postBind)",
                           name);
-    if (p->filter && !p->reason)
+    if ((p->filter || p->narrow) && !p->reason)
         return kb_err_set(err, KB_EINVAL, "policy %s: filters without a reason", name);
     if (p->score && p->normalize_by == KB_POLICY_CUSTOM && !p->normalize)
         return kb_err_set(err, KB_EINVAL, "policy %s: has no normalize", name);

@@ -269,6 +269,18 @@ KB_TEST(message, of_a_pod_that_fits_nowhere_is_that_of_kubernetes)
     kb_ptest_destroy(&t);
 }
 
+KB_TEST(affinity, a_pod_that_names_its_node_leaves_the_others_out_of_the_question)
+{
+    struct kb_ptest *t = all_policies();
+    const char *daemon = REQUIRED("{'matchFields': [{'key': 'metadata.name', 'operator': 'In',"
+                                  "'values': ['n2']}]}");
+    kb_ptest_node(t, "n1", "{'spec': {'unschedulable': true}}");
+    kb_ptest_node(t, "n2", NODE("1", "1Gi"));
+    KB_CHECK_STR(kb_ptest_why(t, "n1", daemon), "node(s) didn't satisfy plugin(s) [NodeAffinity]");
+    KB_CHECK_STR(kb_ptest_place(t, daemon), "n2");
+    kb_ptest_destroy(&t);
+}
+
 KB_TEST(queue_sort, priority_comes_before_age)
 {
     const struct kb_policy *p = kb_policy_builtin("PrioritySort");
@@ -362,5 +374,17 @@ KB_TEST(labels, more_keys_than_columns_are_matched_all_the_same)
         KB_CHECK_STR(kb_ptest_why(t, "n1", pod),
                      key % 2 == 0 ? "" : "node(s) didn't match Pod's node affinity/selector");
     }
+    kb_ptest_destroy(&t);
+}
+
+KB_TEST(fit, amounts_beyond_all_reason_do_not_overflow)
+{
+    struct kb_ptest *t = all_policies();
+    const char *huge = POD("'memory': '8E', 'cpu': '9223372036854775807'");
+    kb_ptest_node(t, "n1", NODE("4", "8E"));
+    for (int i = 0; i < 500; i++)
+        kb_ptest_pod(t, "n1", huge);
+    KB_CHECK_STR(kb_ptest_why(t, "n1", huge),
+                 "Insufficient cpu; Insufficient memory; Too many pods");
     kb_ptest_destroy(&t);
 }
