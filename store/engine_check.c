@@ -6,12 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-struct cur_value {
-    uint64_t rev;
-    uint32_t idx, deleted;
-    int64_t expires_ms;
-};
-
 struct check {
     struct kb_engine *engine;
     struct kb_kv *kv;
@@ -41,12 +35,6 @@ static void problem(const struct check *c, const char *format, ...)
     c->fn(c->user, text);
 }
 
-static kb_val doc_val(kb_str doc)
-{
-    const uint8_t *p = (const uint8_t *)doc.p;
-    return (kb_val){p, p + doc.n};
-}
-
 /* 1: it is there and whole, 0: it is not (reported only when damaged), or an error. */
 static int version(const struct check *c, struct kb_vid id, struct kb_record *ret)
 {
@@ -59,7 +47,7 @@ static int version(const struct check *c, struct kb_vid id, struct kb_record *re
     return rc < 0 ? rc : kb_record_decode(bytes, ret, c->err) == 0;
 }
 
-static int current(const struct check *c, kb_str key, struct cur_value *ret)
+static int current(const struct check *c, kb_str key, struct kb__cur *ret)
 {
     kb_str bytes;
     int rc = kb_kv_get(c->txn, KB_KV_CUR, key, &bytes, c->err);
@@ -115,7 +103,7 @@ static int check_entries(const struct check *c, const struct kb_record *rec)
     for (size_t i = 0; !rec->deleted && resource && i < resource->n; i++) {
         const struct kb_index *index = &resource->indices[i];
         char entry[KB_INDEX_ENTRY_MAX_BYTES], scratch[KB_INDEX_SCRATCH_BYTES];
-        kb_str value = kb_index_value(index->path, doc_val(rec->doc), scratch), found;
+        kb_str value = kb_index_value(index->path, kb__doc_val(rec->doc), scratch), found;
         size_t n = kb_index_entry(index->id, value, parts, entry);
         int rc = kb_kv_get(c->txn, KB_KV_INDEX, kb_str_n(entry, n), &found, c->err);
         if (rc == -KB_ENOTFOUND && index->ready)
@@ -140,7 +128,7 @@ static void check_dense(const struct check *c, struct kb_vid last, struct kb_vid
 
 static int check_version(const struct check *c, kb_str key, const struct kb_record *rec)
 {
-    struct cur_value cur;
+    struct kb__cur cur;
     unsigned long long rev = rec->id.rev;
     if (key.n != KB_VID_BYTES || !kb_vid_eq(kb_vid_get((const uint8_t *)key.p), rec->id))
         problem(c, "revision %llu is kept under another's id", rev);
@@ -196,7 +184,7 @@ static int check_current(const struct check *c)
     if (rc == 0)
         rc = kb_kv_seek(cursor, kb_str_n(NULL, 0), &key, &val, c->err);
     for (; rc == 0; rc = kb_kv_next(cursor, &key, &val, c->err)) {
-        struct cur_value cur;
+        struct kb__cur cur;
         struct kb_record rec;
         uint8_t when[KB__TTL_KEY_BYTES];
         kb_str found;
@@ -228,7 +216,7 @@ static int check_expiry(const struct check *c)
     if (rc == 0)
         rc = kb_kv_seek(cursor, kb_str_n(NULL, 0), &key, &val, c->err);
     for (; rc == 0; rc = kb_kv_next(cursor, &key, &val, c->err)) {
-        struct cur_value cur;
+        struct kb__cur cur;
         int there = current(c, val, &cur);
         if (there < 0)
             return there;
@@ -265,7 +253,7 @@ static const struct kb_index *index_by_id(const struct kb_indices *indices, kb_s
 static int entry_needed(const struct check *c, const struct kb_index *index, kb_str key,
                         kb_str entry)
 {
-    struct cur_value cur;
+    struct kb__cur cur;
     struct kb_key parts;
     int rc = current(c, key, &cur);
     if (rc <= 0 || kb_key_parse(key, &parts, NULL) < 0)
@@ -277,7 +265,7 @@ static int entry_needed(const struct check *c, const struct kb_index *index, kb_
         if (rc <= 0)
             return rc;
         if (!rec.deleted) {
-            kb_str value = kb_index_value(index->path, doc_val(rec.doc), scratch);
+            kb_str value = kb_index_value(index->path, kb__doc_val(rec.doc), scratch);
             size_t n = kb_index_entry(index->id, value, parts, mine);
             if (kb_str_eq(kb_str_n(mine, n), entry))
                 return 1;

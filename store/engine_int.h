@@ -154,6 +154,8 @@ struct kb_engine {
 
 /* engine.c */
 void kb__engine_wake(struct kb_engine *e); /* make event_fd readable */
+void *kb__log_main(void *user);            /* the threads; `user` is the engine */
+void *kb__apply_main(void *user);
 
 /* engine_read.c */
 /* The newest version of a key, staged ones too: 0, -KB_ENOTFOUND (never there, or forgotten) …
@@ -162,6 +164,43 @@ int kb__newest(struct kb_engine *e, kb_str key, bool want_doc, struct kb_record 
                struct kb_err *err);
 
 struct kb_item kb__item_of(const struct kb_record *rec);
+
+/* An entry of KB_KV_CUR. */
+struct kb__cur {
+    uint64_t rev;
+    uint32_t idx, deleted;
+    int64_t expires_ms;
+};
+
+static inline kb_val kb__doc_val(kb_str doc)
+{
+    const uint8_t *p = (const uint8_t *)doc.p;
+    return p ? (kb_val){p, p + doc.n} : (kb_val){NULL, NULL};
+}
+
+static inline kb_str kb__bytes(const void *p, size_t n)
+{
+    return kb_str_n(p, n);
+}
+
+/* A transaction of the database by the applier, small enough that the disk is not held up for long.
+ */
+struct kb__slice {
+    struct kb_engine *e;
+    struct kb_kv_txn *txn;
+    size_t cost;
+};
+enum { KB__PUT_COST = 512 }; /* of an entry, besides its bytes */
+
+/* Begin one, when the map has room for it: KB__GROW otherwise. */
+int kb__slice_begin(struct kb_engine *e, struct kb__slice *s, struct kb_err *err);
+int kb__slice_commit(struct kb__slice *s, struct kb_err *err);
+static inline bool kb__slice_full(const struct kb__slice *s)
+{
+    return s->cost >= s->e->config.slice_bytes;
+}
+void kb__set_applied(struct kb_engine *e, const struct kb__applied *applied);
+int kb__chores(struct kb_engine *e, struct kb_err *err); /* engine_chores.c */
 
 /* engine_apply.c: on the applier's thread */
 #define KB__GROW (-1000) /* the map is full: grow it and try again */

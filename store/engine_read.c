@@ -8,12 +8,6 @@
 
 #include <stdlib.h>
 
-static kb_val doc_val(kb_str doc)
-{
-    const uint8_t *p = (const uint8_t *)doc.p;
-    return p ? (kb_val){p, p + doc.n} : (kb_val){NULL, NULL};
-}
-
 struct kb_item kb__item_of(const struct kb_record *rec)
 {
     return (struct kb_item){
@@ -22,7 +16,7 @@ struct kb_item kb__item_of(const struct kb_record *rec)
         .prev = rec->prev,
         .deleted = rec->deleted,
         .created = rec->prev_deleted,
-        .doc = rec->deleted ? (kb_val){NULL, NULL} : doc_val(rec->doc),
+        .doc = rec->deleted ? (kb_val){NULL, NULL} : kb__doc_val(rec->doc),
     };
 }
 
@@ -50,15 +44,9 @@ struct head { /* what is known of a key's newest version without its document */
     const struct kb__version *v; /* when it is in memory */
 };
 
-struct cur_value {
-    uint64_t rev;
-    uint32_t idx, deleted;
-    int64_t expires_ms;
-};
-
 static int head_of_cur(kb_str bytes, struct head *ret, struct kb_err *err)
 {
-    struct cur_value cur;
+    struct kb__cur cur;
     if (bytes.n != sizeof(cur))
         return kb_err_set(err, KB_EIO, "database: an entry of the current table is damaged");
     memcpy(&cur, bytes.p, sizeof(cur));

@@ -29,12 +29,6 @@ void kb__ttl_key(int64_t expires_ms, struct kb_vid id, uint8_t out[KB__TTL_KEY_B
     kb_vid_put(id, out + sizeof(when));
 }
 
-static kb_val doc_val(kb_str doc)
-{
-    const uint8_t *p = (const uint8_t *)doc.p;
-    return (kb_val){p, p + doc.n};
-}
-
 /* Count the entries of a version up or down; entries with a count of zero are not applied. */
 static void count_entries(struct kb__gen *gen, const struct kb_indices *indices,
                           const struct kb_record *rec, int step)
@@ -45,7 +39,7 @@ static void count_entries(struct kb__gen *gen, const struct kb_indices *indices,
     const struct kb_resource *resource = kb_indices_of(indices, key.resource);
     for (size_t i = 0; resource && i < resource->n; i++) {
         char entry[KB_INDEX_ENTRY_MAX_BYTES], scratch[KB_INDEX_SCRATCH_BYTES];
-        kb_str value = kb_index_value(resource->indices[i].path, doc_val(rec->doc), scratch);
+        kb_str value = kb_index_value(resource->indices[i].path, kb__doc_val(rec->doc), scratch);
         size_t n = kb_index_entry(resource->indices[i].id, value, key, entry);
         struct kb_skip_node *node = kb_skip_add(&gen->index, &gen->arena, kb_str_n(entry, n));
         node->value = (void *)((uintptr_t)node->value + (uintptr_t)(intptr_t)step);
