@@ -8,6 +8,7 @@
  * put writes new keys of the given value; get reads them again. With watchers, each follows all
  * keys on a connection of its own, and events are timed from the sending of their put. Prints one
  * JSON line. */
+#include "bench/measure.h"
 #include "bus/base/buf.h"
 #include "bus/base/check.h"
 
@@ -21,7 +22,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
-#include <time.h>
 #include <unistd.h>
 
 #define KEY_PREFIX "bench/"
@@ -61,13 +61,6 @@ struct load {
     size_t event_n, event_max;
     double begin, end, last_event;
 };
-
-static double seconds(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
 
 __attribute__((noreturn)) static void die(const char *what)
 {
@@ -172,7 +165,7 @@ static void next_call(struct conn *c)
     if (put)
         put_bytes(&message, 2, kb_str_n(l->value, l->o.value_bytes));
     frame(&call->body, &message);
-    l->sent_at[call->number] = seconds();
+    l->sent_at[call->number] = bench_seconds();
     submit(c, put ? "/etcdserverpb.KV/Put" : "/etcdserverpb.KV/Range", call);
 }
 
@@ -200,7 +193,7 @@ static void on_watch_event(struct load *l, kb_str event)
         n = n * 10 + (uint32_t)(*at - '0');
     if (n >= l->o.requests)
         return;
-    l->last_event = seconds();
+    l->last_event = bench_seconds();
     l->event_lag[l->event_n++] = l->last_event - l->sent_at[n];
 }
 
@@ -266,7 +259,7 @@ static int on_close(nghttp2_session *session, int32_t stream, uint32_t code, voi
         return 0;
     if (call->watch || code != 0)
         die("a stream was reset");
-    l->end = seconds();
+    l->end = bench_seconds();
     l->latency[l->done++] = l->end - l->sent_at[call->number];
     kb_buf_finish(&call->body);
     kb_buf_finish(&call->in);
@@ -342,13 +335,13 @@ static void turn(struct conn *c)
 static void wait_until(struct load *l, bool (*reached)(const struct load *))
 {
     struct epoll_event events[64];
-    double last = seconds();
+    double last = bench_seconds();
     while (!reached(l)) {
         int n = epoll_wait(l->epoll, events, 64, 1000);
         for (int i = 0; i < n; i++)
             turn(events[i].data.ptr);
-        last = n > 0 ? seconds() : last;
-        if (seconds() - last > 60)
+        last = n > 0 ? bench_seconds() : last;
+        if (bench_seconds() - last > 60)
             die("no answer for a minute");
     }
 }
@@ -364,19 +357,6 @@ static bool all_done(const struct load *l)
 }
 
 /* ---- the run ---- */
-
-static int by_value(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return x < y ? -1 : x > y;
-}
-
-static double quantile_ms(double *values, size_t n, double q)
-{
-    qsort(values, n, sizeof(double), by_value);
-    size_t at = (size_t)(q * (double)n);
-    return n ? values[at < n ? at : n - 1] * 1e3 : 0;
-}
 
 static void run(struct load *l)
 {
@@ -397,7 +377,7 @@ static void run(struct load *l)
     for (uint32_t i = 0; i < conns; i++)
         turn(&l->conns[i]);
     wait_until(l, all_watching);
-    l->begin = seconds();
+    l->begin = bench_seconds();
     for (uint32_t i = 0; i < l->o.outstanding; i++)
         next_call(&l->conns[i % l->o.connections]);
     for (uint32_t i = 0; i < l->o.connections; i++)
@@ -407,13 +387,14 @@ static void run(struct load *l)
     printf("{\"op\":\"%s\",\"requests\":%u,\"errors\":%u,\"outstanding\":%u,\"per_second\":%.0f,"
            "\"p50_ms\":%.3f,\"p99_ms\":%.3f",
            l->o.op, l->done, l->errors, l->o.outstanding, l->done / took,
-           quantile_ms(l->latency, l->done, 0.5), quantile_ms(l->latency, l->done, 0.99));
+           bench_quantile_ms(l->latency, l->done, 0.5),
+           bench_quantile_ms(l->latency, l->done, 0.99));
     if (l->o.watchers > 0)
         printf(",\"watchers\":%u,\"events_per_second\":%.0f,\"event_p50_ms\":%.3f,"
                "\"event_p99_ms\":%.3f",
                l->o.watchers, (double)l->event_n / (l->last_event - l->begin),
-               quantile_ms(l->event_lag, l->event_n, 0.5),
-               quantile_ms(l->event_lag, l->event_n, 0.99));
+               bench_quantile_ms(l->event_lag, l->event_n, 0.5),
+               bench_quantile_ms(l->event_lag, l->event_n, 0.99));
     printf("}\n");
 }
 

@@ -8,6 +8,7 @@
  *
  * {n} in path and body becomes the number of the request. With watchers, NAME followed by that
  * number is what their events are recognized by. Prints one JSON line. One thread, epoll. */
+#include "bench/measure.h"
 #include "bus/base/buf.h"
 #include "bus/base/check.h"
 #include "bus/base/clock.h"
@@ -27,7 +28,6 @@
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/resource.h>
-#include <time.h>
 #include <unistd.h>
 
 enum { READ_BYTES = 256 * 1024, IDLE_LIMIT_MS = 60000, BODY_MAX = 4 << 20 };
@@ -70,13 +70,6 @@ struct load {
     uint32_t status[1000];
     char read_buf[READ_BYTES];
 };
-
-static double seconds(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
 
 __attribute__((noreturn)) static void die(const char *what)
 {
@@ -128,7 +121,7 @@ static void next_request(struct conn *c)
     c->number = l->started++;
     c->busy = true;
     write_request(c, l->o.method, l->o.path, c->number);
-    l->sent_at[c->number] = seconds();
+    l->sent_at[c->number] = bench_seconds();
 }
 
 /* ---- responses ---- */
@@ -159,7 +152,7 @@ static void on_event(struct conn *c, kb_str line)
     uint32_t n = (uint32_t)strtoul(at + name_n, NULL, 10);
     if (n >= l->o.requests || l->sent_at[n] == 0)
         return;
-    l->last_event = seconds();
+    l->last_event = bench_seconds();
     l->event_lag[l->event_n++] = l->last_event - l->sent_at[n];
 }
 
@@ -189,7 +182,7 @@ static void on_complete(void *user)
     struct load *l = c->load;
     if (c->watcher)
         return;
-    l->end = seconds();
+    l->end = bench_seconds();
     l->latency[l->done++] = l->end - l->sent_at[c->number];
     next_request(c);
 }
@@ -321,14 +314,14 @@ static void open_conn(struct load *l, struct conn *c, bool watcher)
 static bool wait_until(struct load *l, bool (*reached)(const struct load *))
 {
     struct epoll_event events[64];
-    double last = seconds();
+    double last = bench_seconds();
     while (!reached(l)) {
         int n = epoll_wait(l->epoll, events, 64, 1000);
         for (int i = 0; i < n; i++)
             turn(events[i].data.ptr);
         if (n > 0)
-            last = seconds();
-        else if (seconds() - last > IDLE_LIMIT_MS / 1e3)
+            last = bench_seconds();
+        else if (bench_seconds() - last > IDLE_LIMIT_MS / 1e3)
             return false;
     }
     return true;
@@ -344,36 +337,21 @@ static bool all_done(const struct load *l)
     return l->done == l->o.requests && l->event_n == l->event_max;
 }
 
-static int by_value(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return x < y ? -1 : x > y;
-}
-
-static double quantile_ms(double *sorted, size_t n, double q)
-{
-    if (n == 0)
-        return 0;
-    size_t at = (size_t)(q * (double)n);
-    return sorted[at < n ? at : n - 1] * 1e3;
-}
-
 static void report(struct load *l, bool complete)
 {
     double took = l->end - l->begin;
-    qsort(l->latency, l->done, sizeof(double), by_value);
-    qsort(l->event_lag, l->event_n, sizeof(double), by_value);
     printf("{\"complete\":%s,\"requests\":%u,\"errors\":%u,\"connections\":%u,\"seconds\":%.4f,"
            "\"per_second\":%.0f,\"p50_ms\":%.3f,\"p99_ms\":%.3f,\"max_ms\":%.3f,\"bytes\":%lu",
            complete ? "true" : "false", l->done, l->errors, l->o.connections, took, l->done / took,
-           quantile_ms(l->latency, l->done, 0.5), quantile_ms(l->latency, l->done, 0.99),
-           quantile_ms(l->latency, l->done, 1), (unsigned long)l->bytes);
+           bench_quantile_ms(l->latency, l->done, 0.5),
+           bench_quantile_ms(l->latency, l->done, 0.99), bench_quantile_ms(l->latency, l->done, 1),
+           (unsigned long)l->bytes);
     if (l->o.watchers > 0)
         printf(",\"watchers\":%u,\"events\":%zu,\"events_per_second\":%.0f,\"event_p50_ms\":%.3f,"
                "\"event_p99_ms\":%.3f",
                l->o.watchers, l->event_n, (double)l->event_n / (l->last_event - l->begin),
-               quantile_ms(l->event_lag, l->event_n, 0.5),
-               quantile_ms(l->event_lag, l->event_n, 0.99));
+               bench_quantile_ms(l->event_lag, l->event_n, 0.5),
+               bench_quantile_ms(l->event_lag, l->event_n, 0.99));
     printf(",\"status\":{");
     for (int i = 0, n = 0; i < 1000; i++)
         if (l->status[i])
@@ -411,7 +389,7 @@ static void run(struct load *l)
     if (!wait_until(l, all_ready))
         die("the connections were not made in time");
     l->bytes = 0;
-    l->begin = seconds();
+    l->begin = bench_seconds();
     for (uint32_t i = 0; i < l->o.connections; i++) {
         next_request(&l->conns[i]);
         turn(&l->conns[i]);

@@ -7,6 +7,7 @@
  * scheduler, and follows the view of pods until each has a node. Prints one JSON line: `per_second`
  * counts from the start of the scheduler's process, `steady_per_second` from the first pod seen
  * bound. */
+#include "bench/measure.h"
 #include "bus/actor.h"
 #include "bus/base/check.h"
 #include "bus/base/file.h"
@@ -18,7 +19,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 enum { FLIGHT = 512, TIMEOUT_MS = 60000 };
@@ -37,11 +37,6 @@ struct bench {
     double first, last;
     pid_t kernel, scheduler;
 };
-
-static double seconds(void)
-{
-    return (double)kb_clock_wall_us(kb_clock_system()) / 1e6;
-}
 
 __attribute__((noreturn)) static void die(const char *what, const char *why)
 {
@@ -245,7 +240,7 @@ static void changed(void *user, const struct kb_change *change)
     if (!kb_str_u64(kb_str_n(name.p + 4, name.n - 4), &i) || i >= b->pods || b->seen[i])
         return;
     b->seen[i] = 1;
-    b->last = seconds();
+    b->last = bench_seconds();
     b->first = b->bound++ == 0 ? b->last : b->first;
     if (b->bound == b->pods)
         kb_actor_stopped(b->actor);
@@ -289,13 +284,13 @@ static void measure(struct bench *b)
     if (kb_actor_new(&config, &b->actor, &err) < 0)
         die("actor", err.text);
     b->store = kb_actor_peer(b->actor, "store");
-    double start = seconds();
+    double start = bench_seconds();
     write_more(b);
     run_until_stopped(b);
-    double wrote = seconds() - start;
+    double wrote = bench_seconds() - start;
     struct kb_view *view = kb_view_open(b->actor, "pods", NULL, &handlers, b);
     run_until_stopped(b);
-    double begin = seconds();
+    double begin = bench_seconds();
     b->scheduler = spawn(b, "scheduler");
     run_until_stopped(b);
     printf("{\"bench\":\"bind\",\"nodes\":%u,\"pods\":%u,\"write_per_second\":%.0f,"
@@ -315,13 +310,11 @@ static void follow(struct bench *b)
     struct kb_err err = {0};
     struct kb_actor_config config = {
         .name = "bench-follow", .data_dir = b->data, .standalone = true};
-    struct timespec now;
     if (kb_actor_new(&config, &b->actor, &err) < 0)
         die("actor", err.text);
     struct kb_view *view = kb_view_open(b->actor, "pods", NULL, &handlers, b);
     run_until_stopped(b);
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    printf("%.6f\n", (double)now.tv_sec + (double)now.tv_nsec / 1e9);
+    printf("%.6f\n", bench_seconds());
     kb_view_close(&view);
     kb_actor_destroy(&b->actor);
     kb_map_finish(&b->names);

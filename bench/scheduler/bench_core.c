@@ -1,8 +1,8 @@
 /* Decisions a second in the core alone: plain pods of one template, and of many templates mixed, on
  * a number of nodes; each decision is placed before the next one is made. */
 #include "actors/scheduler/core/core.h"
+#include "bench/measure.h"
 #include "bus/base/check.h"
-#include "bus/base/clock.h"
 #include "bus/model/json.h"
 
 #include <stdio.h>
@@ -41,11 +41,6 @@ static struct kb_core *cluster(uint32_t nodes)
     return core;
 }
 
-static double seconds(void)
-{
-    return (double)kb_clock_wall_us(kb_clock_system()) / 1e6;
-}
-
 static void run(struct row row)
 {
     struct kb_core *core = cluster(row.nodes);
@@ -60,7 +55,7 @@ static void run(struct row row)
                  10 + t, 16 + t);
         docs[t] = json(text);
     }
-    double start = seconds(), first = 0;
+    double start = bench_seconds(), first = 0;
     uint32_t placed = 0;
     for (uint32_t i = 0; i < row.pods; i++) {
         struct kb_podspec *spec =
@@ -71,9 +66,9 @@ static void run(struct row row)
             placed++;
         }
         kb_core_spec_release(core, &spec);
-        first = i == 0 ? seconds() - start : first;
+        first = i == 0 ? bench_seconds() - start : first;
     }
-    double took = seconds() - start;
+    double took = bench_seconds() - start;
     printf("{\"bench\":\"core\",\"nodes\":%u,\"pods\":%u,\"templates\":%u,\"placed\":%u,"
            "\"first_ms\":%.2f,\"per_second\":%.0f}\n",
            row.nodes, row.pods, row.templates, placed, first * 1e3, row.pods / took);

@@ -1,25 +1,19 @@
 """Controllers as processes under kill -9: a kernel, a store, an api and the controllers. Whatever is killed while
 Deployments are scaled and rolled, in the end there are exactly the pods that were asked for, and a deleted
 namespace leaves nothing behind."""
-import json
 import os
 import pathlib
 import random
-import shutil
-import signal
 import socket
-import subprocess
 import sys
-import tempfile
-import time
 import unittest
 
 TOP = pathlib.Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(TOP / "tests" / "lib")]
 
-from kubus_bus import Bus, CallError  # noqa: E402
+from kubus_bus import CallError  # noqa: E402
+from processes import ProcessTest  # noqa: E402
 
-KUBUS = pathlib.Path(os.environ.get("KUBUS_BUILD", TOP / "build")) / "bin" / "kubus"
 CONTROLLERS = ("replicaset", "deployment", "namespace", "garbagecollector", "serviceaccount")
 STEPS = 20
 
@@ -39,45 +33,17 @@ def deployment(name, replicas, image):
                                   "spec": {"containers": [{"name": "c", "image": image}]}}}}
 
 
-class Controllers(unittest.TestCase):
+class Controllers(ProcessTest):
     def setUp(self):
         self.seed = int(os.environ.get("KUBUS_TEST_SEED", random.randrange(2**32)))
         print(f"seed: KUBUS_TEST_SEED={self.seed}")
         self.random = random.Random(self.seed)
-        self.data = tempfile.mkdtemp(prefix="kubus-controllers-")
-        actors = [{"name": "store", "argv": ["actor", "store"]},
-                  {"name": "api", "argv": ["actor", "api", "--listen", f"127.0.0.1:{free_port()}"]}]
-        actors += [{"name": name, "argv": ["actor", "controller", "--plugin", name]} for name in CONTROLLERS]
-        pathlib.Path(self.data, "cluster.json").write_text(json.dumps({"version": 1, "actors": actors}))
-        self.kernel = subprocess.Popen([KUBUS, "actor", "kernel", "--data", self.data])
-        self.bus = Bus(self.data)
-        self.addCleanup(self.stop)
-        self.until(self.all_ready, "all actors are ready")
+        actors = {"store": ["actor", "store"],
+                  "api": ["actor", "api", "--listen", f"127.0.0.1:{free_port()}"]}
+        actors |= {name: ["actor", "controller", "--plugin", name] for name in CONTROLLERS}
+        self.start("controllers", actors)
         self.until(lambda: self.call("object.create", "namespaces", "", doc={
             "apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}}), "the namespace is made")
-
-    def stop(self):
-        self.bus.close()
-        self.kernel.send_signal(signal.SIGTERM)
-        self.kernel.wait(30)
-        shutil.rmtree(self.data, ignore_errors=True)
-
-    def until(self, condition, what, timeout=60):
-        deadline = time.monotonic() + timeout
-        while True:
-            try:
-                if condition():
-                    return
-            except (CallError, TimeoutError, KeyError, StopIteration):
-                pass
-            self.assertLess(time.monotonic(), deadline, f"not within {timeout} s: {what}")
-            time.sleep(0.02)
-
-    def actors(self):
-        return self.bus.call("kernel", "kernel.status", timeout=1)["actors"]
-
-    def all_ready(self):
-        return all(actor["state"] == "ready" for actor in self.actors())
 
     def call(self, method, resource, ns, **body):
         try:
@@ -86,16 +52,6 @@ class Controllers(unittest.TestCase):
             if error.reason == "AlreadyExists":
                 return True
             raise
-
-    def kill(self, name):
-        pid = next(actor["pid"] for actor in self.actors() if actor["name"] == name)
-        if pid <= 1:
-            return  # it is dead at the moment
-        try:
-            os.kill(pid, signal.SIGKILL)
-        except ProcessLookupError:
-            return
-        self.bus.drop(name)
 
     def objects(self, view):
         return self.bus.call("store", "store.list", {"view": view}, timeout=3)["items"]

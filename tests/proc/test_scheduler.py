@@ -1,24 +1,17 @@
 """The scheduler as a process: a kernel, a store and a scheduler, nothing else. It is killed again and again
 while pods are written, and in the end every pod is bound, once, and no node holds more than it can."""
-import json
 import os
 import pathlib
 import random
-import shutil
-import signal
-import subprocess
 import sys
-import tempfile
-import time
 import unittest
 
 TOP = pathlib.Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(TOP / "tests" / "lib"), str(TOP / "tests" / "e2e")]
 
 import revision_log  # noqa: E402
-from kubus_bus import Bus, CallError  # noqa: E402
+from processes import ProcessTest  # noqa: E402
 
-KUBUS = pathlib.Path(os.environ.get("KUBUS_BUILD", TOP / "build")) / "bin" / "kubus"
 NODES, CPUS, PODS, KILLS = 8, 32, 256, 6
 
 
@@ -35,36 +28,9 @@ def pod(name, cpu, **spec):
             "status": {"phase": "Pending"}}
 
 
-class SchedulerProcess(unittest.TestCase):
+class SchedulerProcess(ProcessTest):
     def setUp(self):
-        self.data = tempfile.mkdtemp(prefix="kubus-scheduler-")
-        actors = [{"name": name, "argv": ["actor", name]} for name in ("store", "scheduler")]
-        pathlib.Path(self.data, "cluster.json").write_text(
-            json.dumps({"version": 1, "actors": actors}))
-        self.kernel = subprocess.Popen([KUBUS, "actor", "kernel", "--data", self.data])
-        self.bus = Bus(self.data)
-        self.until(lambda: self.state("scheduler")["state"] == "ready", "the scheduler is ready")
-
-    def tearDown(self):
-        self.bus.close()
-        self.kernel.send_signal(signal.SIGTERM)
-        self.kernel.wait(30)
-        shutil.rmtree(self.data, ignore_errors=True)
-
-    def until(self, condition, what, timeout=30):
-        deadline = time.monotonic() + timeout
-        while True:
-            try:
-                if condition():
-                    return
-            except (CallError, TimeoutError, KeyError, StopIteration):
-                pass
-            self.assertLess(time.monotonic(), deadline, f"not within {timeout} s: {what}")
-            time.sleep(0.02)
-
-    def state(self, name):
-        actors = self.bus.call("kernel", "kernel.status", timeout=1)["actors"]
-        return next(a for a in actors if a["name"] == name)
+        self.start("scheduler", {name: ["actor", name] for name in ("store", "scheduler")})
 
     def put(self, key, doc):
         return self.bus.call("store", "store.txn", {"ops": [{"op": "put", "key": key, "doc": doc}]})
@@ -103,7 +69,7 @@ class SchedulerProcess(unittest.TestCase):
                 some = rand.randrange(i + 1)  # bound by then: any moment of its work
                 self.until(lambda: len(self.bound()) >= some, "the new one goes on", timeout=60)
                 self.until(lambda: self.state("scheduler")["state"] == "ready", "it is back")
-                os.kill(self.state("scheduler")["pid"], signal.SIGKILL)
+                self.kill("scheduler")
         self.until(lambda: len(self.bound()) == PODS, "all pods are bound", timeout=90)
         changes = list(self.bus.replay("pods"))
         self.assertEqual(revision_log.order(changes), [])
