@@ -3,6 +3,8 @@
 #include "bus/model/node.h"
 #include "tests/lib/test.h"
 
+#include <stdlib.h>
+
 static struct kb_doc *sample(void)
 {
     struct kb_w w = {0};
@@ -61,12 +63,79 @@ KB_TEST(doc, what_is_malformed_is_refused)
         struct kb_doc *doc = NULL;
         KB_CHECK_I64(kb_doc_new(cases[i].bytes, cases[i].n, &doc, &err), ==, -cases[i].code);
         KB_CHECK(doc == NULL && err.text[0]);
+        kb_val val;
+        KB_CHECK_I64(kb_val_check(cases[i].bytes, cases[i].n, &val, NULL), ==, -cases[i].code);
     }
     char deep[200];
     kb_val val;
     struct kb_err err = {0};
     memset(deep, 0x91, sizeof(deep));
     KB_CHECK_I64(kb_val_check(deep, sizeof(deep), &val, &err), ==, -KB_E2BIG);
+}
+
+/* Random values, cut off and damaged anywhere: the checker never reads past the end (under ASan),
+ * and what it lets pass is walked over to the very end. */
+static void random_value(struct kb_w *w, struct kb_rand *rand, int depth)
+{
+    char text[300];
+    size_t n = kb_rand_below(rand, 8) ? kb_rand_below(rand, 40) : kb_rand_below(rand, sizeof(text));
+    uint64_t kind = kb_rand_below(rand, depth > 4 ? 5 : 8);
+    memset(text, 'x', sizeof(text));
+    switch (kind) {
+    case 0:
+        kb_w_nil(w);
+        return;
+    case 1:
+        kb_w_bool(w, kb_rand_below(rand, 2));
+        return;
+    case 2:
+        kb_w_int(w, (int64_t)(kb_rand_next(rand) >> kb_rand_below(rand, 64)) *
+                        (kb_rand_below(rand, 2) ? 1 : -1));
+        return;
+    case 3:
+        kb_w_double(w, kb_rand_unit(rand));
+        return;
+    case 4:
+        kb_w_str(w, kb_str_n(text, n));
+        return;
+    default:
+        if (kind == 5)
+            kb_w_array(w);
+        else
+            kb_w_map(w);
+        for (uint64_t i = kb_rand_below(rand, 6); i > 0; i--) {
+            if (kind != 5)
+                kb_w_str(w, kb_str_n(text, kb_rand_below(rand, 40)));
+            random_value(w, rand, depth + 1);
+        }
+        kb_w_end(w);
+    }
+}
+
+KB_TEST(doc_property, a_damaged_value_is_refused_or_walked_over_whole)
+{
+    struct kb_rand rand;
+    struct kb_w w = {0};
+    kb_rand_init(&rand, kb_test_seed());
+    for (int i = 0; i < 3000; i++) {
+        kb_buf_clear(&w.buf);
+        random_value(&w, &rand, 0);
+        size_t n = w.buf.n, cut = kb_rand_below(&rand, n + 1);
+        char *bytes = malloc(n); /* of just that size, so that a step too far is seen */
+        kb_val val;
+        memcpy(bytes, w.buf.p, n);
+        KB_CHECK_I64(kb_val_check(bytes, n, &val, NULL), ==, 0);
+        KB_CHECK_U64(kb_val_size(val), ==, n);
+        free(bytes);
+        bytes = malloc(cut ? cut : 1);
+        memcpy(bytes, w.buf.p, cut);
+        if (cut > 0)
+            bytes[kb_rand_below(&rand, cut)] = (char)kb_rand_next(&rand);
+        if (kb_val_check(bytes, cut, &val, NULL) == 0)
+            KB_CHECK_U64(kb_val_size(val), ==, cut);
+        free(bytes);
+    }
+    kb_w_finish(&w);
 }
 
 KB_TEST(node, edits_make_a_new_document_and_leave_the_old_alone)

@@ -64,6 +64,33 @@ KB_TEST(json, what_is_read_is_written_again)
         "        ]\n    }\n}");
 }
 
+/* The writer looks at eight characters at a time. */
+KB_TEST(json, a_character_is_escaped_wherever_it_stands)
+{
+    for (int c = 0; c < 256; c++) {
+        for (size_t at = 0; at < 20; at++) {
+            KB_AUTO(kb_buf_finish) struct kb_buf out = {0};
+            char text[20], want[8], *p;
+            memset(text, 'a', sizeof(text));
+            text[at] = (char)c;
+            kb_json_write_str(&out, kb_str_n(text, sizeof(text)));
+            const char *letter = c ? strchr("\bb\ff\nn\rr\tt\"\"\\\\", c) : NULL;
+            bool named = c == '\b' || c == '\f' || c == '\n' || c == '\r' || c == '\t' ||
+                         c == '"' || c == '\\';
+            if (named)
+                snprintf(want, sizeof(want), "\\%c", letter[1]);
+            else if (c < 0x20)
+                snprintf(want, sizeof(want), "\\u%04x", (unsigned)c);
+            else
+                snprintf(want, sizeof(want), "%c", c);
+            p = out.p;
+            KB_CHECK(*p == '"' && strspn(p + 1, "a") >= at);
+            KB_CHECK(memcmp(p + 1 + at, want, strlen(want)) == 0);
+            KB_CHECK_U64(out.n, ==, 2 + 19 + strlen(want));
+        }
+    }
+}
+
 KB_TEST(json, integers_past_int64_become_doubles)
 {
     KB_CHECK_STR(again("18446744073709551615", 0), "18446744073709552000");
