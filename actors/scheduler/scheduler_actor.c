@@ -268,7 +268,7 @@ static void pod_changed(void *user, const struct kb_change *change)
     if (change->op == KB_PUT)
         kb_sched_pod_put(a->sched, change->key, change->rev, change->doc);
     else
-        kb_sched_pod_del(a->sched, change->key, change->rev);
+        kb_sched_pod_del(a->sched, change->key);
 }
 
 static void synced(void *user, int64_t rev)

@@ -19,9 +19,15 @@ struct pod {
     struct kb_doc *doc; /* as of rev, while WAITING or ASSUMED */
     uint64_t attempt;   /* of the binding under way */
     int64_t tried_rev;  /* it depends on this revision */
-    bool outdated; /* a conflict showed that we have not seen its newest state: see bind_done */
-    uint64_t told; /* hash of the last message about it */
+    bool outdated;     /* a conflict showed that we have not seen its newest state: see bind_done */
+    uint64_t told;     /* hash of the last message about it */
+    int64_t bound_rev; /* of our binding, until the view shows it; else 0 */
+    kb_ms bound_ms;    /* when it was answered */
 };
+
+/* How long what the view shows may be from before our binding. Afterwards the store was restored
+ * from a backup, and its revisions went back. */
+enum { VIEW_BEHIND_MS = 30000 };
 
 struct kb_sched {
     struct kb_core *core;
@@ -277,7 +283,7 @@ void kb_sched_pod_put(struct kb_sched *s, kb_str key, int64_t rev, kb_val val)
 {
     struct seen seen = look(s, val);
     struct pod *pod = kb_map_get(&s->pods, key);
-    if (pod != NULL && rev < pod->rev)
+    if (pod != NULL && rev < pod->bound_rev && s->now < pod->bound_ms + VIEW_BEHIND_MS)
         return; /* from before our own write */
     if (pod != NULL && !kb_str_is(seen.uid, pod->uid)) {
         drop(s, pod);
@@ -290,17 +296,16 @@ void kb_sched_pod_put(struct kb_sched *s, kb_str key, int64_t rev, kb_val val)
     }
     pod = find_or_make(s, key, &seen);
     pod->rev = rev;
+    pod->bound_rev = 0;
     if (waits)
         put_waiting(s, pod, &seen, val);
     else
         put_placed(s, pod, &seen, val);
 }
 
-void kb_sched_pod_del(struct kb_sched *s, kb_str key, int64_t rev)
+void kb_sched_pod_del(struct kb_sched *s, kb_str key)
 {
-    struct pod *pod = kb_map_get(&s->pods, key);
-    if (pod != NULL && rev >= pod->rev)
-        drop(s, pod);
+    drop(s, kb_map_get(&s->pods, key));
 }
 
 /* ---- deciding ---- */
@@ -409,8 +414,9 @@ static void bound(struct kb_sched *s, struct pod *pod, int64_t rev, struct kb_sc
         pod->state = POD_PLACED;
         kb_core_spec_release(s->core, &pod->wait.spec);
         kb_doc_destroy(&pod->doc);
+        pod->rev = pod->bound_rev = rev;
+        pod->bound_ms = s->now;
     }
-    pod->rev = rev > pod->rev ? rev : pod->rev;
     s->counts.bound++;
     if (kb_key_parse(kb_str_of(pod->key), &key, NULL) < 0)
         return;

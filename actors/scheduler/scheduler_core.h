@@ -54,7 +54,7 @@ void kb_sched_time(struct kb_sched *s, kb_ms now, int64_t wall_us);
 void kb_sched_node_put(struct kb_sched *s, kb_str key, kb_val node);
 void kb_sched_node_del(struct kb_sched *s, kb_str key);
 void kb_sched_pod_put(struct kb_sched *s, kb_str key, int64_t rev, kb_val pod);
-void kb_sched_pod_del(struct kb_sched *s, kb_str key, int64_t rev);
+void kb_sched_pod_del(struct kb_sched *s, kb_str key);
 
 /* Decide at most `most` pods; their wishes are appended. Returns how many were decided, fewer than
  * `most` when no more are due. */

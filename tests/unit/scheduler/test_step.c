@@ -99,7 +99,7 @@ static bool tell_change(struct world *w)
     } else if (c->doc) {
         kb_sched_pod_put(w->sched, key, c->rev, kb_doc_root(c->doc));
     } else {
-        kb_sched_pod_del(w->sched, key, c->rev);
+        kb_sched_pod_del(w->sched, key);
     }
     kb_doc_destroy(&c->doc);
     free(c);
@@ -339,6 +339,24 @@ KB_TEST(step, a_write_in_between_wins_and_the_pod_is_decided_again)
     settle(&w); /* and as soon as that is seen, without back-off, it goes elsewhere */
     KB_CHECK_STR(text_of(&w, "pods/x/p", "spec.nodeName"), "n2");
     KB_CHECK_U64(kb_sched_counts(w.sched).assumed, ==, 0);
+    KB_CHECK_U64(kb_sched_counts(w.sched).placed, ==, 1);
+    end(&w);
+}
+
+KB_TEST(step, a_store_that_was_restored_is_believed_though_its_revisions_went_back)
+{
+    struct world w;
+    start(&w);
+    store_json(&w, "nodes//n1", NODE_OF("2"));
+    w.rev = 1000;
+    store_json(&w, "pods/x/p", POD_OF("1", ""));
+    store_json(&w, "pods/x/q", POD_OF("1", ""));
+    settle(&w);
+    w.rev = 10; /* the backup is from before p was bound, and has no q */
+    store_json(&w, "pods/x/p", POD_OF("2", ""));
+    store(&w, "pods/x/q", NULL);
+    settle(&w);
+    KB_CHECK_STR(text_of(&w, "pods/x/p", "spec.nodeName"), "n1");
     KB_CHECK_U64(kb_sched_counts(w.sched).placed, ==, 1);
     end(&w);
 }
