@@ -41,7 +41,7 @@ struct kb_loop {
     struct kb_timers timers;
     struct kb_link marked;
     struct deferred *deferred, *running; /* swapped, so that neither grows while it is walked */
-    size_t n_deferred, cap_deferred, cap_running;
+    size_t n_deferred, n_running, cap_deferred, cap_running;
     struct epoll_event ready[EVENTS_PER_WAIT];
     int n_ready;
 };
@@ -163,6 +163,19 @@ void kb_loop_unmark(struct kb_loop_source *source)
     kb_list_remove(&source->link);
 }
 
+static void forget(struct deferred *deferred, size_t n, const void *user)
+{
+    for (size_t i = 0; i < n; i++)
+        if (deferred[i].user == user)
+            deferred[i].fn = NULL;
+}
+
+void kb_loop_undefer(struct kb_loop *loop, const void *user)
+{
+    forget(loop->deferred, loop->n_deferred, user);
+    forget(loop->running, loop->n_running, user);
+}
+
 /* Pump every source that is marked now, once each; one marked meanwhile waits for the next time. */
 static bool pump(struct kb_loop *loop)
 {
@@ -206,8 +219,11 @@ static void run_deferred(struct kb_loop *loop)
     loop->n_deferred = 0;
     loop->running = now;
     loop->cap_running = cap;
+    loop->n_running = n;
     for (size_t i = 0; i < n; i++)
-        now[i].fn(now[i].user);
+        if (now[i].fn)
+            now[i].fn(now[i].user);
+    loop->n_running = 0;
 }
 
 void kb_loop_pass(struct kb_loop *loop, kb_ms max_wait_ms)

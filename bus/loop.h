@@ -33,5 +33,7 @@ KB_API void kb_loop_fd_del(struct kb_loop_fd **watch_p); /* before the descripto
 /* Run `fn` once at the end of this pass, after all messages that wait have been taken: where
  * a batch is cut. */
 KB_API void kb_loop_defer(struct kb_loop *loop, void (*fn)(void *user), void *user);
+/* Forget what was deferred with this `user`, who is about to go. O(deferred). */
+KB_API void kb_loop_undefer(struct kb_loop *loop, const void *user);
 
 #endif

@@ -4,6 +4,7 @@
 #include "actors/runtime/host.h"
 
 #include "bus/base/check.h"
+#include "bus/base/list.h"
 #include "bus/base/log.h"
 #include "bus/loop.h"
 
@@ -23,6 +24,7 @@ struct host_view {
 };
 
 struct host_call {
+    struct kb_link link;
     struct kb_host *host;
     uint64_t id;
 };
@@ -33,6 +35,7 @@ struct kb_host {
     struct kb_peer *api, *store;
     kb_controller *core;
     struct kb_loop_timer wake, ask;
+    struct kb_link calls; /* under way */
     bool pumping, ready, asking;
     uint64_t views_version;
     kb_ms gauges_due_ms;
@@ -102,6 +105,7 @@ static void on_answer(void *user, const struct kb_err *err, kb_val body)
     if (err)
         kb_debug("call failed: %s", err->text);
     kb_core_answer(h->core, call->id, err, body);
+    kb_list_remove(&call->link);
     free(call);
     pump_later(h);
 }
@@ -114,6 +118,7 @@ static void calls_send(struct kb_host *h)
         KB_ASSERT(call != NULL);
         call->host = h;
         call->id = out.id;
+        kb_list_push(&h->calls, &call->link);
         kb_call(h->api, out.method, out.body, CALL_TIMEOUT_MS, on_answer, call);
     }
 }
@@ -202,6 +207,7 @@ int kb_host_new(struct kb_actor *actor, const struct kb_core_config *config,
 {
     struct kb_host *h = calloc(1, sizeof(*h));
     KB_ASSERT(h != NULL);
+    kb_list_init(&h->calls);
     h->actor = actor;
     h->loop = kb_actor_loop(actor);
     h->wake = (struct kb_loop_timer){.fn = on_wake, .user = h};
@@ -230,6 +236,9 @@ void kb_host_destroy(struct kb_host **host_p)
     for (size_t i = 0; i < n; i++)
         if (views[i]->open)
             view_close(views[i]);
+    kb_loop_undefer(h->loop, h);
+    for (struct kb_link *link; (link = kb_list_pop(&h->calls)) != NULL;)
+        free(KB_CONTAINER(link, struct host_call, link)); /* the actor goes too: nobody answers */
     kb_core_destroy(&h->core);
     free(h);
 }

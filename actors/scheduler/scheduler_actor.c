@@ -334,6 +334,7 @@ void kb_sched_actor_destroy(struct kb_sched_actor **a_p)
     kb_view_close(&a->pods);
     kb_loop_timer_stop(a->loop, &a->timer);
     kb_loop_timer_stop(a->loop, &a->lull);
+    kb_loop_undefer(a->loop, a);
     KB_LIST_EACH_SAFE(it, &a->flights)
     {
         struct flight *f = KB_CONTAINER(it, struct flight, link);

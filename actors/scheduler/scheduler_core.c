@@ -98,7 +98,7 @@ struct kb_sched *kb_sched_new(uint64_t seed)
     struct kb_err err = {0};
     uint32_t profile;
     KB_ASSERT(s != NULL);
-    s->core = kb_core_new(seed);
+    s->core = kb_sched_core_new(seed);
     int rc = kb_core_add_profile(s->core, "default-scheduler", kb_profile_default,
                                  kb_profile_default_n, &profile, &err);
     KB_ASSERT(rc == 0);
@@ -128,7 +128,7 @@ void kb_sched_destroy(struct kb_sched **s_p)
     kb_core_spec_release(s->core, &s->diagnosis.spec);
     kb_buf_finish(&s->diagnosis.text);
     kb_pending_destroy(&s->pending);
-    kb_core_destroy(&s->core);
+    kb_sched_core_destroy(&s->core);
     free(s);
     *s_p = NULL;
 }

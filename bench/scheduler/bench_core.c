@@ -22,7 +22,7 @@ static struct kb_doc *json(const char *text)
 
 static struct kb_core *cluster(uint32_t nodes)
 {
-    struct kb_core *core = kb_core_new(42);
+    struct kb_core *core = kb_sched_core_new(42);
     struct kb_err err = {0};
     uint32_t profile;
     KB_ASSERT(kb_core_add_profile(core, "default-scheduler", kb_profile_default,
@@ -76,7 +76,7 @@ static void run(struct row row)
         kb_core_lift(core, &pods[i]);
     for (uint32_t t = 0; t < row.templates; t++)
         kb_doc_destroy(&docs[t]);
-    kb_core_destroy(&core);
+    kb_sched_core_destroy(&core);
     free(docs);
     free(pods);
 }

@@ -40,7 +40,7 @@ struct kb_ptest *kb_ptest_new(const struct kb_profile_entry *entries, size_t n)
     uint32_t profile;
     bool sorts = false;
     KB_ASSERT(t != NULL && n + 2 <= KB_PROFILE_POLICIES);
-    t->core = kb_core_new(1);
+    t->core = kb_sched_core_new(1);
     kb_list_init(&t->pods);
     for (size_t i = 0; i < n; i++) {
         all[i] = entries[i];
@@ -68,7 +68,7 @@ void kb_ptest_destroy(struct kb_ptest **t_p)
         kb_core_lift(t->core, &p->pod);
         free(p);
     }
-    kb_core_destroy(&t->core);
+    kb_sched_core_destroy(&t->core);
     kb_buf_finish(&t->text);
     free(t);
     *t_p = NULL;

@@ -74,7 +74,7 @@ static const char *host_resource_name(void *core_, uint32_t resource)
 
 /* ---- life ---- */
 
-struct kb_core *kb_core_new(uint64_t seed)
+struct kb_core *kb_sched_core_new(uint64_t seed)
 {
     struct kb_core *core = calloc(1, sizeof(*core));
     KB_ASSERT(core != NULL);
@@ -95,7 +95,7 @@ struct kb_core *kb_core_new(uint64_t seed)
     return core;
 }
 
-void kb_core_destroy(struct kb_core **core_p)
+void kb_sched_core_destroy(struct kb_core **core_p)
 {
     struct kb_core *core = *core_p;
     if (core == NULL)

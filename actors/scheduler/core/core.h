@@ -28,8 +28,8 @@ struct kb_core_pod {
     bool placed;
 };
 
-struct kb_core *kb_core_new(uint64_t seed);
-void kb_core_destroy(struct kb_core **core_p); /* all pods lifted, all specs released before */
+struct kb_core *kb_sched_core_new(uint64_t seed);
+void kb_sched_core_destroy(struct kb_core **core_p); /* all pods lifted, all specs released before */
 
 /* Add a profile; ret is its index, in the order of adding. -KB_EINVAL, -KB_EFULL. */
 int kb_core_add_profile(struct kb_core *core, const char *name,

@@ -295,7 +295,7 @@ KB_TEST(profile, what_this_host_does_not_drive_is_refused)
     static const struct kb_policy binder = {
         .abi = KB_POLICY_ABI, .size = sizeof(binder), .name = "Binder", .bind = (void *)abs};
     static const struct kb_policy later = {.abi = 99, .size = sizeof(later), .name = "Later"};
-    KB_AUTO(kb_core_destroy) struct kb_core *core = kb_core_new(1);
+    KB_AUTO(kb_sched_core_destroy) struct kb_core *core = kb_sched_core_new(1);
     struct kb_profile_entry entry = {.policy = &binder};
     struct kb_err err = {0};
     uint32_t profile;

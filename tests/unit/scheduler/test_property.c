@@ -509,7 +509,7 @@ static void step_pod(struct world *w, struct kb_core *core)
 
 static struct kb_core *new_core(uint64_t seed)
 {
-    struct kb_core *core = kb_core_new(seed);
+    struct kb_core *core = kb_sched_core_new(seed);
     struct kb_err err = {0};
     uint32_t profile;
     KB_CHECK_OK(kb_core_add_profile(core, "default-scheduler", kb_profile_default,
@@ -522,7 +522,7 @@ static void empty(struct world *w, struct kb_core *core)
 {
     for (int i = 0; i < PODS; i++)
         kb_core_lift(core, &w->pods[i].in_core);
-    kb_core_destroy(&core);
+    kb_sched_core_destroy(&core);
 }
 
 /* From the objects that are left, in another order. */
@@ -612,6 +612,6 @@ KB_TEST(core_property, equal_seeds_give_equal_decisions_and_ties_are_broken_even
     KB_CHECK(chi < 280); /* 199 degrees of freedom: beyond 280 is one in ten thousand */
     for (int k = 0; k < 2; k++) {
         kb_core_spec_release(core[k], &spec[k]);
-        kb_core_destroy(&core[k]);
+        kb_sched_core_destroy(&core[k]);
     }
 }
