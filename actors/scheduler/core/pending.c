@@ -12,6 +12,9 @@ struct kb_waiting_group {
     uint32_t events; /* what could help any of them */
 };
 
+/* Groups to look at before a pod is taken: when others wait, and when none does. */
+enum { LOOK_BUSY = 4, LOOK_IDLE = 32 };
+
 struct kb_pending {
     struct kb_core *core;
     struct kb_waiting **heap; /* ACTIVE; heap_at = 1 + index */
@@ -20,6 +23,8 @@ struct kb_pending {
     struct kb_link groups;
     struct kb_map group_of; /* address of the spec → group */
     uint32_t events;        /* happened since the groups were last looked at */
+    uint32_t round_events;  /* … and what the round under way asks about */
+    size_t round_left;      /* groups still to look at in it */
     kb_ms flush_ms;         /* no group has a pod that is to move by time alone before this */
     uint64_t seq;
     struct kb_pending_counts counts;
@@ -260,32 +265,44 @@ static kb_ms flush_of(const struct kb_waiting_group *g)
     return KB_CONTAINER(g->waiting.next, struct kb_waiting, link)->failed_ms + KB_PENDING_FLUSH_MS;
 }
 
-static void look_at_groups(struct kb_pending *p, kb_ms now)
+static void look_at(struct kb_pending *p, struct kb_waiting_group *g, kb_ms now)
 {
-    uint32_t events = p->events;
-    if (events == 0 && now < p->flush_ms)
-        return;
-    p->events = 0;
-    KB_LIST_EACH_SAFE(it, &p->groups)
-    {
-        struct kb_waiting_group *g = KB_CONTAINER(it, struct kb_waiting_group, link);
-        if ((g->events & events) && kb_core_fits_any(p->core, g->spec))
-            move_group(p, g, INT64_MAX, now);
-        else if (flush_of(g) <= now)
-            move_group(p, g, now - KB_PENDING_FLUSH_MS, now);
+    kb_list_remove(&g->link);
+    kb_list_push(&p->groups, &g->link);
+    if ((g->events & p->round_events) && kb_core_fits_any(p->core, g->spec))
+        move_group(p, g, INT64_MAX, now);
+    else if (flush_of(g) <= now)
+        move_group(p, g, now - KB_PENDING_FLUSH_MS, now);
+    else
+        p->flush_ms = flush_of(g) < p->flush_ms ? flush_of(g) : p->flush_ms;
+}
+
+/* A round over all groups, some at a time: with thousands of kinds of pods on many nodes, to ask
+ * all their plans would take seconds in which nothing else were done. What happens meanwhile is for
+ * the next round. */
+static void look_at_groups(struct kb_pending *p, size_t most, kb_ms now)
+{
+    if (p->round_left == 0) {
+        if (p->events == 0 && now < p->flush_ms)
+            return;
+        p->round_events = p->events;
+        p->events = 0;
+        p->round_left = p->group_of.count;
+        p->flush_ms = INT64_MAX;
     }
-    p->flush_ms = INT64_MAX;
-    KB_LIST_EACH(it, &p->groups)
-    {
-        kb_ms flush = flush_of(KB_CONTAINER(it, struct kb_waiting_group, link));
-        p->flush_ms = flush < p->flush_ms ? flush : p->flush_ms;
+    for (; p->round_left > 0 && most > 0; p->round_left--, most--) {
+        if (kb_list_empty(&p->groups)) {
+            p->round_left = 0;
+            return;
+        }
+        look_at(p, KB_CONTAINER(p->groups.next, struct kb_waiting_group, link), now);
     }
 }
 
 struct kb_waiting *kb_pending_pop(struct kb_pending *p, kb_ms now)
 {
     struct kb_timer *timer;
-    look_at_groups(p, now);
+    look_at_groups(p, p->heap_n > 0 ? LOOK_BUSY : LOOK_IDLE, now);
     while ((timer = kb_timers_pop(&p->backoff, now)) != NULL) {
         struct kb_waiting *w = KB_CONTAINER(timer, struct kb_waiting, timer);
         p->counts.backoff--;
@@ -300,7 +317,7 @@ struct kb_waiting *kb_pending_pop(struct kb_pending *p, kb_ms now)
 
 kb_ms kb_pending_wait_ms(const struct kb_pending *p, kb_ms now)
 {
-    if (p->heap_n > 0 || (p->events && !kb_list_empty(&p->groups)))
+    if (p->heap_n > 0 || ((p->events || p->round_left) && !kb_list_empty(&p->groups)))
         return 0;
     kb_ms wait = kb_timers_wait_ms(&p->backoff, now);
     if (kb_list_empty(&p->groups))

@@ -59,7 +59,8 @@ void kb_pending_retry(struct kb_pending *p, struct kb_waiting *w, bool at_once, 
 
 /* Something happened in the cluster: a set of KB_POLICY_ON_…. */
 void kb_pending_event(struct kb_pending *p, uint32_t events);
-/* The next to decide, taken out; NULL when none is due. */
+/* The next to decide, taken out; NULL when none is due, or (wait_ms is 0 then) more unschedulable
+ * pods have to be looked at first, of which each call does a few kinds. */
 struct kb_waiting *kb_pending_pop(struct kb_pending *p, kb_ms now);
 /* Until pop may have something by time alone: 0 now, -1 never. */
 kb_ms kb_pending_wait_ms(const struct kb_pending *p, kb_ms now);

@@ -165,6 +165,7 @@ static void settle(struct world *w)
         while (tell_reply(w))
             more = true;
         more |= kb_sched_decide(w->sched, 1000, &w->out) > 0;
+        more |= kb_sched_wait_ms(w->sched) == 0;
         perform(w);
     }
 }
@@ -378,6 +379,31 @@ KB_TEST(step, pods_of_other_schedulers_count_but_are_left_alone)
                "'nodeName': 'n1'}, 'status': {'phase': 'Succeeded'}}");
     settle(&w); /* what ended holds nothing */
     KB_CHECK_STR(text_of(&w, "pods/x/p", "spec.nodeName"), "n1");
+    end(&w);
+}
+
+KB_TEST(step, of_many_kinds_that_wait_those_are_found_that_fit_now)
+{
+    enum { KINDS = 200 };
+    struct world w;
+    start(&w);
+    store_json(&w, "nodes//n1", NODE_OF("1"));
+    for (int i = 0; i < KINDS; i++) {
+        char key[64], json[512];
+        snprintf(key, sizeof(key), "pods/x/p%d", i);
+        snprintf(json, sizeof(json), POD_OF("1", "'nodeSelector': {'kind': 'k%d'},"), i);
+        store_json(&w, key, json);
+    }
+    settle(&w);
+    KB_CHECK_U64(kb_sched_counts(w.sched).waiting.unschedulable, ==, KINDS);
+    wait_ms(&w, 20000);
+    store_json(&w, "nodes//n2",
+               "{'metadata': {'labels': {'kind': 'k150'}}, 'status': {"
+               "'allocatable': {'cpu': '1', 'memory': '8Gi', 'pods': '9'}}}");
+    uint64_t decided = kb_sched_counts(w.sched).decided;
+    settle(&w);
+    KB_CHECK_STR(text_of(&w, "pods/x/p150", "spec.nodeName"), "n2");
+    KB_CHECK_U64(kb_sched_counts(w.sched).decided, ==, decided + 1);
     end(&w);
 }
 
