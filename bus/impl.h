@@ -141,6 +141,8 @@ void kb__stream_message(struct kb_stream *stream, const struct kb_wire_head *hea
 /* The connection or the opening failed: tells the user, frees. */
 void kb__stream_broken(struct kb_stream *stream, const struct kb_err *err);
 void kb__stream_free(struct kb_stream *stream); /* silently */
+/* Something that was sent did not arrive: it breaks, in the next pass. */
+void kb__stream_lost(struct kb_stream *stream, int code);
 
 /* ---- register.c, view.c ---- */
 

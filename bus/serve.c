@@ -131,7 +131,21 @@ static void on_message(void *user, struct kb_message *owned)
         serve_other(actor, route, &head, body);
 }
 
-const struct kb_socket_handlers kb__server_handlers = {.message = on_message};
+/* A client is gone or does not read: its streams have lost something, and break. */
+static void on_undelivered(void *user, kb_str route, int code)
+{
+    struct kb_actor *actor = user;
+    for (size_t i = 0; i < actor->served.cap; i++)
+        for (struct kb__entry *entry = actor->served.slots[i]; entry; entry = entry->next) {
+            struct kb__served *served = (struct kb__served *)entry;
+            kb_str to = kb_str_n(served->route, served->route_bytes);
+            if (served->stream && kb_str_eq(to, route))
+                kb__stream_lost(served->stream, code);
+        }
+}
+
+const struct kb_socket_handlers kb__server_handlers = {.message = on_message,
+                                                       .undelivered = on_undelivered};
 
 void kb_actor_serve(struct kb_actor *actor, const struct kb_method *methods, size_t n, void *user)
 {

@@ -80,6 +80,14 @@ void kb__stream_broken(struct kb_stream *stream, const struct kb_err *err)
 
 /* ---- sending ---- */
 
+void kb__stream_lost(struct kb_stream *stream, int code)
+{
+    if (stream->failed)
+        return;
+    stream->failed = code;
+    kb_loop_timer_set(stream->actor->loop, &stream->timer, 0);
+}
+
 static int emit(struct kb_stream *stream, enum kb_wire_type type, int64_t credit, kb_val body)
 {
     int rc;
@@ -89,10 +97,8 @@ static int emit(struct kb_stream *stream, enum kb_wire_type type, int64_t credit
         struct kb_wire_head head = {.type = type, .id = stream->call->id, .credit = credit};
         rc = kb__peer_send(stream->call->peer, &head, body);
     }
-    if (rc < 0 && !stream->failed) {
-        stream->failed = -rc;
-        kb_loop_timer_set(stream->actor->loop, &stream->timer, 0);
-    }
+    if (rc < 0)
+        kb__stream_lost(stream, -rc);
     return rc;
 }
 

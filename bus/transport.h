@@ -38,6 +38,9 @@ struct kb_socket_handlers {
      * answered may be lost). */
     void (*up)(void *user);
     void (*down)(void *user);
+    /* Server: what was sent to this client did not go out and is lost: it is gone
+     * (KB_EUNAVAILABLE), or reads too slowly (KB_EFULL). Not to send from. */
+    void (*undelivered)(void *user, kb_str route, int code);
     /* Publisher: a follower came to a topic (each time), or the last one left it. */
     void (*subscription)(void *user, kb_str topic, bool subscribed);
 };
@@ -77,8 +80,9 @@ static inline int kb_socket_open(struct kb_transport *transport, enum kb_socket_
 /* Close at once; no handler runs after it. May be called from a handler. */
 void kb_socket_close(struct kb_socket **socket_p);
 
-/* Send frames, copied; all or nothing. `route` for server sockets only. -KB_EFULL over the
- * high-water mark, -KB_EUNAVAILABLE when that client is gone. */
+/* Send frames, copied; all or nothing, when the loop's pass ends. `route` for server sockets only.
+ * -KB_EFULL over the high-water mark; -KB_EUNAVAILABLE when it is known at once that nobody is
+ * there. What turns out later is told by `undelivered`. */
 static inline int kb_socket_send(struct kb_socket *socket, kb_str route, const kb_str *frames,
                                  size_t n)
 {

@@ -51,7 +51,7 @@ struct transport_zmq {
     uint64_t monitors; /* numbers them */
     struct zmq_message *pool;
     size_t pooled;
-    struct socket_zmq *flushes; /* clients that have something waiting */
+    struct socket_zmq *flushes; /* sockets that have something waiting */
     struct kb_loop_timer flush_again;
 };
 
@@ -61,7 +61,7 @@ struct socket_zmq {
     struct kb_loop_source source, monitor_source;
     struct kb_loop_fd *watch, *monitor_watch;
     bool pumping, closed; /* a close inside a handler waits for the pump to return */
-    /* Of a client: parts that go out when the pass ends. Handed over one by one they would wake
+    /* Parts that go out when the pass ends. Handed over one by one they would wake
      * ZeroMQ's thread for each; together they wake it once, and leave in few writes. */
     struct waiting_part {
         zmq_msg_t part;
@@ -163,11 +163,14 @@ static void message_frames(struct socket_zmq *socket, struct zmq_message *messag
 
 static void ask_flush(struct socket_zmq *socket);
 static void forget_waiting(struct socket_zmq *socket);
+static void flush_waiting(struct socket_zmq *socket);
 
 /* ---- pumps ---- */
 
 static void socket_free(struct socket_zmq *socket)
 {
+    if (socket->zmq && socket->base.type != KB_SOCKET_CLIENT)
+        flush_waiting(socket); /* last replies: they linger */
     forget_waiting(socket);
     if (socket->monitor) {
         kb_loop_fd_del(&socket->monitor_watch);
@@ -405,31 +408,44 @@ static int part_send(struct socket_zmq *socket, zmq_msg_t *part, bool more)
     return rc >= 0 ? 0 : errno == EHOSTUNREACH ? -KB_EUNAVAILABLE : -KB_EFULL;
 }
 
-static int send_part(struct socket_zmq *socket, kb_str bytes, bool more)
+/* ---- sends, at the end of the pass ---- */
+
+/* The message that begins at `at` cannot go out: skip it, tell whom it was for. Returns what stands
+ * behind it. */
+static size_t drop_message(struct socket_zmq *socket, size_t at, int code)
 {
-    zmq_msg_t part;
-    part_init(&part, bytes);
-    int rc = part_send(socket, &part, more);
-    if (rc < 0)
-        zmq_msg_close(&part);
-    return rc;
+    const struct kb_socket_handlers *handlers = socket->base.handlers;
+    if (handlers->undelivered && !socket->closed)
+        handlers->undelivered(socket->base.user, part_bytes(&socket->waiting[at].part), code);
+    for (bool more = true; more; at++) {
+        more = socket->waiting[at].more;
+        zmq_msg_close(&socket->waiting[at].part);
+    }
+    return at;
 }
 
-/* ---- a client's sends, at the end of the pass ---- */
-
+/* Only the first part of a message can be refused: ZeroMQ takes it whole or not at all. A client's
+ * waits for the next pass; a server has other clients. */
 static void flush_waiting(struct socket_zmq *socket)
 {
     size_t sent = 0;
-    while (sent < socket->waiting_n &&
-           part_send(socket, &socket->waiting[sent].part, socket->waiting[sent].more) == 0)
-        sent++;
+    if (socket->waiting_n == 0)
+        return;
+    while (sent < socket->waiting_n) {
+        int rc = part_send(socket, &socket->waiting[sent].part, socket->waiting[sent].more);
+        if (rc == 0)
+            sent++;
+        else if (socket->base.type == KB_SOCKET_CLIENT)
+            break;
+        else
+            sent = drop_message(socket, sent, -rc);
+    }
     socket->waiting_n -= sent;
-    memmove(socket->waiting, socket->waiting + sent,
-            socket->waiting_n * sizeof(*socket->waiting)); /* a full pipe: the next pass */
+    memmove(socket->waiting, socket->waiting + sent, socket->waiting_n * sizeof(*socket->waiting));
     kb_loop_mark(socket->base.transport->loop, &socket->source);
 }
 
-/* All clients that have something waiting. Those whose pipe is full are asked again soon. */
+/* All sockets that have something waiting. Those whose pipe is full are asked again soon. */
 static void flush_all(void *user)
 {
     struct transport_zmq *transport = user;
@@ -473,37 +489,29 @@ static void forget_waiting(struct socket_zmq *socket)
     free(socket->waiting);
 }
 
-static int send_later(struct socket_zmq *socket, const kb_str *frames, size_t n)
+static void add_waiting(struct socket_zmq *socket, kb_str bytes, bool more)
 {
-    if (socket->waiting_n >= CALLS_MAX)
-        return -KB_EFULL;
-    if (socket->waiting_n + n > socket->waiting_cap) {
+    if (socket->waiting_n == socket->waiting_cap) {
         socket->waiting_cap = socket->waiting_cap ? socket->waiting_cap * 2 : 16;
         socket->waiting = realloc(socket->waiting, socket->waiting_cap * sizeof(*socket->waiting));
-        KB_ASSERT(socket->waiting != NULL && socket->waiting_n + n <= socket->waiting_cap);
+        KB_ASSERT(socket->waiting != NULL);
     }
-    for (size_t i = 0; i < n; i++) {
-        struct waiting_part *at = &socket->waiting[socket->waiting_n++];
-        at->more = i + 1 < n;
-        part_init(&at->part, frames[i]);
-    }
-    ask_flush(socket);
-    return 0;
+    struct waiting_part *at = &socket->waiting[socket->waiting_n++];
+    at->more = more;
+    part_init(&at->part, bytes);
 }
 
-/* Only the first part can be refused: ZeroMQ takes a message whole or not at all. */
 static int socket_send(struct kb_socket *base, kb_str route, const kb_str *frames, size_t n)
 {
     struct socket_zmq *socket = (struct socket_zmq *)base;
-    if (base->type == KB_SOCKET_CLIENT)
-        return send_later(socket, frames, n);
-    kb_loop_mark(base->transport->loop, &socket->source);
-    int rc = 0;
+    if (socket->waiting_n >= CALLS_MAX)
+        return -KB_EFULL;
     if (base->type == KB_SOCKET_SERVER)
-        rc = send_part(socket, route, true);
-    for (size_t i = 0; i < n && rc == 0; i++)
-        rc = send_part(socket, frames[i], i + 1 < n);
-    return rc;
+        add_waiting(socket, route, true);
+    for (size_t i = 0; i < n; i++)
+        add_waiting(socket, frames[i], i + 1 < n);
+    ask_flush(socket);
+    return 0;
 }
 
 static void socket_subscribe(struct kb_socket *base, kb_str topic, bool on)

@@ -10,7 +10,7 @@
 /* What happened at one socket. */
 struct end {
     struct kb_socket *socket;
-    int messages, ups, downs, subscriptions;
+    int messages, ups, downs, subscriptions, undelivered, code;
     char last[64];
 };
 
@@ -41,8 +41,19 @@ static void on_subscription(void *user, kb_str topic, bool subscribed)
     kb_str_copy(topic, end->last, sizeof(end->last));
 }
 
-static const struct kb_socket_handlers handlers = {
-    .message = on_message, .up = on_up, .down = on_down, .subscription = on_subscription};
+static void on_undelivered(void *user, kb_str route, int code)
+{
+    struct end *end = user;
+    end->undelivered++;
+    end->code = code;
+    kb_str_copy(route, end->last, sizeof(end->last));
+}
+
+static const struct kb_socket_handlers handlers = {.undelivered = on_undelivered,
+                                                   .message = on_message,
+                                                   .up = on_up,
+                                                   .down = on_down,
+                                                   .subscription = on_subscription};
 
 static void open_end(struct kb_transport *transport, enum kb_socket_type type, const char *endpoint,
                      struct end *end)
@@ -126,17 +137,24 @@ KB_TEST(transport, says_of_each_subscriber_that_came_and_of_the_last_that_left)
     kb_transport_destroy(&transport);
 }
 
-KB_TEST(transport, refuses_to_send_to_a_client_that_is_gone)
+KB_TEST(transport, tells_of_what_it_could_not_send_and_goes_on_with_the_next)
 {
     struct kb_transport *transport;
     struct kb_err err = {0};
-    struct end server = {0};
-    kb_str frame = kb_str_of("x");
+    struct end server = {0}, client = {0};
+    kb_str frames[2] = {kb_str_of("x"), kb_str_of("y")}, none = {0};
     KB_AUTO(kb_auto_free) char *endpoint = kb_strf("ipc://%s/t.sock", kb_test_dir());
     KB_CHECK_OK(kb_transport_zmq_new(&transport, &err), &err);
     open_end(transport, KB_SOCKET_SERVER, endpoint, &server);
-    KB_CHECK_I64(kb_socket_send(server.socket, kb_str_of("nobody"), &frame, 1), ==,
-                 -KB_EUNAVAILABLE);
+    open_end(transport, KB_SOCKET_CLIENT, endpoint, &client);
+    until(transport, &client.ups, 1);
+    KB_CHECK_I64(kb_socket_send(server.socket, kb_str_of("nobody"), frames, 2), ==, 0);
+    KB_CHECK_I64(kb_socket_send(client.socket, none, frames, 2), ==, 0);
+    until(transport, &server.undelivered, 1);
+    KB_CHECK_I64(server.code, ==, KB_EUNAVAILABLE);
+    KB_CHECK_STR(server.last, "nobody");
+    until(transport, &client.messages, 1);
+    kb_socket_close(&client.socket);
     kb_socket_close(&server.socket);
     kb_transport_destroy(&transport);
 }
