@@ -34,7 +34,8 @@ def new_token():
 
 class Containers(Case):
     def status(self, name):
-        return self.get("pod", name)["status"]["containerStatuses"][0]
+        statuses = self.get("pod", name)["status"].get("containerStatuses")  # none before its agent has seen it
+        return statuses[0] if statuses else {"state": {}, "restartCount": 0, "ready": False}
 
     def test_a_killed_container_is_restarted_with_backoff(self):
         token = new_token()
