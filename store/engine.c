@@ -185,13 +185,17 @@ static void apply_queue(struct kb_engine *e)
     pthread_mutex_unlock(&e->lock);
 }
 
+static bool something(const struct kb__gen *gen)
+{
+    return gen->n || gen->side;
+}
+
 static void close_when_due(struct kb_engine *e)
 {
     struct kb__gen *gen = e->active;
-    bool something = gen->n || gen->side || e->chores;
     bool due = gen->bytes >= e->config.checkpoint_bytes || e->backup_waits || e->chores ||
                (gen->born_ms >= 0 && e->now_ms - gen->born_ms >= e->config.checkpoint_ms);
-    if (something && due)
+    if ((something(gen) || e->chores) && due)
         gen_close(e);
     apply_queue(e);
 }
@@ -444,12 +448,12 @@ kb_ms kb_engine_tick(struct kb_engine *e, kb_ms now_ms)
 {
     e->now_ms = now_ms;
     close_when_due(e);
-    kb_ms wait = -1;
-    if (e->closed && e->retry_ms > now_ms)
-        wait = e->retry_ms - now_ms;
-    else if (!e->closed && e->active->born_ms >= 0)
-        wait = e->active->born_ms + e->config.checkpoint_ms - now_ms;
-    return wait < -1 ? 0 : wait;
+    if (e->closed)
+        return e->retry_ms > now_ms ? e->retry_ms - now_ms : -1; /* else the applier will tell */
+    if (!something(e->active))
+        return -1;
+    kb_ms wait = e->active->born_ms + e->config.checkpoint_ms - now_ms;
+    return wait < 0 ? 0 : wait;
 }
 
 /* Wait until the applier has nothing under way; then say how it went. */
@@ -459,6 +463,8 @@ static int apply_wait(struct kb_engine *e, struct kb_err *err)
         e->retry_ms = 0;
         apply_queue(e);
         if (!e->threads) {
+            KB_ASSERT(e->apply_job ==
+                      KB__QUEUED); /* its last batch is durable: none is under way */
             run_apply(e);
         } else {
             pthread_mutex_lock(&e->lock);

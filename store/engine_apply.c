@@ -334,8 +334,10 @@ int kb__apply(struct kb_engine *e, struct kb__gen *gen, struct kb_err *err)
     int rc = apply_changes(e, gen, err);
     if (rc == 0)
         rc = kb__chores(e, err);
-    if (rc == -KB_ENOSPACE && kb_kv_used(e->kv) > kb_kv_map(e->kv) / 2 &&
-        kb_kv_map(e->kv) < e->config.map_max_bytes)
+    if (rc != -KB_EFULL)
+        return rc;
+    if (kb_kv_map(e->kv) < e->config.map_max_bytes)
         return KB__GROW;
-    return rc;
+    return kb_err_set(err, KB_ENOSPACE, "database: the map is full at its limit of %llu bytes",
+                      (unsigned long long)e->config.map_max_bytes);
 }

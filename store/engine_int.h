@@ -83,6 +83,7 @@ struct kb__batch {
     struct kb__gen *gen;          /* where its versions lie */
     size_t gen_at, changes;       /* from this place in its order, so many */
     struct kb__side **side_at;    /* and from here in its list */
+    uint64_t gen_last_batch;      /* what its last_batch was before this one */
     struct kb__lease_undo *leases;
     size_t leases_n;
     struct kb_doc **declares;

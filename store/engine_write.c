@@ -50,6 +50,7 @@ static struct kb__batch *batch_open(struct kb_engine *e)
     b->side_at = e->active->side_end;
     b->first_rev = e->staged_rev + 1;
     b->last_rev = e->staged_rev;
+    b->gen_last_batch = e->active->last_batch;
     e->active->last_batch = b->number;
     if (e->active->born_ms < 0)
         e->active->born_ms = e->now_ms;
@@ -64,6 +65,9 @@ void kb__batch_undo(struct kb_engine *e, struct kb__batch *b)
         kb__gen_undo(b->gen, &e->indices);
     *b->side_at = NULL;
     b->gen->side_end = b->side_at;
+    b->gen->last_batch = b->gen_last_batch;
+    if (b->gen->n == 0 && b->gen->side == NULL)
+        b->gen->born_ms = -1;
     for (size_t i = b->leases_n; i-- > 0;) {
         struct kb__lease_undo *undo = &b->leases[i];
         struct kb_lease before = {kb_str_of(undo->before.holder), undo->before.epoch,

@@ -20,8 +20,9 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 
-enum { MAX_READERS = 126, DB_MODE = 0600 };
+enum { MAX_READERS = 126, DB_MODE = 0600, FULL_BYTES = 64 * 1024 };
 
 static const char *const table_names[KB_KV_TABLES] = {
     [KB_KV_META] = "meta",   [KB_KV_CUR] = "cur", [KB_KV_HIST] = "hist",
@@ -59,9 +60,9 @@ static kb_str from_val(MDB_val v)
 
 static int fail(struct kb_err *err, int rc, const char *what)
 {
-    int code = rc == MDB_MAP_FULL || rc == ENOSPC || rc == EDQUOT ? KB_ENOSPACE : KB_EIO;
+    int code = rc == ENOSPC || rc == EDQUOT ? KB_ENOSPACE : KB_EIO;
     if (rc == MDB_MAP_FULL)
-        return kb_err_set(err, code, "database: the map is full at its limit");
+        return kb_err_set(err, KB_EFULL, "database: the map is full");
     return kb_err_set(err, code, "database: %s: %s", what, mdb_strerror(rc));
 }
 
@@ -242,6 +243,15 @@ int kb_kv_renew(struct kb_kv_txn *txn, struct kb_err *err)
     return rc == 0 ? 0 : fail(err, rc, "renew");
 }
 
+/* LMDB calls a write that was cut short an I/O error: on a full disk it is none. */
+static bool disk_is_full(struct kb_kv *kv)
+{
+    const char *path;
+    struct statvfs fs;
+    return mdb_env_get_path(kv->env, &path) == 0 && statvfs(path, &fs) == 0 &&
+           (uint64_t)fs.f_bavail * fs.f_frsize < FULL_BYTES;
+}
+
 int kb_kv_commit(struct kb_kv_txn **txn_p, struct kb_err *err)
 {
     struct kb_kv_txn *txn = KB_STEAL(*txn_p);
@@ -250,6 +260,8 @@ int kb_kv_commit(struct kb_kv_txn **txn_p, struct kb_err *err)
         mdb_txn_abort(txn->txn);
     } else {
         rc = mdb_txn_commit(txn->txn);
+        if (rc == EIO && disk_is_full(txn->kv))
+            rc = ENOSPC;
         rc = rc == 0 ? 0 : fail(err, rc, "commit");
     }
     free(txn);

@@ -5,7 +5,8 @@
  * a time, by one thread; any number of read transactions, each usable by one thread at a time but
  * not bound to one. The map is a size that must grow: kb_kv_grow, while no transaction is open.
  *
- * Errors: -KB_ENOSPACE (disk or map full), -KB_EIO (corrupt, or the disk failed). */
+ * Errors: -KB_EFULL (the map is full: grow it), -KB_ENOSPACE (the disk is), -KB_EIO (corrupt, or
+ * the disk failed). */
 #ifndef KUBUS_STORE_KV_H
 #define KUBUS_STORE_KV_H
 

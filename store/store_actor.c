@@ -87,7 +87,7 @@ static void step(void *user)
     if (wait < 0)
         kb_loop_timer_stop(s->loop, &s->timer);
     else
-        kb_loop_timer_set(s->loop, &s->timer, wait);
+        kb_loop_timer_set(s->loop, &s->timer, wait > 0 ? wait : 1); /* never this same pass */
     kb_actor_gauge(s->actor, "rev", (int64_t)kb_engine_rev(s->engine));
     if (s->stopping && kb_store_core_idle(s->core))
         finish_stop(s);
@@ -131,6 +131,7 @@ static void on_quiet(void *user)
     bool quiet = s->served - s->served_then < QUIET_REQUESTS;
     s->served_then = s->served;
     if (quiet) {
+        kb_store_core_trim(s->core);
         kb_engine_trim(s->engine);
         malloc_trim(0);
         s->untidy = false;

@@ -63,6 +63,23 @@ void kb__reply(struct kb_store_core *core, void *token)
     a->wish.body = bytes_val(&a->bytes);
 }
 
+void kb__long_body(struct kb_store_core *core)
+{
+    if (core->w.buf.cap >= core->spare.cap)
+        return;
+    kb_buf_finish(&core->w.buf);
+    core->w.buf = core->spare;
+    core->spare = (struct kb_buf){0};
+    kb_buf_clear(&core->w.buf);
+}
+
+void kb_store_core_trim(struct kb_store_core *core)
+{
+    kb_buf_finish(&core->spare);
+    if (core->w.buf.n == 0)
+        kb_buf_finish(&core->w.buf);
+}
+
 void kb__fail(struct kb_store_core *core, void *token, const struct kb_err *err, kb_val details)
 {
     struct kb__answer *a = answer_add(core, KB_STORE_FAIL, token);
@@ -79,8 +96,11 @@ static void answer_done(struct kb_store_core *core, struct kb__answer *a)
 {
     free(a->err);
     a->err = NULL;
-    if (a->bytes.cap > KEEP_BYTES)
-        kb_buf_finish(&a->bytes);
+    if (a->bytes.cap > KEEP_BYTES) { /* fresh memory costs more than what is written into it */
+        kb_buf_finish(&core->spare);
+        core->spare = a->bytes;
+        a->bytes = (struct kb_buf){0};
+    }
     kb_buf_clear(&a->bytes);
     a->next = core->free_answers;
     core->free_answers = a;
@@ -261,6 +281,7 @@ void kb__answers_finish(struct kb_store_core *core)
     answers_free(core->answers);
     answers_free(core->taken);
     answers_free(core->greets);
+    kb_buf_finish(&core->spare);
     answers_free(core->free_answers);
     while (core->waits) {
         struct kb__wait *wait = core->waits;

@@ -48,6 +48,8 @@ void kb_store_core_request(struct kb_store_core *core, enum kb_store_method meth
 void kb_store_core_subscribe(struct kb_store_core *core, kb_str topic, bool on);
 /* Returns ms until it wants to be called again, -1: only when something comes. */
 kb_ms kb_store_core_step(struct kb_store_core *core, struct kb_store_time time);
+/* Give buffers back: for a store that has become quiet. */
+void kb_store_core_trim(struct kb_store_core *core);
 /* No transaction is staged, under way, or waits: the store may stop. */
 bool kb_store_core_idle(const struct kb_store_core *core);
 

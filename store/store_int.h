@@ -42,9 +42,12 @@ struct kb_store_core {
     struct kb__answer *greets, **greets_end; /* beats for views that somebody just came to */
     void *backup, *check;                    /* the tokens of those who asked */
     struct kb_w w;                           /* scratch for bodies */
+    struct kb_buf spare;                     /* of the last long body, for the next */
 };
 
 /* store_answer.c */
+/* Before a long body is written into core->w: give it the buffer that the last one had. */
+void kb__long_body(struct kb_store_core *core);
 /* Answer with what core->w holds, which is empty after it. */
 void kb__reply(struct kb_store_core *core, void *token);
 void kb__fail(struct kb_store_core *core, void *token, const struct kb_err *err, kb_val details);

@@ -143,6 +143,7 @@ void kb__list(struct kb_store_core *core, void *token, kb_val body)
 {
     struct kb_err err;
     KB_AUTO(kb_query_finish) struct kb_query q = {0};
+    kb__long_body(core);
     if (list(core, body, &q, &err) < 0)
         fail(core, token, &err);
     else
@@ -228,6 +229,7 @@ void kb__replay(struct kb_store_core *core, void *token, kb_val body)
 {
     struct kb_err err;
     KB_AUTO(kb_query_finish) struct kb_query q = {0};
+    kb__long_body(core);
     if (replay(core, body, &q, &err) < 0)
         fail(core, token, &err);
     else

@@ -1,7 +1,7 @@
 /* bench_store - durable writes a second over the real bus: the store in one process, clients in
  * others, a fixed number of calls outstanding.
  *
- *     bench_store [--op create|update|get] [--outstanding N] [--clients N] [--seconds N] [--bytes
+ *     bench_store [--op create|update|get|list] [--outstanding N] [--clients N] [--seconds N] [--bytes
  * N]
  *                 [--data DIR] [--keep] [--json]
  *
@@ -27,7 +27,7 @@
 
 enum { CLIENTS_MAX = 16, SAMPLES = 2000000, KEYS = 1000 };
 
-enum op { CREATE, UPDATE, GET };
+enum op { CREATE, UPDATE, GET, LIST };
 
 struct options {
     enum op op;
@@ -77,6 +77,7 @@ static int64_t cpu_us(int who)
 }
 
 static void next(struct call *call);
+static void next_list(struct call *call);
 
 static void on_reply(void *user, const struct kb_err *err, kb_val body)
 {
@@ -128,6 +129,10 @@ static void next(struct call *call)
     struct client *c = call->client;
     char key[80];
     kb_buf_clear(&c->w.buf);
+    if (c->o->op == LIST) {
+        next_list(call);
+        return;
+    }
     if (c->o->op == CREATE)
         snprintf(key, sizeof(key), "configmaps/bench-%d/object-%lld", c->number,
                  (long long)c->made++);
@@ -143,6 +148,25 @@ static void next(struct call *call)
     bool read = c->o->op == GET && c->revs[call->key];
     call->began_us = now_us();
     kb_call(c->peer, read ? "store.get" : "store.txn", kb_w_val(&c->w), 60000, on_reply, call);
+}
+
+/* First all keys are made, then they are listed. */
+static void next_list(struct call *call)
+{
+    struct client *c = call->client;
+    char text[64];
+    if (c->made < KEYS) {
+        snprintf(text, sizeof(text), "configmaps/bench-%d/object-%d", c->number, (int)c->made++);
+        write_put(c, text, 0);
+    } else {
+        snprintf(text, sizeof(text), "configmaps?ns=bench-%d", c->number);
+        kb_w_map(&c->w);
+        kb_w_kcstr(&c->w, "view", text);
+        kb_w_end(&c->w);
+    }
+    bool list = kb_val_type(kb_val_get(kb_w_val(&c->w), "view")) == KB_STR;
+    call->began_us = now_us();
+    kb_call(c->peer, list ? "store.list" : "store.txn", kb_w_val(&c->w), 60000, on_reply, call);
 }
 
 static void on_time(void *user)
@@ -255,6 +279,7 @@ static void parse(int argc, char **argv, struct options *o)
     for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1;) {
         if (c == 'p')
             o->op = strcmp(optarg, "get") == 0      ? GET
+                    : strcmp(optarg, "list") == 0   ? LIST
                     : strcmp(optarg, "update") == 0 ? UPDATE
                                                     : CREATE;
         else if (c == 'o')

@@ -402,6 +402,33 @@ KB_TEST(engine, its_threads_keep_the_same_promises)
     kb_engine_close(&e);
 }
 
+KB_TEST(engine, a_batch_larger_than_a_segment_gets_one_of_its_size)
+{
+    struct kb_engine *e = open_small();
+    KB_AUTO(kb_w_finish) struct kb_w w = {0};
+    KB_AUTO(kb_auto_free) char *pad = calloc(1, 1 << 20);
+    uint64_t rev;
+    size_t failed;
+    memset(pad, 'x', 1 << 20);
+    kb_w_map(&w);
+    kb_w_kstr(&w, "pad", kb_str_n(pad, 1 << 20));
+    kb_w_end(&w);
+    struct kb_write_op ops[] = {{.key = kb_str_of("pods/a/x"), .doc = kb_w_val(&w)},
+                                {.key = kb_str_of("pods/a/y"), .doc = kb_w_val(&w)}};
+    struct kb_write write = {.ops = ops, .n = 2};
+    for (int i = 0; i < 3; i++) {
+        KB_CHECK_OK(kb_engine_write(e, &write, &rev, &failed, &err), &err);
+        KB_CHECK_OK(settle(e), &err);
+        KB_CHECK_OK(put(e, "pods/a/z", "n1", i, KB_COND_NONE, 0), &err);
+    }
+    kb_engine_close(&e);
+    e = open_small();
+    KB_CHECK_U64(kb_engine_rev(e), ==, 6);
+    KB_CHECK_U64(count(e, "pods/", "", ""), ==, 3);
+    check(e);
+    kb_engine_close(&e);
+}
+
 KB_TEST(engine, one_process_at_a_time)
 {
     KB_AUTO(kb_engine_close) struct kb_engine *e = open_small();
@@ -451,6 +478,23 @@ KB_TEST(disk, an_error_while_writing_is_undone_or_stops_the_log)
     e = open_small();
     KB_CHECK_OK(put(e, "pods/a/x", "n1", 6, KB_COND_NONE, 0), &err);
     kb_engine_close(&e);
+}
+
+KB_TEST(disk, a_refused_batch_leaves_nothing_behind_that_would_be_waited_for)
+{
+    KB_AUTO(disk_destroy) struct disk *disk = disk_new(1, kb_test_dir());
+    io = disk_io(disk);
+    KB_AUTO(kb_engine_close) struct kb_engine *e = open_small();
+    KB_CHECK_OK(put(e, "pods/a/x", "n1", 1, KB_COND_NONE, 0), &err);
+    KB_CHECK_OK(kb_engine_checkpoint(e, &err), &err);
+    disk_error_after(disk, 2); /* the sync */
+    KB_CHECK_I64(put(e, "pods/a/x", "n1", 2, KB_COND_NONE, 0), ==, -KB_EIO);
+    KB_CHECK_I64(kb_engine_tick(e, 60000), ==, -1);
+    KB_CHECK_OK(put(e, "pods/a/x", "n1", 3, KB_COND_NONE, 0), &err);
+    disk_error_after(disk, 2);
+    KB_CHECK_I64(put(e, "pods/a/x", "n1", 4, KB_COND_NONE, 0), ==, -KB_EIO);
+    KB_CHECK_OK(kb_engine_checkpoint(e, &err), &err); /* what was durable before it is applied */
+    check(e);
 }
 
 static struct kb_engine *open_tight(uint64_t map_max)
