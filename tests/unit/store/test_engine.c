@@ -7,6 +7,7 @@
 
 #include "bus/base/file.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
@@ -478,6 +479,103 @@ KB_TEST(disk, an_error_while_writing_is_undone_or_stops_the_log)
     e = open_small();
     KB_CHECK_OK(put(e, "pods/a/x", "n1", 6, KB_COND_NONE, 0), &err);
     kb_engine_close(&e);
+}
+
+/* A disk on which every seventh write of a log's page finds no room; what follows it does. For
+ * threads. */
+static int scarce_write(const struct kb_io *self, int fd, const void *data, size_t n, off_t at)
+{
+    static _Atomic unsigned count;
+    (void)self;
+    return ++count % 7 == 0 ? -ENOSPC : kb_io_system()->write(kb_io_system(), fd, data, n, at);
+}
+
+enum { SCARCE_KEYS = 40, SCARCE_WRITES = 6000 };
+
+struct scarce {
+    int value[SCARCE_KEYS]; /* what was acknowledged last */
+    struct {
+        uint64_t batch;
+        int key, n;
+    } staged[SCARCE_WRITES];
+    int first, end, refused;
+};
+
+/* Take what has ended: acknowledged writes count, refused ones do not. */
+static void scarce_take(struct kb_engine *e, struct scarce *t)
+{
+    struct kb_commit commit;
+    kb_engine_flush(e);
+    kb_engine_tick(e, now_ms += 10);
+    while (kb_engine_poll(e, &commit)) {
+        for (; t->first < t->end && t->staged[t->first].batch <= commit.batch; t->first++) {
+            if (commit.rc == 0)
+                t->value[t->staged[t->first].key] = t->staged[t->first].n;
+            else
+                t->refused++;
+        }
+        KB_CHECK(commit.rc == 0 || commit.rc == -KB_ENOSPACE);
+        kb_engine_flush(e);
+    }
+}
+
+static void scarce_compare(struct kb_engine *e, const struct scarce *t)
+{
+    char key[32];
+    for (int k = 0; k < SCARCE_KEYS; k++) {
+        snprintf(key, sizeof(key), "pods/a/p%d", k);
+        KB_CHECK_I64(value(e, key, KB_REV_LATEST), ==, t->value[k] ? t->value[k] : -KB_ENOTFOUND);
+    }
+}
+
+KB_TEST(disk, threads_undo_what_the_disk_refuses_while_more_is_staged)
+{
+    struct kb_io scarce = *kb_io_system();
+    struct kb_engine *e = NULL;
+    struct scarce *t = calloc(1, sizeof(*t));
+    struct kb_engine_config config = {.dir = kb_test_dir(),
+                                      .io = &scarce,
+                                      .threads = true,
+                                      .segment_bytes = 256 * 1024,
+                                      .checkpoint_bytes = 32 * 1024,
+                                      .slice_bytes = 16 * 1024};
+    KB_CHECK_OK(kb_engine_open(&config, &e, &err), &err);
+    KB_CHECK_OK(declare_node(e), &err);
+    scarce.write = scarce_write;
+    while (t->end < SCARCE_WRITES) {
+        KB_AUTO(kb_doc_destroy) struct kb_doc *doc = pod("n1", t->end + 1);
+        char key[32];
+        int k = t->end * 31 % SCARCE_KEYS;
+        snprintf(key, sizeof(key), "pods/a/p%d", k);
+        struct kb_write_op op = {.key = kb_str_of(key), .doc = kb_doc_root(doc)};
+        struct kb_write write = {.ops = &op, .n = 1};
+        uint64_t rev;
+        size_t failed;
+        int rc = kb_engine_write(e, &write, &rev, &failed, &err);
+        KB_CHECK(rc == 0 || rc == -KB_EFULL);
+        if (rc == 0) {
+            t->staged[t->end].batch = kb_engine_batch(e);
+            t->staged[t->end].key = k;
+            t->staged[t->end].n = t->end + 1;
+            t->end++;
+        }
+        if (t->end % 3 == 0)
+            scarce_take(e, t);
+    }
+    while (kb_engine_busy(e))
+        scarce_take(e, t);
+    KB_CHECK_I64(t->first, ==, t->end);
+    KB_CHECK_I64(t->refused, >, 0);
+    KB_CHECK_I64(t->refused, <, SCARCE_WRITES);
+    scarce_compare(e, t);
+    scarce.write = kb_io_system()->write;
+    check(e);
+    kb_engine_close(&e);
+    e = open_small();
+    scarce_compare(e, t);
+    check(e);
+    kb_engine_close(&e);
+    free(t);
 }
 
 KB_TEST(disk, a_refused_batch_leaves_nothing_behind_that_would_be_waited_for)
