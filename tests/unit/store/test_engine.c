@@ -519,6 +519,13 @@ static void scarce_take(struct kb_engine *e, struct scarce *t)
     }
 }
 
+static void scarce_settle(struct kb_engine *e, struct scarce *t)
+{
+    struct pollfd fd = {.fd = kb_engine_fd(e), .events = POLLIN};
+    for (scarce_take(e, t); kb_engine_busy(e); scarce_take(e, t))
+        KB_CHECK(poll(&fd, 1, 10000) >= 0);
+}
+
 static void scarce_compare(struct kb_engine *e, const struct scarce *t)
 {
     char key[32];
@@ -559,11 +566,11 @@ KB_TEST(disk, threads_undo_what_the_disk_refuses_while_more_is_staged)
             t->staged[t->end].n = t->end + 1;
             t->end++;
         }
-        if (t->end % 3 == 0)
-            scarce_take(e, t);
-    }
-    while (kb_engine_busy(e))
         scarce_take(e, t);
+        if (t->end % 100 == 0)
+            scarce_settle(e, t); /* so that there are batches enough, however slow the disk is */
+    }
+    scarce_settle(e, t);
     KB_CHECK_I64(t->first, ==, t->end);
     KB_CHECK_I64(t->refused, >, 0);
     KB_CHECK_I64(t->refused, <, SCARCE_WRITES);
