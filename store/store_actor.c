@@ -24,7 +24,7 @@ struct kb_store {
     uint64_t served, served_then; /* requests, and how many at the last look */
     bool untidy;                  /* requests came since memory was given back */
     bool planned;
-    bool stopping;
+    bool stopping, stopped;
 };
 
 static struct kb_store_time time_now(const struct kb_store *s)
@@ -70,7 +70,7 @@ static void carry_out(struct kb_store *s, const struct kb_store_wish *wish)
 static void finish_stop(struct kb_store *s)
 {
     struct kb_err err = {0};
-    s->stopping = false;
+    s->stopped = true;
     if (kb_engine_checkpoint(s->engine, &err) < 0)
         kb_warn("stop: %s; the log will be replayed at the next start", err.text);
     kb_actor_stopped(s->actor);
@@ -89,7 +89,7 @@ static void step(void *user)
     else
         kb_loop_timer_set(s->loop, &s->timer, wait > 0 ? wait : 1); /* never this same pass */
     kb_actor_gauge(s->actor, "rev", (int64_t)kb_engine_rev(s->engine));
-    if (s->stopping && kb_store_core_idle(s->core))
+    if (s->stopping && !s->stopped && kb_store_core_idle(s->core))
         finish_stop(s);
     else if (kb_engine_failed(s->engine))
         kb_actor_stopped(s->actor);
@@ -143,6 +143,12 @@ static void on_quiet(void *user)
 static void take(struct kb_store *s, enum kb_store_method method, struct kb_request *request,
                  kb_val body)
 {
+    if (s->stopping) {
+        struct kb_err err;
+        kb_err_set(&err, KB_EUNAVAILABLE, "the store is stopping");
+        kb_request_fail(&request, &err);
+        return;
+    }
     s->served++;
     if (!s->untidy) {
         s->untidy = true;
