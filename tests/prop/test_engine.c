@@ -1,13 +1,14 @@
 /* The engine against a model that a child could check: every version of every key in an array.
  * Random operations, random failures of the disk, power cuts at any operation; after each the
  * engine must have all that was acknowledged, nothing that was refused, and pass its own check. */
+#include "bus/base/file.h"
 #include "store/engine.h"
 #include "tests/lib/test.h"
 #include "tests/unit/store/disk.h"
 
 #include <stdlib.h>
 
-enum { KEYS = 30, VERSIONS = 4096, STEPS = 500, LEASES = 3 };
+enum { KEYS = 30, VERSIONS = 4096, STEPS = 500, LEASES = 3, STORIES = 12 };
 
 struct version {
     uint64_t rev;
@@ -548,12 +549,23 @@ static void one_step(void)
     }
 }
 
-static void story(bool cuts)
+/* A new world: nothing is known, the folder is empty. */
+static void begin(uint64_t seed)
+{
+    KB_AUTO(kb_auto_free) char *db = kb_strf("%s/db", kb_test_dir());
+    KB_CHECK_OK(kb_dir_remove(db, &err), &err);
+    m = calloc(1, sizeof(*m));
+    acked = flying = acked_compacted = 0;
+    memset(acked_epoch, 0, sizeof(acked_epoch));
+    counter = 0;
+    kb_rand_init(&rnd, seed);
+    disk = disk_new(seed, kb_test_dir());
+}
+
+static void story(bool cuts, uint64_t seed)
 {
     int tell = getenv("KUBUS_TEST_LOUD") != NULL;
-    m = calloc(1, sizeof(*m));
-    kb_rand_init(&rnd, kb_test_seed());
-    disk = disk_new(kb_test_seed(), kb_test_dir());
+    begin(seed);
     KB_CHECK_OK(try_open(), &err);
     for (int i = 0; i < STEPS; i++) {
         one_step();
@@ -588,10 +600,12 @@ static void story(bool cuts)
 
 KB_TEST(engine_model, agrees_with_the_model)
 {
-    story(false);
+    for (uint64_t i = 0; i < STORIES; i++)
+        story(false, kb_test_seed() + i);
 }
 
 KB_TEST(engine_model, keeps_what_it_acknowledged_through_power_cuts_and_failing_disks)
 {
-    story(true);
+    for (uint64_t i = 0; i < STORIES; i++)
+        story(true, kb_test_seed() + i);
 }
