@@ -103,7 +103,7 @@ struct follower {
     struct kb_view *view;
     int number;
     char host[8];
-    int64_t listed, synced;
+    int64_t listed, synced; /* the revision of its listing, -1: it is not complete */
     int n_of[KEYS];
     struct seen *seen;
     int count;
@@ -115,7 +115,7 @@ static void on_change(void *user, const struct kb_change *change)
     int key = atoi(change->key.p + change->key.n - 2);
     int n = (int)kb_val_int_at(change->doc, "n", -1);
     KB_CHECK(f->count < LOG_MAX * 2);
-    if (f->listed)
+    if (f->listed >= 0)
         f->seen[f->count++] = (struct seen){change->rev, key, n, change->op == KB_DEL,
                                             (int)kb_val_int_at(change->old, "n", 0)};
     f->n_of[key] = change->op == KB_DEL ? 0 : n;
@@ -126,8 +126,8 @@ static void on_synced(void *user, int64_t rev)
     struct follower *f = user;
     KB_CHECK_I64(rev, >=, f->synced);
     f->synced = rev;
-    if (f->listed == 0)
-        f->listed = rev ? rev : 1;
+    if (f->listed < 0)
+        f->listed = rev;
 }
 
 static const struct kb_view_handlers handlers = {.change = on_change, .synced = on_synced};
@@ -149,7 +149,8 @@ static void follow(struct follower *f)
 {
     struct kb_view_options options = {.with_old = f->number == 6};
     memset(f->n_of, 0, sizeof(f->n_of));
-    f->listed = f->synced = f->count = 0;
+    f->listed = -1;
+    f->synced = f->count = 0;
     f->actor = join(f->world, f->host, f->host);
     f->view = kb_view_open(f->actor, f->number == 6 ? "pods" : queries[f->number], &options,
                            &handlers, f);
@@ -364,7 +365,7 @@ static bool all_synced(void *user)
 {
     const struct world *w = user;
     for (int i = 0; i < FOLLOWERS; i++)
-        if (!w->followers[i].listed || w->followers[i].synced < w->rev)
+        if (w->followers[i].listed < 0 || w->followers[i].synced < w->rev)
             return false;
     return true;
 }
