@@ -2,6 +2,7 @@
  * of the body that follows, and so on. All go to one store, whose state lives on from input to
  * input. */
 #include "bus/base/check.h"
+#include "bus/base/file.h"
 #include "store/store_core.h"
 #include "tests/fuzz/fuzz.h"
 
@@ -19,6 +20,13 @@ static int no_sync(const struct kb_io *io, int fd)
     return 0;
 }
 
+static void clean(void)
+{
+    kb_store_core_destroy(&core);
+    kb_engine_close(&engine);
+    kb_dir_remove(dir, NULL);
+}
+
 static void start(void)
 {
     static struct kb_io io;
@@ -29,6 +37,7 @@ static void start(void)
     struct kb_store_config store = {.history_s = 1};
     KB_ASSERT(config.dir != NULL && kb_engine_open(&config, &engine, &err) == 0);
     core = kb_store_core_new(&store, engine);
+    atexit(clean);
 }
 
 static void drain(struct kb_store_time time)
