@@ -148,8 +148,8 @@ KB_TEST(store, malformed_requests_are_refused)
         "{\"ops\":[{\"op\":\"put\",\"key\":\"pods/a/x\"}]}",
         "{\"ops\":[{\"op\":\"put\",\"key\":\"pods/a/x\",\"doc\":{},\"if\":{}}]}",
         "{\"ops\":[{\"op\":\"put\",\"key\":\"pods/a/x\",\"doc\":{},\"ttl_s\":-1}]}",
-        "{\"ops\":[{\"op\":\"put\",\"key\":\"p/a/x\",\"doc\":{}},{\"op\":\"del\",\"key\":\"p/a/"
-        "x\"}]}",
+        ("{\"ops\":[{\"op\":\"put\",\"key\":\"p/a/x\",\"doc\":{}},"
+         "{\"op\":\"del\",\"key\":\"p/a/x\"}]}"),
     };
     start();
     for (size_t i = 0; i < KB_COUNT(bodies); i++)
