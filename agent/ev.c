@@ -26,7 +26,7 @@ struct kb_ev {
     int epoll_fd, timer_fd;
     kb_ms armed_ms; /* what timer_fd is set to; -1: nothing */
     bool dispatching;
-    struct kb_link watches, dead;
+    struct kb_link watches, dead, owned;
     struct kb_timers timers;
 };
 
@@ -44,6 +44,7 @@ struct kb_ev *kb_ev_new(const struct kb_clock *clock)
     KB_ASSERT(rc == 0);
     kb_list_init(&ev->watches);
     kb_list_init(&ev->dead);
+    kb_list_init(&ev->owned);
     return ev;
 }
 
@@ -58,6 +59,10 @@ void kb_ev_destroy(struct kb_ev **ev_p)
     struct kb_ev *ev = KB_STEAL(*ev_p);
     if (ev == NULL)
         return;
+    for (struct kb_link *link; (link = kb_list_pop(&ev->owned)) != NULL;) {
+        struct kb_ev_owned *owned = KB_CONTAINER(link, struct kb_ev_owned, link);
+        owned->free(owned);
+    }
     free_all(&ev->watches);
     free_all(&ev->dead);
     kb_timers_finish(&ev->timers);
@@ -143,6 +148,17 @@ kb_ms kb_ev_now(const struct kb_ev *ev)
 int64_t kb_ev_wall_us(const struct kb_ev *ev)
 {
     return kb_clock_wall_us(ev->clock);
+}
+
+void kb_ev_own(struct kb_ev *ev, struct kb_ev_owned *owned, void (*fn)(struct kb_ev_owned *owned))
+{
+    owned->free = fn;
+    kb_list_push(&ev->owned, &owned->link);
+}
+
+void kb_ev_disown(struct kb_ev_owned *owned)
+{
+    kb_list_remove(&owned->link);
 }
 
 static void dispatch_timers(struct kb_ev *ev)

@@ -6,6 +6,7 @@
 #ifndef KUBUS_AGENT_EV_H
 #define KUBUS_AGENT_EV_H
 
+#include "bus/base/list.h"
 #include "bus/base/timers.h"
 
 #include <sys/epoll.h>
@@ -26,6 +27,15 @@ struct kb_ev_timer {
 /* Never NULL. Caller owns. `clock` is borrowed. */
 struct kb_ev *kb_ev_new(const struct kb_clock *clock);
 void kb_ev_destroy(struct kb_ev **ev_p);
+
+/* Something that frees itself when it is over, and is freed with the loop when that comes first.
+ * Embed. */
+struct kb_ev_owned {
+    struct kb_link link;
+    void (*free)(struct kb_ev_owned *owned);
+};
+void kb_ev_own(struct kb_ev *ev, struct kb_ev_owned *owned, void (*fn)(struct kb_ev_owned *owned));
+void kb_ev_disown(struct kb_ev_owned *owned);
 
 /* Call fn(arg, events) whenever `fd` is ready. The descriptor stays the caller's. Never NULL. */
 struct kb_ev_fd *kb_ev_watch(struct kb_ev *ev, int fd, uint32_t epoll_events, kb_ev_fd_fn *fn,

@@ -15,6 +15,7 @@
 enum { REPORT_MAX_BYTES = 8 << 20 };
 
 struct kb_job {
+    struct kb_ev_owned owned;
     struct kb_ev *ev;
     pid_t pid;
     int pid_fd, report_fd;
@@ -30,12 +31,19 @@ struct kb_job {
 
 static void job_free(struct kb_job *job)
 {
+    kb_ev_disown(&job->owned);
+    kb_ev_disarm(job->ev, &job->failed);
     kb_ev_unwatch(&job->pid_watch);
     kb_ev_unwatch(&job->report_watch);
     kb_auto_close(&job->pid_fd);
     kb_auto_close(&job->report_fd);
     kb_buf_finish(&job->report);
     free(job);
+}
+
+static void free_with_loop(struct kb_ev_owned *owned)
+{
+    job_free(KB_CONTAINER(owned, struct kb_job, owned));
 }
 
 /* The report is "error TEXT" or "error-CODE TEXT" of a failure, or anything else. */
@@ -157,6 +165,7 @@ struct kb_job *kb_job_start(struct kb_ev *ev, kb_job_fn *fn, kb_job_done *done,
     KB_ASSERT(job != NULL);
     *job = (struct kb_job){
         .ev = ev, .pid_fd = -1, .report_fd = -1, .done = done, .exited = exited, .arg = arg};
+    kb_ev_own(ev, &job->owned, free_with_loop);
     if (pipe2(fds, O_CLOEXEC) < 0)
         fds[0] = fds[1] = -1;
     job->pid = fds[0] < 0 ? -1 : fork();

@@ -156,22 +156,30 @@ static void exec_resize(struct kb_rt_exec *base, uint16_t rows, uint16_t cols)
 /* The shim ends by itself once it sees our end of the socket closed. It is our child: a job of the
  * kernel's (SIGCHLD ignored would lose other children's), so reap it when it is over. */
 struct reaper {
+    struct kb_ev_owned owned;
     struct kb_ev_fd *watch;
     int pid_fd;
     pid_t pid;
     char *dir;
 };
 
-static void on_reap(void *arg, uint32_t events)
+static void reaper_free(struct kb_ev_owned *owned)
 {
-    struct reaper *reaper = arg;
-    (void)events;
+    struct reaper *reaper = KB_CONTAINER(owned, struct reaper, owned);
+    kb_ev_disown(owned);
     waitpid(reaper->pid, NULL, WNOHANG);
     kb_ev_unwatch(&reaper->watch);
     close(reaper->pid_fd);
     (void)kb_dir_remove(reaper->dir, NULL);
     free(reaper->dir);
     free(reaper);
+}
+
+static void on_reap(void *arg, uint32_t events)
+{
+    struct reaper *reaper = arg;
+    (void)events;
+    reaper_free(&reaper->owned);
 }
 
 static void exec_destroy(struct kb_rt_exec *base)
@@ -191,6 +199,7 @@ static void exec_destroy(struct kb_rt_exec *base)
         KB_ASSERT(reaper != NULL);
         *reaper = (struct reaper){.pid_fd = exec->pid_fd, .pid = exec->pid, .dir = exec->dir};
         reaper->watch = kb_ev_watch(exec->ev, exec->pid_fd, EPOLLIN, on_reap, reaper);
+        kb_ev_own(exec->ev, &reaper->owned, reaper_free);
     } else {
         free(exec->dir);
     }

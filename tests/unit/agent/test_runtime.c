@@ -204,6 +204,12 @@ static void finish(struct world *w)
     kb_cgroup_remove(&cgroups, w->cgroup, NULL);
     kb_runtime_destroy(&w->rt);
     kb_ev_destroy(&w->ev);
+    kb_buf_finish(&w->out);
+    free(w->dir);
+    free(w->images);
+    free(w->log);
+    free(w->cgroup);
+    free(w);
 }
 
 KB_TEST(oci, a_container_runs_logs_and_its_exit_code_is_kept)
