@@ -369,9 +369,11 @@ static void batch_failed(struct kb_engine *e, const struct kb_err *err)
     kb__batch_undo(e, &e->open);
     kb__batch_undo(e, &e->flight);
     if (e->open.bytes.n) {
+        struct kb__batch next = e->spoiled; /* empty; its buffer is used again */
         e->spoiled = e->open;
         e->spoiled_err = *err;
-        e->open = (struct kb__batch){.first_rev = 1, .number = number + 1};
+        e->open = next;
+        e->open.number = number + 1;
     }
 }
 
