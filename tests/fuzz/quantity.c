@@ -1,5 +1,7 @@
 /* A quantity that is accepted has a canonical text of the same value. A fraction of a binary
- * quantity is rounded up when it is written, so there the value may rise. */
+ * quantity is rounded up when it is written, so there the value may rise; and one that is no
+ * multiple of 1024 ("1.953125Ki") is written without a suffix ("2000"), which is decimal to whoever
+ * reads it next ("2k"): the text is stable as long as the format is. */
 #include "bus/base/check.h"
 #include "bus/model/quantity.h"
 #include "tests/fuzz/fuzz.h"
@@ -16,6 +18,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
         KB_ASSERT(kb_quantity_cmp(q, again) == 0);
     KB_ASSERT(kb_quantity_value(q) == kb_quantity_value(again));
     kb_quantity_format(again, text2);
-    KB_ASSERT(strcmp(text, text2) == 0);
+    KB_ASSERT(again.format != q.format || strcmp(text, text2) == 0);
     return 0;
 }
