@@ -27,6 +27,8 @@
  *
  * Changelog of the ABI
  *   1  first
+ *   2  devices: GPUs one by one and in fractions (kb_policy_devices, `assign`), the workload,
+ * `random`
  */
 #ifndef KUBUS_POLICY_H
 #define KUBUS_POLICY_H
@@ -35,7 +37,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define KB_POLICY_ABI 1u
+#define KB_POLICY_ABI 2u
 
 enum { KB_POLICY_RUN = 1024 }; /* slots in one call of filter or score, at most */
 
@@ -114,6 +116,12 @@ struct kb_policy_pod {
     const struct kb_policy_toleration *tolerations;
     uint32_t ports_n;
     const struct kb_policy_port *ports;
+    /* GPUs, see "devices" below. */
+    uint32_t gpus;      /* how many; 0: none */
+    uint32_t gpu_milli; /* of each of them: 1000, or less for a share of a GPU */
+    bool gpu_plain;     /* asked for as nvidia.com/gpu alone: any node that counts those will do */
+    uint32_t gpu_models_n;
+    const uint32_t *gpu_models; /* allowed; none: any */
 };
 
 /* A pod that waits in the queue: what an order is made of. */
@@ -159,6 +167,50 @@ struct kb_policy_nodes {
     uint32_t taint_sets_n;
     const struct kb_policy_taint_set *taint_sets;
     const int32_t *lowest_priority; /* of the pods on the node; INT32_MAX without any */
+    const struct kb_policy_devices *devices;
+};
+
+/* ---- devices ---- */
+
+/* GPUs are known one by one, since a pod may take a share of one (0.46 of it, say): free GPU in sum
+ * says nothing about whether such a pod fits. A node with more than KB_POLICY_GPUS of them has
+ * count 0 here, and its GPUs are only counted, in the columns of nvidia.com/gpu. */
+enum { KB_POLICY_GPUS = 16, KB_POLICY_GPU_MILLI = 1000 };
+
+struct kb_policy_gpus {
+    uint16_t free[KB_POLICY_GPUS]; /* milli; 0 beyond the node's count */
+};
+
+/* Columns, [slot]. */
+struct kb_policy_devices {
+    uint32_t size;
+    const uint8_t *count;
+    const uint32_t *model; /* interned; 0: not known */
+    const struct kb_policy_gpus *gpus;
+    const uint32_t *free_milli; /* sum over the node's GPUs */
+    /* Set of what the pods on the node are: bit n, n ≥ 1: a pod with n whole GPUs; bit 0: one with
+     * shares. */
+    const uint32_t *kinds;
+};
+
+/* How many pods of one kind the cluster gets: what tomorrow will probably ask for. Known in
+ * advance in a simulation; live, learned from the pods seen so far. When it changes (`version`),
+ * all verdicts and scores are computed anew, so that a policy may depend on it without
+ * KB_POLICY_GLOBAL. Live it is learned from the moment when a policy first asks for it, and renewed
+ * each time the number of pods has doubled. */
+struct kb_policy_demand {
+    uint64_t pods;
+    int64_t cpu, memory; /* milli, bytes */
+    uint32_t gpus, gpu_milli;
+    uint32_t gpu_models_n;
+    const uint32_t *gpu_models; /* rising */
+};
+
+struct kb_policy_workload {
+    uint32_t size;
+    uint32_t n;
+    uint64_t version; /* 0: nothing known yet */
+    const struct kb_policy_demand *demands;
 };
 
 /* A host port that is taken on a node. */
@@ -185,6 +237,10 @@ struct kb_policy_host {
     uint32_t (*node_ports)(void *core, uint32_t node, const struct kb_policy_port **ret_ports);
     uint32_t (*resource)(void *core, const char *name); /* index of its columns, made if new */
     const char *(*resource_name)(void *core, uint32_t resource);
+    /* What pods come, valid until its version changes; and a number below `bound` (> 0) from the
+     * seeded generator: for assign, not for verdicts and scores, which must be repeatable. */
+    const struct kb_policy_workload *(*workload)(void *core);
+    uint32_t (*random)(void *core, uint32_t bound);
 };
 
 /* ---- calls ---- */
@@ -289,6 +345,11 @@ struct kb_policy {
 
     /* The state of a kb_policy_pod is no longer needed. */
     void (*release)(struct kb_policy_cycle *cycle);
+
+    /* Which GPUs of the node the pod shall have, as a set of bits; 0: no opinion. The first policy
+     * of the profile with a set that is possible decides. Otherwise a share goes to the fullest GPU
+     * that can take it, and whole GPUs to the first free ones. */
+    uint32_t (*assign)(struct kb_policy_cycle *cycle, uint32_t node);
 };
 
 /* Define a policy. As a plugin of its own the descriptor is the symbol `kubus_policy`; built into a

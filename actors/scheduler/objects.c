@@ -1,5 +1,6 @@
 #include "actors/scheduler/objects.h"
 
+#include "actors/scheduler/core/devices.h"
 #include "bus/base/clock.h"
 #include "bus/base/limits.h"
 
@@ -100,7 +101,37 @@ static void write_spec(struct kb_w *w, kb_val spec, const char *node)
     kb_w_end(w);
 }
 
-struct kb_doc *kb__sched_pod(kb_val pod, const char *node,
+static void write_annotations(struct kb_w *w, kb_val old, uint32_t gpus)
+{
+    char index[KB_GPU_INDEX_BYTES];
+    kb_gpu_format(gpus, index);
+    kb_w_key(w, "annotations");
+    kb_w_map(w);
+    for (struct kb_iter it = kb_iter(old); kb_iter_next(&it);) {
+        if (kb_str_is(it.key, KB_GPU_INDEX))
+            continue;
+        kb_w_str(w, it.key);
+        kb_w_raw(w, it.val);
+    }
+    kb_w_kcstr(w, KB_GPU_INDEX, index);
+    kb_w_end(w);
+}
+
+static void write_metadata(struct kb_w *w, kb_val metadata, uint32_t gpus)
+{
+    kb_w_key(w, "metadata");
+    kb_w_map(w);
+    for (struct kb_iter it = kb_iter(metadata); kb_iter_next(&it);) {
+        if (kb_str_is(it.key, "annotations"))
+            continue;
+        kb_w_str(w, it.key);
+        kb_w_raw(w, it.val);
+    }
+    write_annotations(w, kb_val_get(metadata, "annotations"), gpus);
+    kb_w_end(w);
+}
+
+struct kb_doc *kb__sched_pod(kb_val pod, const char *node, uint32_t gpus,
                              const struct kb_sched_condition *condition)
 {
     struct kb_w w = {0};
@@ -110,6 +141,10 @@ struct kb_doc *kb__sched_pod(kb_val pod, const char *node,
             continue;
         if (node != NULL && kb_str_is(it.key, "spec")) {
             write_spec(&w, it.val, node);
+            continue;
+        }
+        if (node != NULL && gpus != 0 && kb_str_is(it.key, "metadata")) {
+            write_metadata(&w, it.val, gpus);
             continue;
         }
         kb_w_str(&w, it.key);

@@ -11,9 +11,10 @@ struct kb_sched_condition {
     int64_t wall_us;
 };
 
-/* The pod with the condition set, and with spec.nodeName when `node` is not NULL.
+/* The pod with the condition set, and with spec.nodeName when `node` is not NULL; then also with
+ * its set of GPUs as an annotation, unless that is empty.
  * lastTransitionTime changes only when the status does. Caller owns. O(bytes of the pod). */
-struct kb_doc *kb__sched_pod(kb_val pod, const char *node,
+struct kb_doc *kb__sched_pod(kb_val pod, const char *node, uint32_t gpus,
                              const struct kb_sched_condition *condition);
 /* Is the condition there with this status, reason and message? */
 bool kb__sched_has_condition(kb_val pod, const struct kb_sched_condition *condition);

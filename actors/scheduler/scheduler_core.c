@@ -168,6 +168,7 @@ struct seen {
     uint32_t profile; /* UINT32_MAX: another scheduler's */
     int32_t priority;
     uint32_t gates;
+    uint32_t gpus; /* set */
     bool ended, deleting;
 };
 
@@ -187,6 +188,7 @@ static struct seen look(const struct kb_sched *s, kb_val pod)
             seen.gates = (uint32_t)kb_val_count(it.val);
     }
     kb_str phase = kb_val_str(kb_val_get(kb_val_get(pod, "status"), "phase"));
+    seen.gpus = kb_gpu_index_of(pod);
     seen.ended = kb_str_is(phase, "Succeeded") || kb_str_is(phase, "Failed");
     seen.uid = kb_val_str(kb_val_get(metadata, "uid"));
     seen.deleting = kb_val_present(kb_val_get(metadata, "deletionTimestamp"));
@@ -235,7 +237,7 @@ static void put_placed(struct kb_sched *s, struct pod *pod, const struct seen *s
     struct kb_podspec *spec =
         kb_core_spec(s->core, val, seen->profile == UINT32_MAX ? 0 : seen->profile, false);
     bool same = pod->core.placed && pod->core.spec == spec &&
-                pod->core.priority == seen->priority &&
+                pod->core.priority == seen->priority && pod->core.gpus == seen->gpus &&
                 kb_str_is(seen->node, kb_core_node_name(s->core, pod->core.slot));
     if (same && pod->state == POD_ASSUMED) {
         s->counts.assumed--;
@@ -243,6 +245,7 @@ static void put_placed(struct kb_sched *s, struct pod *pod, const struct seen *s
     } else if (!same) {
         lift(s, pod);
         uint32_t slot = kb_core_slot(s->core, seen->node);
+        pod->core.gpus = seen->gpus;
         kb_core_place(s->core, &pod->core, spec, slot, seen->priority);
         s->counts.placed++;
     }
@@ -294,6 +297,7 @@ void kb_sched_pod_put(struct kb_sched *s, kb_str key, int64_t rev, kb_val val)
         drop(s, pod);
         return;
     }
+    bool is_new = pod == NULL;
     pod = find_or_make(s, key, &seen);
     pod->rev = rev;
     pod->bound_rev = 0;
@@ -301,6 +305,8 @@ void kb_sched_pod_put(struct kb_sched *s, kb_str key, int64_t rev, kb_val val)
         put_waiting(s, pod, &seen, val);
     else
         put_placed(s, pod, &seen, val);
+    if (is_new)
+        kb_core_workload_learn(s->core, waits ? pod->wait.spec : pod->core.spec);
 }
 
 void kb_sched_pod_del(struct kb_sched *s, kb_str key)
@@ -339,7 +345,7 @@ static void no_node(struct kb_sched *s, struct pod *pod, struct kb_sched_out *ou
     uint64_t hash = kb_hash64(d->text.p, d->text.n);
     kb_val root = kb_doc_root(pod->doc);
     if (!kb__sched_has_condition(root, &condition))
-        wish(out, KB_SCHED_CONDITION, pod)->doc = kb__sched_pod(root, NULL, &condition);
+        wish(out, KB_SCHED_CONDITION, pod)->doc = kb__sched_pod(root, NULL, 0, &condition);
     if (pod->told != hash)
         wish_event(s, pod, "Warning", "FailedScheduling", d->text.p, out);
     pod->told = hash;
@@ -355,11 +361,12 @@ static void bind(struct kb_sched *s, struct pod *pod, struct kb_sched_out *out)
     pod->tried_rev = pod->rev;
     struct kb_sched_wish *w = wish(out, KB_SCHED_BIND, pod);
     w->attempt = pod->attempt;
-    w->doc = kb__sched_pod(kb_doc_root(pod->doc), node, &condition);
+    w->doc = kb__sched_pod(kb_doc_root(pod->doc), node, pod->core.gpus, &condition);
 }
 
 static void assume(struct kb_sched *s, struct pod *pod, uint32_t slot)
 {
+    pod->core.gpus = kb_core_assign(s->core, pod->wait.spec, slot);
     kb_core_place(s->core, &pod->core, pod->wait.spec, slot, pod->wait.q.priority);
     pod->state = POD_ASSUMED;
     s->counts.assumed++;

@@ -102,6 +102,9 @@ static void put_on(struct kb_ptest *t, uint32_t slot, struct kb_podspec *spec, c
     struct ptest_pod *p = calloc(1, sizeof(*p));
     KB_ASSERT(p != NULL);
     kb_list_push(&t->pods, &p->link);
+    p->pod.gpus = kb_gpu_index_of(kb_doc_root(doc));
+    if (p->pod.gpus == 0)
+        p->pod.gpus = kb_core_assign(t->core, spec, slot);
     kb_core_place(t->core, &p->pod, spec, slot,
                   (int32_t)kb_val_int_at(kb_doc_root(doc), "spec.priority", 0));
 }

@@ -31,6 +31,11 @@ bool kb_columns_since(const struct kb_columns *c, uint64_t generation)
     return generation >= c->log_floor && behind <= c->log_cap && behind <= c->view.count / 4 + 16;
 }
 
+void kb_columns_touch_all(struct kb_columns *c)
+{
+    c->log_floor = ++c->view.generation;
+}
+
 static void grow_slots(struct kb_columns *c)
 {
     uint32_t old = c->cap, cap = old ? old * 2 : 64;
@@ -54,6 +59,7 @@ static void grow_slots(struct kb_columns *c)
     free(old_zeros);
     for (uint32_t i = 0; i < c->label_columns_n; i++)
         GROW(uint32_t, c->label_columns[i].values, old, cap);
+    kb_devices_grow(&c->devices, cap);
     struct kb_node_rec *rec = calloc(cap, sizeof(*rec));
     KB_ASSERT(rec != NULL);
     for (uint32_t i = 0; i < cap; i++) { /* list heads move: link their members to the new place */
@@ -98,6 +104,7 @@ void kb_columns_init(struct kb_columns *c, struct kb_intern *intern)
     static const char *const fixed[KB_POLICY_RESOURCES] = {"cpu", "memory", "ephemeral-storage",
                                                            "pods"};
     *c = (struct kb_columns){.intern = intern, .view.size = sizeof(c->view)};
+    c->view.devices = &c->devices.view;
     grow_slots(c);
     for (uint32_t i = 0; i < KB_POLICY_RESOURCES; i++)
         kb_columns_resource(c, kb_str_of(fixed[i]));
@@ -128,6 +135,7 @@ void kb_columns_finish(struct kb_columns *c)
         free(holders);
     }
     kb_map_finish(&c->ports);
+    kb_devices_finish(&c->devices);
     kb_map_finish(&c->taint_set_of);
     const void *arrays[] = {v->present,     v->nonzero_cpu,   v->nonzero_memory,  v->name,
                             v->taint_set,   v->unschedulable, v->lowest_priority, v->taint_sets,
@@ -322,6 +330,8 @@ uint32_t kb_columns_node_put(struct kb_columns *c, kb_str name, kb_val node)
         events |= KB_POLICY_ON_NODE_TAINT;
     if (put_allocatable(c, slot, kb_val_get(node, "status")))
         events |= KB_POLICY_ON_NODE_ALLOCATABLE;
+    if (kb_devices_node_put(&c->devices, c->intern, slot, node))
+        events |= KB_POLICY_ON_NODE_ALLOCATABLE;
     if (events != 0)
         touch(c, slot);
     return events;
@@ -335,6 +345,7 @@ bool kb_columns_node_del(struct kb_columns *c, kb_str name)
     put_labels(c, slot, (kb_val){0});
     put_taints(c, slot, (kb_val){0});
     put_allocatable(c, slot, (kb_val){0});
+    kb_devices_node_put(&c->devices, c->intern, slot, (kb_val){0});
     OWN(uint8_t, c->view.present)[slot] = 0;
     c->view.present_n--;
     touch(c, slot);
@@ -456,9 +467,10 @@ static void count_pod(struct kb_columns *c, uint32_t slot, const struct kb_polic
 }
 
 void kb_columns_pod_add(struct kb_columns *c, uint32_t slot, const struct kb_policy_pod *pod,
-                        int32_t priority, struct kb_link *link)
+                        uint32_t gpus, int32_t priority, struct kb_link *link)
 {
     count_pod(c, slot, pod, 1);
+    kb_devices_pod(&c->devices, slot, pod, gpus, 1);
     for (uint32_t i = 0; i < pod->ports_n; i++)
         port_add(c, slot, pod->ports[i]);
     c->rec[slot].pods_n++;
@@ -469,10 +481,12 @@ void kb_columns_pod_add(struct kb_columns *c, uint32_t slot, const struct kb_pol
 }
 
 void kb_columns_pod_del(struct kb_columns *c, uint32_t slot, const struct kb_policy_pod *pod,
-                        int32_t priority, struct kb_link *link, kb_priority_fn *priority_of)
+                        uint32_t gpus, int32_t priority, struct kb_link *link,
+                        kb_priority_fn *priority_of)
 {
     struct kb_node_rec *rec = &c->rec[slot];
     count_pod(c, slot, pod, -1);
+    kb_devices_pod(&c->devices, slot, pod, gpus, -1);
     for (uint32_t i = 0; i < pod->ports_n; i++)
         port_del(c, slot, pod->ports[i]);
     rec->pods_n--;

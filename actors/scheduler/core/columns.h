@@ -12,6 +12,7 @@
 #ifndef KUBUS_SCHEDULER_COLUMNS_H
 #define KUBUS_SCHEDULER_COLUMNS_H
 
+#include "actors/scheduler/core/devices.h"
 #include "actors/scheduler/core/intern.h"
 #include "bus/base/list.h"
 #include "bus/model/doc.h"
@@ -66,6 +67,7 @@ struct kb_columns {
 
     struct kb_map taint_set_of; /* bytes of the taints → 1 + index */
     struct kb_map ports;        /* port and protocol → struct kb_port_holders */
+    struct kb_devices devices;
 
     uint32_t *log; /* ring of slots: entry g % log_cap was changed at generation g */
     uint32_t log_cap;
@@ -84,13 +86,18 @@ bool kb_columns_node_del(struct kb_columns *c, kb_str name);
 /* The slot of a name; kb_columns_hold makes one. UINT32_MAX: none. */
 uint32_t kb_columns_find(const struct kb_columns *c, kb_str name);
 uint32_t kb_columns_hold(struct kb_columns *c, kb_str name);
-/* Count a pod on a slot, or take it off (sign -1). `link` is the pod's link in the slot's list;
- * `priority_of` reads the priority behind a link. Frees a slot that is neither present nor used. */
+/* Count a pod on a slot, or take it off. gpus: the set that it has, 0 when it is not known. `link`
+ * is the pod's link in the slot's list; `priority_of` reads the priority behind a link. Frees a
+ * slot that is neither present nor used. */
 typedef int32_t kb_priority_fn(const struct kb_link *link);
 void kb_columns_pod_add(struct kb_columns *c, uint32_t slot, const struct kb_policy_pod *pod,
-                        int32_t priority, struct kb_link *link);
+                        uint32_t gpus, int32_t priority, struct kb_link *link);
 void kb_columns_pod_del(struct kb_columns *c, uint32_t slot, const struct kb_policy_pod *pod,
-                        int32_t priority, struct kb_link *link, kb_priority_fn *priority_of);
+                        uint32_t gpus, int32_t priority, struct kb_link *link,
+                        kb_priority_fn *priority_of);
+/* Something that all verdicts and scores may depend on changed: whoever derived something from the
+ * columns has to look at all slots again. */
+void kb_columns_touch_all(struct kb_columns *c);
 
 /* Index of a resource's columns by its name, made if new. */
 uint32_t kb_columns_resource(struct kb_columns *c, kb_str name);

@@ -1,5 +1,7 @@
 #include "actors/scheduler/core/core.h"
 
+#include "actors/scheduler/core/workload.h"
+
 #include "bus/base/check.h"
 
 #include <stdlib.h>
@@ -18,6 +20,7 @@ struct kb_core {
     struct kb_profile profiles[KB_CORE_PROFILES];
     uint32_t profiles_n;
     struct kb_rand rand;
+    struct kb_workload workload;
     struct kb_link recent;
     struct kb_map planned; /* address of the spec → struct planned */
     size_t plan_budget;
@@ -72,6 +75,18 @@ static const char *host_resource_name(void *core_, uint32_t resource)
                : "";
 }
 
+static const struct kb_policy_workload *host_workload(void *core_)
+{
+    struct kb_core *core = core_;
+    core->workload.wanted = true;
+    return &core->workload.view;
+}
+
+static uint32_t host_random(void *core, uint32_t bound)
+{
+    return (uint32_t)kb_rand_below(&((struct kb_core *)core)->rand, bound ? bound : 1);
+}
+
 /* ---- life ---- */
 
 struct kb_core *kb_sched_core_new(uint64_t seed)
@@ -91,7 +106,9 @@ struct kb_core *kb_sched_core_new(uint64_t seed)
                                          .port_uses = host_port_uses,
                                          .node_ports = host_node_ports,
                                          .resource = host_resource,
-                                         .resource_name = host_resource_name};
+                                         .resource_name = host_resource_name,
+                                         .workload = host_workload,
+                                         .random = host_random};
     return core;
 }
 
@@ -104,6 +121,7 @@ void kb_sched_core_destroy(struct kb_core **core_p)
     for (uint32_t i = 0; i < core->profiles_n; i++)
         kb_profile_finish(&core->profiles[i]);
     kb_map_finish(&core->planned);
+    kb_workload_finish(&core->workload);
     kb_columns_finish(&core->columns);
     kb_intern_finish(&core->intern);
     free(core);
@@ -276,16 +294,17 @@ void kb_core_place(struct kb_core *core, struct kb_core_pod *pod, struct kb_pods
     pod->slot = slot;
     pod->priority = priority;
     pod->placed = true;
-    kb_columns_pod_add(&core->columns, slot, &spec->pod, priority, &pod->node_link);
+    kb_columns_pod_add(&core->columns, slot, &spec->pod, pod->gpus, priority, &pod->node_link);
 }
 
 void kb_core_lift(struct kb_core *core, struct kb_core_pod *pod)
 {
     if (!pod->placed)
         return;
-    kb_columns_pod_del(&core->columns, pod->slot, &pod->spec->pod, pod->priority, &pod->node_link,
-                       priority_of);
+    kb_columns_pod_del(&core->columns, pod->slot, &pod->spec->pod, pod->gpus, pod->priority,
+                       &pod->node_link, priority_of);
     pod->placed = false;
+    pod->gpus = 0;
     kb_core_spec_release(core, &pod->spec);
 }
 
@@ -328,6 +347,42 @@ void kb_core_unreserve(struct kb_core *core, struct kb_podspec *spec, uint32_t s
     for (uint32_t i = profile->n; i-- > 0;)
         if (profile->at[i].policy->unreserve)
             profile->at[i].policy->unreserve(kb_plan_cycle(plan, i), slot);
+}
+
+uint32_t kb_core_assign(struct kb_core *core, struct kb_podspec *spec, uint32_t slot)
+{
+    const struct kb_profile *profile = kb__core_profile(core, spec->profile);
+    const struct kb_devices *devices = &core->columns.devices;
+    if (spec->pod.gpus == 0 || devices->view.count[slot] == 0)
+        return 0;
+    struct kb_plan *plan = kb__core_plan(core, spec);
+    for (uint32_t i = 0; i < profile->n; i++) {
+        const struct kb_policy *p = profile->at[i].policy;
+        uint32_t set = p->assign ? p->assign(kb_plan_cycle(plan, i), slot) : 0;
+        if (set != 0 && kb_devices_possible(devices, slot, &spec->pod, set))
+            return set;
+    }
+    return kb_devices_choose(devices, slot, &spec->pod);
+}
+
+/* ---- the workload ---- */
+
+void kb_core_workload_tell(struct kb_core *core, const struct kb_podspec *spec, uint64_t pods)
+{
+    core->workload.told = true;
+    kb_workload_add(&core->workload, &spec->pod, pods);
+}
+
+void kb_core_workload_publish(struct kb_core *core)
+{
+    kb_workload_publish(&core->workload);
+    kb_columns_touch_all(&core->columns);
+}
+
+void kb_core_workload_learn(struct kb_core *core, const struct kb_podspec *spec)
+{
+    if (kb_workload_learn(&core->workload, &spec->pod))
+        kb_core_workload_publish(core);
 }
 
 struct kb_columns *kb_core_columns(struct kb_core *core)

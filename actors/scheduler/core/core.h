@@ -24,12 +24,14 @@ struct kb_core_pod {
     struct kb_link node_link;
     struct kb_podspec *spec; /* while placed: one reference */
     uint32_t slot;
+    uint32_t gpus; /* the set that it has on its node; set before placing, 0: not known, or none */
     int32_t priority;
     bool placed;
 };
 
 struct kb_core *kb_sched_core_new(uint64_t seed);
-void kb_sched_core_destroy(struct kb_core **core_p); /* all pods lifted, all specs released before */
+void kb_sched_core_destroy(
+    struct kb_core **core_p); /* all pods lifted, all specs released before */
 
 /* Add a profile; ret is its index, in the order of adding. -KB_EINVAL, -KB_EFULL. */
 int kb_core_add_profile(struct kb_core *core, const char *name,
@@ -65,6 +67,9 @@ bool kb_core_decide(struct kb_core *core, struct kb_podspec *spec, uint32_t *ret
 /* The policies' reserve and, when one refuses, unreserve of those before it. */
 bool kb_core_reserve(struct kb_core *core, struct kb_podspec *spec, uint32_t slot);
 void kb_core_unreserve(struct kb_core *core, struct kb_podspec *spec, uint32_t slot);
+/* The GPUs of the node that the pod shall have, by the policies or by default; 0: none, or the node
+ * does not have them. To be put into kb_core_pod before placing. */
+uint32_t kb_core_assign(struct kb_core *core, struct kb_podspec *spec, uint32_t slot);
 /* Would any node take it? As decide, without choosing. */
 bool kb_core_fits_any(struct kb_core *core, struct kb_podspec *spec);
 
@@ -76,6 +81,12 @@ uint32_t kb_core_diagnose(struct kb_core *core, struct kb_podspec *spec, int32_t
  * share: a map {generation, nodes: [{name, refusedBy, reasons: […]} | {name, total, scores: {…}}]}.
  */
 void kb_core_explain(struct kb_core *core, struct kb_podspec *spec, struct kb_w *w);
+
+/* What pods come: told in advance, `pods` of each kind and then once published; or learned from
+ * each pod that is seen. See struct kb_policy_workload. */
+void kb_core_workload_tell(struct kb_core *core, const struct kb_podspec *spec, uint64_t pods);
+void kb_core_workload_publish(struct kb_core *core);
+void kb_core_workload_learn(struct kb_core *core, const struct kb_podspec *spec);
 
 /* For tests and the simulator: the columns as they are, and the generation. */
 struct kb_columns *kb_core_columns(struct kb_core *core);

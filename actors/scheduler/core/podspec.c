@@ -40,6 +40,7 @@ static void sign_containers(struct kb_buf *sig, kb_val list)
 /* The members of a pod's spec that matter, found in one walk. */
 struct fields {
     kb_val containers, init, overhead, selector, affinity, tolerations, node_name;
+    struct kb_gpu_ask gpus;
 };
 
 static struct fields fields_of(kb_val pod)
@@ -58,6 +59,7 @@ static struct fields fields_of(kb_val pod)
             *slot = it.val;
     }
     f.affinity = kb_val_get(f.affinity, "nodeAffinity");
+    f.gpus = kb_gpu_ask_of(pod);
     return f;
 }
 
@@ -188,6 +190,39 @@ static void read_requests(struct decoder *d, const struct fields *f, struct kb_p
     pod->requests_n = n;
     pod->nonzero_cpu = *sum_of(d->arena, &nonzero, KB_POLICY_CPU);
     pod->nonzero_memory = *sum_of(d->arena, &nonzero, KB_POLICY_MEMORY);
+}
+
+/* ---- GPUs ---- */
+
+static void read_models(struct decoder *d, kb_str models, struct kb_policy_pod *pod)
+{
+    uint32_t most = 1;
+    for (size_t i = 0; i < models.n; i++)
+        most += models.p[i] == '|';
+    uint32_t *ids = kb_arena_alloc(d->arena, most * sizeof(*ids));
+    pod->gpu_models = ids;
+    while (models.p) {
+        kb_str one = kb_str_trim(kb_str_cut(&models, '|'));
+        if (one.n > 0)
+            ids[pod->gpu_models_n++] = kb_intern_id(d->columns->intern, one);
+    }
+}
+
+/* By annotations, or else nvidia.com/gpu as whole GPUs. */
+static void read_gpus(struct decoder *d, const struct kb_gpu_ask *ask, struct kb_policy_pod *pod)
+{
+    uint32_t nvidia = kb_columns_resource(d->columns, kb_str_of(KB_GPU_NVIDIA));
+    pod->gpus = ask->gpus;
+    pod->gpu_milli = ask->milli;
+    for (uint32_t i = 0; i < pod->requests_n && !ask->stated; i++) {
+        int64_t amount = pod->requests[i].amount;
+        if (pod->requests[i].resource != nvidia)
+            continue;
+        pod->gpus = amount > KB_POLICY_GPUS ? KB_POLICY_GPUS + 1 : (uint32_t)amount;
+        pod->gpu_milli = KB_POLICY_GPU_MILLI;
+        pod->gpu_plain = true;
+    }
+    read_models(d, ask->models, pod);
 }
 
 /* ---- affinity, tolerations, ports ---- */
@@ -328,6 +363,9 @@ static struct kb_podspec *decode(struct kb_columns *columns, const struct fields
     read_affinity(&d, f, &spec->pod);
     read_tolerations(&d, f, &spec->pod);
     read_ports(&d, f, &spec->pod);
+    uint32_t last = spec->pod.requests[spec->pod.requests_n - 1].resource;
+    if (f->gpus.stated || last >= KB_POLICY_RESOURCES)
+        read_gpus(&d, &f->gpus, &spec->pod);
     if (wants_node && kb_val_str(f->node_name).n > 0)
         spec->pod.node_name = intern(&d, f->node_name);
     return spec;
@@ -346,6 +384,9 @@ struct kb_podspec *kb_podspec_get(struct kb_podspecs *specs, struct kb_columns *
     sign(sig, f.selector);
     sign(sig, f.affinity);
     sign(sig, f.tolerations);
+    kb_buf_add(sig, &f.gpus.gpus, sizeof(f.gpus.gpus));
+    kb_buf_add(sig, &f.gpus.milli, sizeof(f.gpus.milli));
+    kb_buf_add_str(sig, f.gpus.models);
     sign(sig, wants_node ? f.node_name : (kb_val){0});
     struct kb_podspec *spec = kb_map_get(&specs->by_signature, kb_buf_str(sig));
     if (spec == NULL) {

@@ -13,6 +13,7 @@
     X(NodeAffinity)                                                                                \
     X(NodePorts)                                                                                   \
     X(NodeResourcesFit)                                                                            \
+    X(GpuShare)                                                                                    \
     X(NodeResourcesBalancedAllocation)
 
 #define X(name) extern const struct kb_policy kubus_policy_##name;

@@ -302,7 +302,7 @@ KB_TEST(profile, what_this_host_does_not_drive_is_refused)
     KB_CHECK_I64(kb_core_add_profile(core, "p", &entry, 1, &profile, &err), ==, -KB_EINVAL);
     entry.policy = &later;
     KB_CHECK_I64(kb_core_add_profile(core, "p", &entry, 1, &profile, &err), ==, -KB_EINVAL);
-    KB_CHECK_STR(err.text, "profile p: policy Later: built for ABI 99, this is 1");
+    KB_CHECK_STR(err.text, "profile p: policy Later: built for ABI 99, this is 2");
 }
 
 /* The example of docs/write-a-policy.md. */
