@@ -28,6 +28,21 @@ function(kubus_module name)
     install(TARGETS module_${name} LIBRARY DESTINATION ${KUBUS_LIB_INSTALL})
 endfunction()
 
+# kubus_policy(NAME SOURCES …): lib/kubus/policies/NAME.so, a scheduling policy that is found by its
+# name, live and in simulations. Includes <kubus/policy.h> alone and links nothing of ours.
+function(kubus_policy name)
+    cmake_parse_arguments(P "" "" "SOURCES" ${ARGN})
+    add_library(policy_${name} MODULE ${P_SOURCES})
+    target_include_directories(policy_${name} PRIVATE ${CMAKE_BINARY_DIR}/include)
+    target_compile_options(policy_${name} PRIVATE -O3)
+    target_link_libraries(policy_${name} PRIVATE m)
+    set_property(GLOBAL APPEND PROPERTY KUBUS_LOADED $<TARGET_FILE:policy_${name}>)
+    set_target_properties(policy_${name} PROPERTIES
+        OUTPUT_NAME ${name} PREFIX ""
+        LIBRARY_OUTPUT_DIRECTORY ${KUBUS_LIB_OUTPUT}/policies)
+    install(TARGETS policy_${name} LIBRARY DESTINATION ${KUBUS_LIB_INSTALL}/policies)
+endfunction()
+
 # kubus_plugin(NAME SOURCES … [LIBRARIES …]): lib/kubus/plugins/NAME.so; includes <kubus/…> alone.
 function(kubus_plugin name)
     cmake_parse_arguments(P "" "" "SOURCES;LIBRARIES" ${ARGN})

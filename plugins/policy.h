@@ -36,6 +36,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
 
 #define KB_POLICY_ABI 2u
 
@@ -351,6 +353,22 @@ struct kb_policy {
      * that can take it, and whole GPUs to the first free ones. */
     uint32_t (*assign)(struct kb_policy_cycle *cycle, uint32_t node);
 };
+
+/* A number that stands in a policy's arguments, {"name": 7, …}; `otherwise` when there is none. For
+ * arguments that are a flat object. */
+static inline double kb_policy_number(const char *args, const char *name, double otherwise)
+{
+    size_t n = strlen(name);
+    for (const char *at = args; at != NULL && (at = strstr(at, name)) != NULL; at += n) {
+        if (at == args || at[-1] != '"' || at[n] != '"')
+            continue;
+        const char *value = at + n + 1 + strspn(at + n + 1, " \t\r\n:");
+        char *end;
+        double number = strtod(value, &end);
+        return end != value ? number : otherwise;
+    }
+    return otherwise;
+}
 
 /* Define a policy. As a plugin of its own the descriptor is the symbol `kubus_policy`; built into a
  * program (KUBUS_POLICY_BUILTIN) it is `kubus_policy_NAME`. */
