@@ -20,7 +20,8 @@
  * only that node's slot is computed again, in a run of length one. Hence the rule for policies
  * without the flag KB_POLICY_GLOBAL: a verdict and a raw score may depend on the pod, the node's
  * own columns and the policy's configuration, and on nothing else. A policy that looks at other
- * nodes or at the pods of the whole cluster sets the flag, and is computed anew for every decision.
+ * nodes or at the pods of the whole cluster sets the flag, and is computed anew for every decision,
+ * or whenever its function `stale` says so; the verdicts and scores of others stand meanwhile.
  *
  * Texts (names, label keys and values, taints) are interned: equal texts have equal ids, 0 is
  * "none".
@@ -28,7 +29,7 @@
  * Changelog of the ABI
  *   1  first
  *   2  devices: GPUs one by one and in fractions (kb_policy_devices, `assign`), the workload,
- * `random`
+ *      `random`; `stale` and `fits` for GLOBAL policies, normalization BY_SPAN and BY_REST
  */
 #ifndef KUBUS_POLICY_H
 #define KUBUS_POLICY_H
@@ -255,6 +256,9 @@ struct kb_policy_cycle {
     const struct kb_policy_pod *pod;
     void *instance; /* from `configure` */
     void *state;    /* the policy's own, from pre_filter or pre_score on; freed by `release` */
+    /* [slot] 1: the node fits, by the filters of all policies. In pre_score, score and normalize of
+     * GLOBAL policies only; NULL elsewhere. */
+    const uint8_t *fits;
 };
 
 enum kb_policy_status {
@@ -286,6 +290,9 @@ enum kb_policy_normalize {
     KB_POLICY_AS_IS,   /* they are in the range already */
     KB_POLICY_BY_MAX,  /* 100 * score / highest */
     KB_POLICY_REVERSE, /* 100 - that */
+    KB_POLICY_BY_SPAN, /* 100 * (score - lowest) / (highest - lowest); 0 when those are equal */
+    KB_POLICY_BY_REST, /* 100 * (highest + lowest - score) / highest, 100 when that is 0; a score
+                          below 0 takes no part, and becomes 0 */
     KB_POLICY_CUSTOM,  /* by the function `normalize`, computed anew for every decision */
 };
 
@@ -347,6 +354,13 @@ struct kb_policy {
 
     /* The state of a kb_policy_pod is no longer needed. */
     void (*release)(struct kb_policy_cycle *cycle);
+
+    /* Of a GLOBAL policy: may verdicts or scores of this pod differ from those given last, on nodes
+     * whose own columns did not change? Asked before each decision; when they may, pre_filter,
+     * filter, pre_score and score are asked again for all nodes. Without it they always may. What
+     * depends on `fits` need not be watched: when that changes, pre_score and score are asked
+     * again. */
+    bool (*stale)(struct kb_policy_cycle *cycle);
 
     /* Which GPUs of the node the pod shall have, as a set of bits; 0: no opinion. The first policy
      * of the profile with a set that is possible decides. Otherwise a share goes to the fullest GPU

@@ -12,22 +12,30 @@ struct best {
     uint32_t ties;
 };
 
-/* A policy that scores, with what normalization needs. */
-struct scorer {
-    uint32_t policy;
-    uint32_t normalize_by;
-    int64_t weight;
-    int64_t *raw;  /* [slot]; NULL for KB_POLICY_AS_IS */
-    int64_t max;   /* over nodes that fit, 0 at least */
-    uint32_t ties; /* how many have it */
-};
-
 typedef void filter_fn(struct kb_policy_cycle *cycle, uint32_t from, uint32_t to,
                        uint32_t *verdict);
 
+/* The narrow or the filter of a policy. Its place in the list is its rank: what narrows comes
+ * first, then in the order of the profile. A verdict in here has 1 + rank on top, so that the
+ * first objection is the smallest number. */
 struct filter {
     uint32_t policy;
-    filter_fn *fn; /* its narrow or its filter */
+    filter_fn *fn;
+    bool global, active;
+    bool spoke;       /* its column is part of the verdicts */
+    uint32_t *column; /* [slot] of a global one: its verdicts */
+};
+
+/* A policy that scores, with what normalization needs. */
+struct scorer {
+    uint32_t policy, normalize_by;
+    int64_t weight;
+    bool global, active;
+    bool moved;       /* all its shares are to be made again */
+    int64_t *raw;     /* [slot]; NULL: its scores go into `base` */
+    int32_t *share;   /* [slot] normalized and weighted */
+    int64_t min, max; /* over nodes that fit; max is 0 at least */
+    uint32_t ties;    /* how many have the maximum; followed for BY_MAX and REVERSE */
 };
 
 struct kb_plan {
@@ -38,65 +46,57 @@ struct kb_plan {
     uint64_t generation; /* up to date with */
     uint32_t cap;        /* slots that the arrays hold */
     uint32_t count;      /* slots evaluated */
-    bool evaluated;
-    bool everything; /* a policy needs all nodes computed each time */
-    uint32_t refused_by;
-    uint32_t filters_n, scorers_n;
+    bool prepared, evaluated;
+    bool fits_changed; /* of any node, in this update */
+    uint32_t filters_n, scorers_n, globals_n;
     struct filter filters[2 * KB_PROFILE_POLICIES];
     struct scorer scorers[KB_PROFILE_POLICIES];
     struct kb_policy_cycle cycles[KB_PROFILE_POLICIES];
-    uint32_t *verdict; /* [slot] */
-    int32_t *base;     /* [slot] weighted sum of the scores that are as they are */
-    int32_t *total;    /* [slot] */
-    uint32_t leaves;   /* of the tree: a power of two */
-    struct best *tree; /* [1] is the root, children of i are 2i and 2i+1 */
+    bool refused[KB_PROFILE_POLICIES]; /* by its pre_filter */
+    bool stale[KB_PROFILE_POLICIES];   /* of a global one: to be asked anew in this update */
+    uint32_t *local;                   /* [slot] verdict of the policies that are not global */
+    uint32_t *verdict;                 /* [slot] of all */
+    uint8_t *fits;                     /* [slot] */
+    int32_t *base;                     /* [slot] weighted sum of the scores that are as they are */
+    int32_t *total;                    /* [slot] */
+    uint32_t leaves;                   /* of the tree: a power of two */
+    struct best *tree;                 /* [1] is the root, children of i are 2i and 2i+1 */
 };
 
 /* ---- making ---- */
 
-static void add_filter(struct kb_plan *plan, uint32_t policy, filter_fn *fn)
+static const struct kb_policy *policy_of(const struct kb_plan *plan, uint32_t policy)
 {
-    if (fn == NULL)
-        return;
-    plan->filters[plan->filters_n++] = (struct filter){policy, fn};
-    plan->everything |= (plan->profile->at[policy].policy->flags & KB_POLICY_GLOBAL) != 0;
+    return plan->profile->at[policy].policy;
 }
 
-/* Ask the policies that prepare; leave out those without an opinion. What narrows comes first. */
-static void prepare_filters(struct kb_plan *plan)
+static bool is_global(const struct kb_plan *plan, uint32_t policy)
 {
-    bool takes_part[KB_PROFILE_POLICIES] = {0};
-    for (uint32_t i = 0; i < plan->profile->n; i++) {
-        const struct kb_policy *p = plan->profile->at[i].policy;
-        enum kb_policy_status s = p->pre_filter ? p->pre_filter(&plan->cycles[i]) : KB_POLICY_OK;
-        takes_part[i] = s == KB_POLICY_OK;
-        bool refused = s == KB_POLICY_UNSCHEDULABLE || s == KB_POLICY_ERROR;
-        if (refused && plan->refused_by == UINT32_MAX)
-            plan->refused_by = i;
-    }
-    for (uint32_t i = 0; i < plan->profile->n; i++)
-        if (takes_part[i])
-            add_filter(plan, i, plan->profile->at[i].policy->narrow);
-    for (uint32_t i = 0; i < plan->profile->n; i++)
-        if (takes_part[i])
-            add_filter(plan, i, plan->profile->at[i].policy->filter);
+    return (policy_of(plan, policy)->flags & KB_POLICY_GLOBAL) != 0;
 }
 
-static void prepare(struct kb_plan *plan)
+static void list_filter(struct kb_plan *plan, uint32_t policy, filter_fn *fn)
 {
-    plan->filters_n = plan->scorers_n = 0;
-    plan->refused_by = UINT32_MAX;
-    plan->everything = false;
-    prepare_filters(plan);
-    for (uint32_t i = 0; i < plan->profile->n; i++) {
-        const struct kb_policy *p = plan->profile->at[i].policy;
-        if (!p->score || (p->pre_score && p->pre_score(&plan->cycles[i]) != KB_POLICY_OK))
-            continue;
-        struct scorer *s = &plan->scorers[plan->scorers_n++];
-        int64_t *raw = s->raw;
-        *s = (struct scorer){i, p->normalize_by, plan->profile->at[i].weight, raw, 0, 0};
-        plan->everything |= (p->flags & KB_POLICY_GLOBAL) || p->normalize_by == KB_POLICY_CUSTOM;
-    }
+    if (fn != NULL)
+        plan->filters[plan->filters_n++] =
+            (struct filter){.policy = policy, .fn = fn, .global = is_global(plan, policy)};
+}
+
+static void list_policies(struct kb_plan *plan)
+{
+    for (uint32_t i = 0; i < plan->profile->n; i++)
+        list_filter(plan, i, policy_of(plan, i)->narrow);
+    for (uint32_t i = 0; i < plan->profile->n; i++)
+        list_filter(plan, i, policy_of(plan, i)->filter);
+    for (uint32_t i = 0; i < plan->profile->n; i++)
+        plan->globals_n += is_global(plan, i);
+    for (uint32_t i = 0; i < plan->profile->n; i++)
+        if (policy_of(plan, i)->score)
+            plan->scorers[plan->scorers_n++] =
+                (struct scorer){.policy = i,
+                                .normalize_by = policy_of(plan, i)->normalize_by,
+                                .weight = plan->profile->at[i].weight,
+                                .global = is_global(plan, i)};
 }
 
 struct kb_plan *kb_plan_new(const struct kb_profile *profile, struct kb_podspec *spec,
@@ -114,7 +114,7 @@ struct kb_plan *kb_plan_new(const struct kb_profile *profile, struct kb_podspec 
                                                    .nodes = &columns->view,
                                                    .pod = &spec->pod,
                                                    .instance = profile->at[i].instance};
-    prepare(plan);
+    list_policies(plan);
     return plan;
 }
 
@@ -124,11 +124,17 @@ void kb_plan_destroy(struct kb_plan **plan_p)
     if (plan == NULL)
         return;
     for (uint32_t i = 0; i < plan->profile->n; i++)
-        if (plan->profile->at[i].policy->release)
-            plan->profile->at[i].policy->release(&plan->cycles[i]);
-    for (uint32_t i = 0; i < KB_PROFILE_POLICIES; i++)
-        free(plan->scorers[i].raw);
+        if (policy_of(plan, i)->release)
+            policy_of(plan, i)->release(&plan->cycles[i]);
+    for (uint32_t k = 0; k < plan->filters_n; k++)
+        free(plan->filters[k].column);
+    for (uint32_t k = 0; k < plan->scorers_n; k++) {
+        free(plan->scorers[k].raw);
+        free(plan->scorers[k].share);
+    }
+    free(plan->local);
     free(plan->verdict);
+    free(plan->fits);
     free(plan->base);
     free(plan->total);
     free(plan->tree);
@@ -138,9 +144,13 @@ void kb_plan_destroy(struct kb_plan **plan_p)
 
 size_t kb_plan_bytes(const struct kb_plan *plan)
 {
-    size_t per_slot = sizeof(*plan->verdict) + sizeof(*plan->base) + sizeof(*plan->total);
-    return sizeof(*plan) + plan->cap * (per_slot + plan->scorers_n * sizeof(int64_t)) +
-           2 * plan->leaves * sizeof(*plan->tree);
+    size_t per_slot = sizeof(*plan->local) + sizeof(*plan->verdict) + sizeof(*plan->fits) +
+                      sizeof(*plan->base) + sizeof(*plan->total);
+    for (uint32_t k = 0; k < plan->filters_n; k++)
+        per_slot += plan->filters[k].column ? sizeof(uint32_t) : 0;
+    for (uint32_t k = 0; k < plan->scorers_n; k++)
+        per_slot += plan->scorers[k].raw ? sizeof(int64_t) + sizeof(int32_t) : 0;
+    return sizeof(*plan) + plan->cap * per_slot + 2 * plan->leaves * sizeof(*plan->tree);
 }
 
 static void *resize(void *array, size_t bytes)
@@ -150,16 +160,23 @@ static void *resize(void *array, size_t bytes)
     return resized;
 }
 
+/* Columns of policies that have not spoken yet are made when they do. */
 static void fit_arrays(struct kb_plan *plan)
 {
     uint32_t cap = plan->columns->cap;
-    for (uint32_t k = 0; k < plan->scorers_n; k++)
-        if (plan->scorers[k].normalize_by != KB_POLICY_AS_IS &&
-            (plan->scorers[k].raw == NULL || plan->cap != cap))
-            plan->scorers[k].raw = resize(plan->scorers[k].raw, cap * sizeof(int64_t));
     if (plan->cap == cap)
         return;
+    for (uint32_t k = 0; k < plan->filters_n; k++)
+        if (plan->filters[k].column)
+            plan->filters[k].column = resize(plan->filters[k].column, cap * sizeof(uint32_t));
+    for (uint32_t k = 0; k < plan->scorers_n; k++) {
+        struct scorer *s = &plan->scorers[k];
+        s->raw = s->raw ? resize(s->raw, cap * sizeof(*s->raw)) : NULL;
+        s->share = s->share ? resize(s->share, cap * sizeof(*s->share)) : NULL;
+    }
+    plan->local = resize(plan->local, cap * sizeof(*plan->local));
     plan->verdict = resize(plan->verdict, cap * sizeof(*plan->verdict));
+    plan->fits = resize(plan->fits, cap * sizeof(*plan->fits));
     plan->base = resize(plan->base, cap * sizeof(*plan->base));
     plan->total = resize(plan->total, cap * sizeof(*plan->total));
     plan->cap = cap;
@@ -168,20 +185,78 @@ static void fit_arrays(struct kb_plan *plan)
     plan->tree = resize(plan->tree, 2 * plan->leaves * sizeof(*plan->tree));
 }
 
-/* ---- filter and score one run of slots ---- */
+/* ---- asking policies whether they take part ---- */
 
-static void filter_run(struct kb_plan *plan, uint32_t from, uint32_t to)
+static void activate(struct kb_plan *plan, uint32_t policy, bool active)
+{
+    for (uint32_t k = 0; k < plan->filters_n; k++) {
+        struct filter *f = &plan->filters[k];
+        if (f->policy != policy)
+            continue;
+        f->active = active;
+        if (active && f->global && f->column == NULL)
+            f->column = resize(NULL, plan->cap * sizeof(*f->column));
+    }
+}
+
+static void ask_filter(struct kb_plan *plan, uint32_t policy)
+{
+    const struct kb_policy *p = policy_of(plan, policy);
+    enum kb_policy_status s = p->pre_filter ? p->pre_filter(&plan->cycles[policy]) : KB_POLICY_OK;
+    plan->refused[policy] = s == KB_POLICY_UNSCHEDULABLE || s == KB_POLICY_ERROR;
+    activate(plan, policy, s == KB_POLICY_OK);
+}
+
+static void ask_score(struct kb_plan *plan, struct scorer *s)
+{
+    const struct kb_policy *p = policy_of(plan, s->policy);
+    struct kb_policy_cycle *cycle = &plan->cycles[s->policy];
+    cycle->fits = s->global ? plan->fits : NULL;
+    s->active = p->pre_score == NULL || p->pre_score(cycle) == KB_POLICY_OK;
+    cycle->fits = NULL;
+    bool summed = s->normalize_by == KB_POLICY_AS_IS && !s->global;
+    if (s->active && !summed && s->raw == NULL) {
+        s->raw = resize(NULL, plan->cap * sizeof(*s->raw));
+        s->share = resize(NULL, plan->cap * sizeof(*s->share));
+    }
+}
+
+static bool refused_locally(const struct kb_plan *plan)
+{
+    for (uint32_t i = 0; i < plan->profile->n; i++)
+        if (plan->refused[i] && !is_global(plan, i))
+            return true;
+    return false;
+}
+
+static void prepare_local(struct kb_plan *plan)
+{
+    for (uint32_t i = 0; i < plan->profile->n; i++)
+        if (!is_global(plan, i))
+            ask_filter(plan, i);
+    for (uint32_t k = 0; k < plan->scorers_n; k++)
+        if (!plan->scorers[k].global)
+            ask_score(plan, &plan->scorers[k]);
+    plan->prepared = true;
+}
+
+/* ---- one run of slots ---- */
+
+static void filter_local(struct kb_plan *plan, uint32_t from, uint32_t to)
 {
     uint32_t out[KB_POLICY_RUN], n = to - from, live = 0;
-    uint32_t *verdict = plan->verdict + from;
+    uint32_t *verdict = plan->local + from;
     const uint8_t *present = plan->columns->view.present + from;
     for (uint32_t i = 0; i < n; i++) {
         verdict[i] = present[i] ? 0 : KB_PLAN_ABSENT;
         live += present[i];
     }
     for (uint32_t k = 0; k < plan->filters_n && live > 0; k++) {
-        uint32_t policy = plan->filters[k].policy, tag = (policy + 1) << 24;
-        plan->filters[k].fn(&plan->cycles[policy], from, to, out);
+        const struct filter *f = &plan->filters[k];
+        if (!f->active || f->global)
+            continue;
+        uint32_t tag = (k + 1) << 24;
+        f->fn(&plan->cycles[f->policy], from, to, out);
         live = 0;
         for (uint32_t i = 0; i < n; i++) {
             uint32_t refused = out[i] ? tag | (out[i] & 0xffffffu) : 0;
@@ -191,49 +266,173 @@ static void filter_run(struct kb_plan *plan, uint32_t from, uint32_t to)
     }
 }
 
-static void score_run(struct kb_plan *plan, uint32_t from, uint32_t to)
+static void filter_global(struct kb_plan *plan, uint32_t k, uint32_t from, uint32_t to)
+{
+    struct filter *f = &plan->filters[k];
+    uint32_t *column = f->column + from, n = to - from, tag = (k + 1) << 24;
+    f->fn(&plan->cycles[f->policy], from, to, column);
+    for (uint32_t i = 0; i < n; i++)
+        column[i] = column[i] ? tag | (column[i] & 0xffffffu) : 0;
+}
+
+/* The first objection: 0, none, becomes the largest number by taking one off. */
+static void merge(struct kb_plan *plan, uint32_t from, uint32_t to)
+{
+    uint32_t first[KB_POLICY_RUN], n = to - from;
+    const uint8_t *present = plan->columns->view.present + from;
+    for (uint32_t i = 0; i < n; i++)
+        first[i] = plan->local[from + i] - 1;
+    for (uint32_t k = 0; k < plan->filters_n; k++) {
+        if (!plan->filters[k].global || !plan->filters[k].active)
+            continue;
+        const uint32_t *column = plan->filters[k].column + from;
+        for (uint32_t i = 0; i < n; i++)
+            first[i] = column[i] - 1 < first[i] ? column[i] - 1 : first[i];
+    }
+    uint8_t flips = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        plan->verdict[from + i] = present[i] ? first[i] + 1 : KB_PLAN_ABSENT;
+        uint8_t fits = plan->verdict[from + i] == 0;
+        flips |= fits ^ plan->fits[from + i];
+        plan->fits[from + i] = fits;
+    }
+    plan->fits_changed |= flips;
+}
+
+/* The scores of local policies. */
+static void score_local(struct kb_plan *plan, uint32_t from, uint32_t to)
 {
     int64_t out[KB_POLICY_RUN];
     uint32_t n = to - from;
     memset(plan->base + from, 0, n * sizeof(*plan->base));
     for (uint32_t k = 0; k < plan->scorers_n; k++) {
         const struct scorer *s = &plan->scorers[k];
-        const struct kb_policy *policy = plan->profile->at[s->policy].policy;
-        if (s->normalize_by != KB_POLICY_AS_IS) {
-            policy->score(&plan->cycles[s->policy], from, to, s->raw + from);
+        if (!s->active || s->global)
             continue;
-        }
-        policy->score(&plan->cycles[s->policy], from, to, out);
-        for (uint32_t i = 0; i < n; i++)
+        int64_t *score = s->raw ? s->raw + from : out;
+        policy_of(plan, s->policy)->score(&plan->cycles[s->policy], from, to, score);
+        for (uint32_t i = 0; i < n && !s->raw; i++)
             plan->base[from + i] += (int32_t)(s->weight * out[i]);
     }
 }
 
-static void evaluate_run(struct kb_plan *plan, uint32_t from, uint32_t to)
+static void score_global(struct kb_plan *plan, struct scorer *s, uint32_t from, uint32_t to)
 {
-    filter_run(plan, from, to);
-    score_run(plan, from, to);
+    struct kb_policy_cycle *cycle = &plan->cycles[s->policy];
+    cycle->fits = plan->fits;
+    policy_of(plan, s->policy)->score(cycle, from, to, s->raw + from);
+    cycle->fits = NULL;
 }
 
-/* ---- combine ---- */
+/* for each run (from, to) of all slots */
+#define EACH_RUN(plan, from, to)                                                                   \
+    for (uint32_t from = 0, to = run_end(plan, 0); from < (plan)->count;                           \
+         from = to, to = run_end(plan, to))
+
+static uint32_t run_end(const struct kb_plan *plan, uint32_t from)
+{
+    return plan->count - from < KB_POLICY_RUN ? plan->count : from + KB_POLICY_RUN;
+}
+
+/* ---- normalization ---- */
+
+/* Minimum and maximum of a scorer over the nodes that fit, and the maximum's holders. */
+static void measure(const struct kb_plan *plan, struct scorer *s)
+{
+    int64_t min = INT64_MAX, max = s->normalize_by == KB_POLICY_BY_SPAN ? INT64_MIN : 0;
+    bool skip = s->normalize_by == KB_POLICY_BY_REST; /* what is below 0 */
+    uint32_t ties = 0;
+    for (uint32_t i = 0; i < plan->count; i++) {
+        int64_t raw = s->raw[i];
+        if (!plan->fits[i] || (skip && raw < 0))
+            continue;
+        min = raw < min ? raw : min;
+        ties = raw > max ? 1 : ties + (raw == max);
+        max = raw > max ? raw : max;
+    }
+    bool spans = s->normalize_by == KB_POLICY_BY_SPAN || skip;
+    s->moved |= s->max != max || (spans && s->min != min);
+    s->min = min;
+    s->max = max;
+    s->ties = ties;
+}
+
+static int64_t share_of(int64_t raw, int64_t of)
+{
+    return KB_POLICY_SCORE_MAX * raw / of;
+}
 
 static int64_t normalized(const struct scorer *s, int64_t raw)
 {
-    if (s->normalize_by == KB_POLICY_CUSTOM)
+    int64_t span, score;
+    switch (s->normalize_by) {
+    case KB_POLICY_BY_SPAN: /* in doubles, in this order: as Kubernetes does */
+        span = s->max > s->min ? s->max - s->min : 0;
+        return span > 0 ? (int64_t)(KB_POLICY_SCORE_MAX * ((double)(raw - s->min) / (double)span))
+                        : 0;
+    case KB_POLICY_BY_REST:
+        if (raw < 0)
+            return 0;
+        return s->max == 0 ? KB_POLICY_SCORE_MAX : share_of(s->max + s->min - raw, s->max);
+    case KB_POLICY_BY_MAX:
+    case KB_POLICY_REVERSE:
+        score = s->max > 0 ? share_of(raw, s->max) : 0;
+        return s->normalize_by == KB_POLICY_REVERSE ? KB_POLICY_SCORE_MAX - score : score;
+    default:
         return raw;
-    int64_t score = s->max > 0 ? KB_POLICY_SCORE_MAX * raw / s->max : 0;
-    return s->normalize_by == KB_POLICY_REVERSE ? KB_POLICY_SCORE_MAX - score : score;
+    }
 }
 
-static void combine(struct kb_plan *plan, uint32_t slot)
+static void share_custom(struct kb_plan *plan, struct scorer *s)
 {
-    int64_t total = plan->base[slot];
-    for (uint32_t k = 0; k < plan->scorers_n; k++)
-        if (plan->scorers[k].normalize_by != KB_POLICY_AS_IS)
-            total +=
-                plan->scorers[k].weight * normalized(&plan->scorers[k], plan->scorers[k].raw[slot]);
-    plan->total[slot] = plan->verdict[slot] ? -1 : (int32_t)(total < 0 ? 0 : total);
+    int64_t *score = resize(NULL, plan->cap * sizeof(*score));
+    struct kb_policy_cycle *cycle = &plan->cycles[s->policy];
+    memcpy(score, s->raw, plan->count * sizeof(*score));
+    cycle->fits = s->global ? plan->fits : NULL;
+    policy_of(plan, s->policy)->normalize(cycle, plan->fits, score);
+    cycle->fits = NULL;
+    for (uint32_t i = 0; i < plan->count; i++)
+        s->share[i] = (int32_t)(s->weight * score[i]);
+    free(score);
 }
+
+/* share[i] = weight * (100 * (a + b * raw[i]) / of): what most normalizations are. Exact in doubles
+ * while 100 * raw stays below 2^53: the quotient of two such integers never rounds up to the next.
+ */
+static void share_ratio(const struct kb_plan *plan, struct scorer *s)
+{
+    bool rest = s->normalize_by == KB_POLICY_BY_REST,
+         reverse = s->normalize_by == KB_POLICY_REVERSE;
+    double of = (double)s->max, plus = rest ? (double)(s->max + s->min) : 0, sign = rest ? -1 : 1;
+    int32_t weight = (int32_t)s->weight;
+    for (uint32_t i = 0; i < plan->count; i++) {
+        double raw = plus + sign * (double)s->raw[i];
+        int32_t score = (int32_t)(plan->fits[i] ? KB_POLICY_SCORE_MAX * raw / of : 0);
+        score = rest && s->raw[i] < 0 ? 0 : score;
+        s->share[i] = weight * (reverse ? KB_POLICY_SCORE_MAX - score : score);
+    }
+}
+
+static void share_all(struct kb_plan *plan, struct scorer *s)
+{
+    bool ratio = s->normalize_by == KB_POLICY_BY_MAX || s->normalize_by == KB_POLICY_REVERSE ||
+                 s->normalize_by == KB_POLICY_BY_REST;
+    if (s->normalize_by == KB_POLICY_CUSTOM) {
+        share_custom(plan, s);
+    } else if (ratio && s->max > 0 && s->max < INT64_C(1) << 40) {
+        share_ratio(plan, s);
+    } else {
+        for (uint32_t i = 0; i < plan->count; i++)
+            s->share[i] = plan->fits[i] ? (int32_t)(s->weight * normalized(s, s->raw[i])) : 0;
+    }
+}
+
+static void share_one(const struct kb_plan *plan, struct scorer *s, uint32_t slot)
+{
+    s->share[slot] = plan->fits[slot] ? (int32_t)(s->weight * normalized(s, s->raw[slot])) : 0;
+}
+
+/* ---- totals, and the tree over them ---- */
 
 static struct best leaf(const struct kb_plan *plan, uint32_t block)
 {
@@ -262,63 +461,71 @@ static void climb(struct kb_plan *plan, uint32_t slot)
         plan->tree[at] = better(plan->tree[2 * at], plan->tree[2 * at + 1]);
 }
 
-/* The maximum of a scorer over the nodes that fit, and its holders. */
-static void find_max(struct kb_plan *plan, struct scorer *s)
+static void combine(struct kb_plan *plan, uint32_t from, uint32_t to)
 {
-    s->max = 0;
-    s->ties = 0;
-    for (uint32_t i = 0; i < plan->count; i++) {
-        if (plan->verdict[i] != 0 || s->raw[i] < s->max)
+    int32_t *total = plan->total;
+    memcpy(total + from, plan->base + from, (to - from) * sizeof(*total));
+    for (uint32_t k = 0; k < plan->scorers_n; k++) {
+        const struct scorer *s = &plan->scorers[k];
+        if (!s->active || s->share == NULL)
             continue;
-        s->ties = s->raw[i] == s->max ? s->ties + 1 : 1;
-        s->max = s->raw[i];
+        for (uint32_t i = from; i < to; i++)
+            total[i] += s->share[i];
     }
-}
-
-static void normalize_custom(struct kb_plan *plan, struct scorer *s)
-{
-    uint8_t *fits = resize(NULL, plan->cap);
-    for (uint32_t i = 0; i < plan->count; i++)
-        fits[i] = plan->verdict[i] == 0;
-    plan->profile->at[s->policy].policy->normalize(&plan->cycles[s->policy], fits, s->raw);
-    free(fits);
+    for (uint32_t i = from; i < to; i++) {
+        int32_t score = total[i] < 0 ? 0 : total[i];
+        total[i] = plan->fits[i] ? score : -1;
+    }
 }
 
 static void combine_all(struct kb_plan *plan)
 {
-    for (uint32_t i = 0; i < plan->count; i++)
-        combine(plan, i);
+    combine(plan, 0, plan->count);
     for (uint32_t b = 0; b < plan->leaves; b++)
         plan->tree[plan->leaves + b] = leaf(plan, b);
     for (uint32_t at = plan->leaves - 1; at > 0; at--)
         plan->tree[at] = better(plan->tree[2 * at], plan->tree[2 * at + 1]);
 }
 
-static void evaluate_all(struct kb_plan *plan)
+/* ---- bringing up to date ---- */
+
+/* What an update has to do. */
+struct update {
+    bool all;      /* local policies judge every node, not just those that changed */
+    bool verdicts; /* a global policy spoke: verdicts of all nodes are put together again */
+    uint64_t from; /* else the slots that changed are the log's entries from here on */
+};
+
+static bool ask_stale(struct kb_plan *plan, uint32_t policy, bool all)
 {
-    if (plan->everything || plan->refused_by != UINT32_MAX)
-        prepare(plan);
-    fit_arrays(plan);
-    plan->count = plan->columns->view.count;
-    for (uint32_t from = 0; from < plan->count; from += KB_POLICY_RUN) {
-        uint32_t left = plan->count - from;
-        evaluate_run(plan, from, from + (left < KB_POLICY_RUN ? left : KB_POLICY_RUN));
-    }
-    for (uint32_t k = 0; k < plan->scorers_n; k++) {
-        if (plan->scorers[k].normalize_by == KB_POLICY_CUSTOM)
-            normalize_custom(plan, &plan->scorers[k]);
-        else if (plan->scorers[k].normalize_by != KB_POLICY_AS_IS)
-            find_max(plan, &plan->scorers[k]);
-    }
-    combine_all(plan);
+    const struct kb_policy *p = policy_of(plan, policy);
+    return all || p->stale == NULL || p->stale(&plan->cycles[policy]);
 }
 
-/* ---- one slot changed ---- */
+/* Global policies that are stale filter all nodes anew. */
+static void filter_globals(struct kb_plan *plan, struct update *u)
+{
+    for (uint32_t i = 0; i < plan->profile->n; i++) {
+        plan->stale[i] = is_global(plan, i) && ask_stale(plan, i, u->all);
+        if (plan->stale[i])
+            ask_filter(plan, i);
+    }
+    for (uint32_t k = 0; k < plan->filters_n; k++) {
+        struct filter *f = &plan->filters[k];
+        if (!plan->stale[f->policy])
+            continue;
+        u->verdicts |= f->active || f->spoke;
+        f->spoke = f->active;
+        if (f->active)
+            EACH_RUN(plan, from, to)
+        filter_global(plan, k, from, to);
+    }
+}
 
 /* Keep max and ties after a raw score went from `before` (if it fitted) to `after` (if it fits
- * now). True when the maximum moved. */
-static bool follow_max(struct kb_plan *plan, struct scorer *s, const int64_t *before,
-                       const int64_t *after)
+ * now). */
+static void follow(const struct kb_plan *plan, struct scorer *s, const int64_t *before,
+                   const int64_t *after)
 {
     int64_t was = s->max;
     if (before && *before == s->max && s->max > 0)
@@ -330,58 +537,158 @@ static bool follow_max(struct kb_plan *plan, struct scorer *s, const int64_t *be
         s->ties++;
     }
     if (s->max > 0 && s->ties == 0)
-        find_max(plan, s);
-    return s->max != was;
+        measure(plan, s);
+    s->moved |= s->max != was;
 }
 
-/* True when all totals must be combined again. */
-static bool evaluate_one(struct kb_plan *plan, uint32_t slot)
+static bool followed(const struct scorer *s)
 {
-    bool moved = false, fitted = slot < plan->count && plan->verdict[slot] == 0;
+    return s->active && !s->global &&
+           (s->normalize_by == KB_POLICY_BY_MAX || s->normalize_by == KB_POLICY_REVERSE);
+}
+
+/* One slot changed. Unless all verdicts are put together later, its own is now. */
+static void judge_slot(struct kb_plan *plan, uint32_t slot, const struct update *u)
+{
     int64_t before[KB_PROFILE_POLICIES];
+    bool fitted = plan->fits[slot];
     for (uint32_t k = 0; k < plan->scorers_n; k++)
-        before[k] = fitted && plan->scorers[k].raw ? plan->scorers[k].raw[slot] : 0;
-    plan->count = slot >= plan->count ? slot + 1 : plan->count;
-    evaluate_run(plan, slot, slot + 1);
-    bool fits = plan->verdict[slot] == 0;
+        before[k] = followed(&plan->scorers[k]) ? plan->scorers[k].raw[slot] : 0;
+    filter_local(plan, slot, slot + 1);
+    score_local(plan, slot, slot + 1);
+    for (uint32_t k = 0; k < plan->filters_n; k++)
+        if (plan->filters[k].global && plan->filters[k].active &&
+            !plan->stale[plan->filters[k].policy])
+            filter_global(plan, k, slot, slot + 1);
+    if (u->verdicts)
+        return;
+    merge(plan, slot, slot + 1);
     for (uint32_t k = 0; k < plan->scorers_n; k++) {
         struct scorer *s = &plan->scorers[k];
-        if (s->normalize_by != KB_POLICY_AS_IS)
-            moved |= follow_max(plan, s, fitted ? &before[k] : NULL, fits ? &s->raw[slot] : NULL);
+        if (followed(s))
+            follow(plan, s, fitted ? &before[k] : NULL, plan->fits[slot] ? &s->raw[slot] : NULL);
     }
-    if (!moved) {
-        combine(plan, slot);
+}
+
+/* Slots come into use in rising order, so new ones start as nodes that do not fit. */
+static void take_in_slots(struct kb_plan *plan)
+{
+    uint32_t count = plan->columns->view.count;
+    for (; plan->count < count; plan->count++) {
+        plan->fits[plan->count] = 0;
+        plan->verdict[plan->count] = plan->local[plan->count] = KB_PLAN_ABSENT;
+        for (uint32_t k = 0; k < plan->scorers_n; k++)
+            if (plan->scorers[k].raw)
+                plan->scorers[k].raw[plan->count] = plan->scorers[k].share[plan->count] = 0;
+    }
+}
+
+/* for each slot that changed */
+#define EACH_CHANGED(plan, u, slot)                                                                \
+    for (uint64_t g_ = (u)->from; g_ < (plan)->columns->view.generation; g_++)                     \
+        for (uint32_t once_ = 1, slot = kb_columns_changed((plan)->columns, g_); once_; once_ = 0)
+
+static void judge(struct kb_plan *plan, struct update *u)
+{
+    filter_globals(plan, u);
+    if (u->all) {
+        EACH_RUN(plan, from, to)
+        {
+            filter_local(plan, from, to);
+            score_local(plan, from, to);
+        }
+    } else {
+        EACH_CHANGED(plan, u, slot)
+        judge_slot(plan, slot, u);
+    }
+    if (u->all || u->verdicts)
+        EACH_RUN(plan, from, to)
+    merge(plan, from, to);
+}
+
+/* Raw scores of global policies: all, or those of slots that changed. */
+static void score_globals(struct kb_plan *plan, const struct update *u, bool *total)
+{
+    for (uint32_t k = 0; k < plan->scorers_n; k++) {
+        struct scorer *s = &plan->scorers[k];
+        if (!s->global)
+            continue;
+        bool anew = u->all || plan->stale[s->policy] || plan->fits_changed, was = s->active;
+        if (anew)
+            ask_score(plan, s);
+        *total |= s->active != was;
+        s->moved = anew;
+        if (!s->active)
+            continue;
+        if (anew)
+            EACH_RUN(plan, from, to)
+        score_global(plan, s, from, to);
+        else EACH_CHANGED(plan, u, slot) score_global(plan, s, slot, slot + 1);
+    }
+}
+
+static void total_up(struct kb_plan *plan, const struct update *u, bool total)
+{
+    bool changed = u->all || u->verdicts || u->from != plan->columns->view.generation;
+    for (uint32_t k = 0; k < plan->scorers_n; k++) {
+        struct scorer *s = &plan->scorers[k];
+        if (!s->active || s->raw == NULL)
+            continue;
+        if (u->all || u->verdicts || s->moved || (!followed(s) && changed))
+            measure(plan, s);
+        s->moved |= u->all || (s->normalize_by == KB_POLICY_CUSTOM && changed) ||
+                    (u->verdicts && plan->fits_changed);
+        if (s->moved)
+            share_all(plan, s);
+        else
+            EACH_CHANGED(plan, u, slot)
+        share_one(plan, s, slot);
+        total |= s->moved;
+        s->moved = false;
+    }
+    if (total || u->all || (u->verdicts && plan->fits_changed)) {
+        combine_all(plan);
+        return;
+    }
+    EACH_CHANGED(plan, u, slot)
+    {
+        combine(plan, slot, slot + 1);
         climb(plan, slot);
     }
-    return moved;
 }
 
 void kb_plan_update(struct kb_plan *plan)
 {
     const struct kb_columns *c = plan->columns;
-    if (plan->evaluated && plan->generation == c->view.generation && !plan->everything)
+    bool changed = plan->generation != c->view.generation, total = false;
+    if (plan->evaluated && !changed && plan->globals_n == 0)
         return;
-    bool incremental = plan->evaluated && !plan->everything && plan->refused_by == UINT32_MAX &&
-                       plan->cap == c->cap && kb_columns_since(c, plan->generation);
-    if (!incremental) {
-        evaluate_all(plan);
-    } else {
-        bool moved = false;
-        /* Slots appear in rising order of first touch, so `count` has no holes. */
-        for (uint64_t g = plan->generation; g < c->view.generation; g++)
-            moved |= evaluate_one(plan, kb_columns_changed(c, g));
-        if (moved)
-            combine_all(plan);
-    }
+    bool refused = changed && refused_locally(plan);
+    struct update u = {.all = !plan->evaluated || plan->cap != c->cap || refused ||
+                              !kb_columns_since(c, plan->generation)};
+    u.from = u.all ? c->view.generation : plan->generation;
+    fit_arrays(plan);
+    if (!plan->prepared || refused)
+        prepare_local(plan);
+    take_in_slots(plan);
+    plan->fits_changed = false;
+    judge(plan, &u);
+    score_globals(plan, &u, &total);
+    total_up(plan, &u, total);
     plan->evaluated = true;
     plan->generation = c->view.generation;
+}
+
+void kb_plan_distrust(struct kb_plan *plan)
+{
+    plan->evaluated = false;
 }
 
 /* ---- reading ---- */
 
 bool kb_plan_fits_any(const struct kb_plan *plan)
 {
-    return plan->refused_by == UINT32_MAX && plan->tree[1].total >= 0;
+    return kb_plan_refused_by(plan) == UINT32_MAX && plan->tree[1].total >= 0;
 }
 
 uint32_t kb_plan_pick(struct kb_plan *plan, struct kb_rand *rand)
@@ -408,7 +715,10 @@ uint32_t kb_plan_pick(struct kb_plan *plan, struct kb_rand *rand)
 
 uint32_t kb_plan_verdict(const struct kb_plan *plan, uint32_t slot)
 {
-    return slot < plan->count ? plan->verdict[slot] : KB_PLAN_ABSENT;
+    uint32_t verdict = slot < plan->count ? plan->verdict[slot] : KB_PLAN_ABSENT;
+    if (verdict == 0 || verdict == KB_PLAN_ABSENT)
+        return verdict;
+    return (plan->filters[(verdict >> 24) - 1].policy + 1) << 24 | (verdict & 0xffffffu);
 }
 
 int32_t kb_plan_total(const struct kb_plan *plan, uint32_t slot)
@@ -418,21 +728,22 @@ int32_t kb_plan_total(const struct kb_plan *plan, uint32_t slot)
 
 uint32_t kb_plan_refused_by(const struct kb_plan *plan)
 {
-    return plan->refused_by;
+    for (uint32_t i = 0; i < plan->profile->n; i++)
+        if (plan->refused[i])
+            return i;
+    return UINT32_MAX;
 }
 
 bool kb_plan_score(struct kb_plan *plan, uint32_t policy, uint32_t slot, int64_t *ret)
 {
     for (uint32_t k = 0; k < plan->scorers_n; k++) {
         struct scorer *s = &plan->scorers[k];
-        if (s->policy != policy)
+        if (s->policy != policy || !s->active)
             continue;
         int64_t raw;
-        if (s->normalize_by == KB_POLICY_AS_IS)
-            plan->profile->at[policy].policy->score(&plan->cycles[policy], slot, slot + 1, &raw);
-        else
-            raw = normalized(s, s->raw[slot]);
-        *ret = s->weight * raw;
+        if (s->raw == NULL)
+            policy_of(plan, policy)->score(&plan->cycles[policy], slot, slot + 1, &raw);
+        *ret = s->raw ? s->share[slot] : s->weight * raw;
         return true;
     }
     return false;

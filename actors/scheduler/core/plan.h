@@ -8,13 +8,15 @@
  * What makes that exact, and not an approximation:
  *  - a policy without KB_POLICY_GLOBAL promises that a verdict depends on that node alone;
  *  - scores normalized by the maximum over fitting nodes keep their raw column and the maximum with
- * its number of holders; when the maximum moves, all totals are combined again;
- *  - policies that are GLOBAL or normalize by themselves make the plan evaluate everything each
- * time.
+ *    its number of holders; when the maximum moves, their shares of the totals are made again;
+ *  - a GLOBAL policy has a column of verdicts and one of scores to itself. When it says that it is
+ *    stale, those are made again for all nodes, and put together with what the others said before:
+ *    passes over arrays, about ten nanoseconds a node, and none of the other policies is asked.
  *
  * Rejected: sampling a share of the nodes (Kubernetes' percentageOfNodesToScore) as the way to be
  * fast; it gives up the best node to save work that need not be done again. Sorting nodes by score:
- * ties must be broken evenly, and the tree counts them. */
+ * ties must be broken evenly, and the tree counts them. Asking GLOBAL policies which slots a
+ * placement changed: a domain is as often all nodes as one, and the passes are cheap. */
 #ifndef KUBUS_SCHEDULER_PLAN_H
 #define KUBUS_SCHEDULER_PLAN_H
 
@@ -36,6 +38,8 @@ size_t kb_plan_bytes(const struct kb_plan *plan);
 
 /* Bring up to date. O(slots changed since), or O(slots). */
 void kb_plan_update(struct kb_plan *plan);
+/* Judge everything anew at the next update: policies were asked about a cluster that is not. */
+void kb_plan_distrust(struct kb_plan *plan);
 /* The slot of highest score, ties broken evenly by `rand`; UINT32_MAX: no node fits. Up to date
  * plans only. O(log slots). */
 uint32_t kb_plan_pick(struct kb_plan *plan, struct kb_rand *rand);
