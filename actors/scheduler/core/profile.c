@@ -1,5 +1,6 @@
 #include "actors/scheduler/core/profile.h"
 
+#include "bus/base/check.h"
 #include "bus/base/str.h"
 
 #include <stdlib.h>
@@ -36,6 +37,105 @@ const struct kb_policy *kb_policy_builtin(const char *name)
     return NULL;
 }
 
+const char *const kb_point_names[KB_POINTS] = {
+#define X(id, name) [KB_POINT_##id] = name,
+    KB_POINT_MAP(X)
+#undef X
+};
+
+bool kb_policy_extends(const struct kb_policy *p, enum kb_point point)
+{
+    switch (point) {
+    case KB_POINT_PRE_ENQUEUE:
+        return p->pre_enqueue != NULL;
+    case KB_POINT_QUEUE_SORT:
+        return p->queue_sort != NULL;
+    case KB_POINT_PRE_FILTER:
+        return p->pre_filter != NULL || p->narrow != NULL;
+    case KB_POINT_FILTER:
+        return p->filter != NULL;
+    case KB_POINT_POST_FILTER:
+        return p->post_filter != NULL;
+    case KB_POINT_PRE_SCORE:
+        return p->pre_score != NULL;
+    case KB_POINT_SCORE:
+        return p->score != NULL;
+    case KB_POINT_RESERVE:
+        return p->reserve != NULL || p->unreserve != NULL || p->assign != NULL;
+    case KB_POINT_PERMIT:
+        return p->permit != NULL;
+    case KB_POINT_PRE_BIND:
+        return p->pre_bind != NULL;
+    case KB_POINT_BIND:
+        return p->bind != NULL;
+    case KB_POINT_POST_BIND:
+        return p->post_bind != NULL;
+    case KB_POINTS:
+        break;
+    }
+    return false;
+}
+
+/* Take the functions of an extension point out of a copy. */
+static void leave_out(struct kb_policy *p, enum kb_point point)
+{
+    switch (point) {
+    case KB_POINT_PRE_ENQUEUE:
+        p->pre_enqueue = NULL;
+        break;
+    case KB_POINT_QUEUE_SORT:
+        p->queue_sort = NULL;
+        break;
+    case KB_POINT_PRE_FILTER:
+        p->pre_filter = NULL;
+        p->narrow = NULL;
+        break;
+    case KB_POINT_FILTER:
+        p->filter = NULL;
+        break;
+    case KB_POINT_POST_FILTER:
+        p->post_filter = NULL;
+        break;
+    case KB_POINT_PRE_SCORE:
+        p->pre_score = NULL;
+        break;
+    case KB_POINT_SCORE:
+        p->score = NULL;
+        p->normalize = NULL;
+        break;
+    case KB_POINT_RESERVE:
+        p->reserve = NULL;
+        p->unreserve = NULL;
+        p->assign = NULL;
+        break;
+    case KB_POINT_PERMIT:
+        p->permit = NULL;
+        break;
+    case KB_POINT_PRE_BIND:
+        p->pre_bind = NULL;
+        break;
+    case KB_POINT_BIND:
+        p->bind = NULL;
+        break;
+    case KB_POINT_POST_BIND:
+        p->post_bind = NULL;
+        break;
+    case KB_POINTS:
+        break;
+    }
+}
+
+static struct kb_policy *copy_of(const struct kb_profile_entry *entry)
+{
+    struct kb_policy *copy = malloc(sizeof(*copy));
+    KB_ASSERT(copy != NULL);
+    *copy = *entry->policy;
+    for (int point = 0; point < KB_POINTS; point++)
+        if (entry->without & (1u << point))
+            leave_out(copy, (enum kb_point)point);
+    return copy;
+}
+
 static int check(const struct kb_policy *p, struct kb_err *err)
 {
     const char *name = p->name ? p->name : "?";
@@ -64,11 +164,12 @@ static int add(struct kb_profile *p, const struct kb_policy_host *host,
     char error[256] = "";
     if (check(entry->policy, err) < 0)
         return -KB_EINVAL;
-    *at = (struct kb_profile_policy){.policy = entry->policy};
+    *at = (struct kb_profile_policy){0};
     at->weight = entry->weight ? entry->weight : entry->policy->weight ? entry->policy->weight : 1;
     if (entry->policy->configure &&
         entry->policy->configure(host, entry->args, &at->instance, error, sizeof(error)) != 0)
         return kb_err_set(err, KB_EINVAL, "policy %s: %s", entry->policy->name, error);
+    at->policy = copy_of(entry);
     p->n++;
     return 0;
 }
@@ -83,7 +184,7 @@ int kb_profile_init(struct kb_profile *p, const char *name, const struct kb_poli
                  : kb_err_set(err, KB_EINVAL, "more than %d policies", KB_PROFILE_POLICIES);
     for (size_t i = 0; rc == 0 && i < n; i++) {
         rc = add(p, host, &entries[i], err);
-        if (rc == 0 && entries[i].policy->queue_sort) {
+        if (rc == 0 && p->at[i].policy->queue_sort) {
             p->sorter = p->n - 1;
             sorters++;
         }
@@ -99,9 +200,11 @@ int kb_profile_init(struct kb_profile *p, const char *name, const struct kb_poli
 
 void kb_profile_finish(struct kb_profile *p)
 {
-    for (uint32_t i = 0; i < p->n; i++)
+    for (uint32_t i = 0; i < p->n; i++) {
         if (p->at[i].policy->unload)
             p->at[i].policy->unload(p->at[i].instance);
+        free(p->at[i].policy);
+    }
     free(p->name);
     *p = (struct kb_profile){0};
 }

@@ -8,17 +8,45 @@
 
 enum { KB_PROFILE_POLICIES = 64 };
 
+/* The extension points, by the names that a configuration calls them. `narrow` belongs to
+ * preFilter, `normalize` to score, `unreserve` and `assign` to reserve. */
+#define KB_POINT_MAP(X)                                                                            \
+    X(PRE_ENQUEUE, "preEnqueue")                                                                   \
+    X(QUEUE_SORT, "queueSort")                                                                     \
+    X(PRE_FILTER, "preFilter")                                                                     \
+    X(FILTER, "filter")                                                                            \
+    X(POST_FILTER, "postFilter")                                                                   \
+    X(PRE_SCORE, "preScore")                                                                       \
+    X(SCORE, "score")                                                                              \
+    X(RESERVE, "reserve")                                                                          \
+    X(PERMIT, "permit")                                                                            \
+    X(PRE_BIND, "preBind")                                                                         \
+    X(BIND, "bind")                                                                                \
+    X(POST_BIND, "postBind")
+
+enum kb_point {
+#define X(id, name) KB_POINT_##id,
+    KB_POINT_MAP(X)
+#undef X
+        KB_POINTS
+};
+
+extern const char *const kb_point_names[KB_POINTS];
+/* Does the policy have something to say there? */
+bool kb_policy_extends(const struct kb_policy *policy, enum kb_point point);
+
 struct kb_profile_entry {
     const struct kb_policy *policy; /* must outlive the profile */
     int32_t weight;                 /* 0: the policy's own */
     const char *args;               /* JSON text, or NULL */
+    uint32_t without;               /* the bits 1 << KB_POINT_… at which it is not to be asked */
 };
 
 struct kb_profile {
     char *name; /* spec.schedulerName */
     uint32_t n;
     struct kb_profile_policy {
-        const struct kb_policy *policy;
+        struct kb_policy *policy; /* a copy of the profile's own, without what it is not asked */
         int32_t weight;
         void *instance;
     } at[KB_PROFILE_POLICIES];
