@@ -233,6 +233,93 @@ class Reads(Case):
         self.assertTrue(all(i["data"]["big"] == text for i in listed["items"]))
 
 
+class HotReads(Case):
+    """Of a resource that is read so often that it is kept in memory."""
+
+    def setUp(self):
+        super().setUp()
+        self.make("hot")
+        for _ in range(30):
+            self.items(MAPS)
+
+    def test_what_was_just_written_is_read(self):
+        connection = http.client.HTTPSConnection("127.0.0.1", here.port, context=here.tls(), timeout=30)
+
+        def ask(method, path, body=None):
+            connection.request(method, path, json.dumps(body) if body else None, {"Content-Type": "application/json"})
+            answer = connection.getresponse()
+            return answer.status, json.loads(answer.read())
+
+        for i in range(150):
+            _, put = ask("PUT", MAPS + "/hot", config_map("hot", i=str(i)))
+            self.assertEqual(ask("GET", MAPS + "/hot"), (200, put))
+            _, listed = ask("GET", MAPS)
+            self.assertGreaterEqual(rev(listed), rev(put))
+            self.assertEqual([rev(item) for item in listed["items"]], [rev(put)])
+        self.assertEqual(ask("DELETE", MAPS + "/hot")[0], 200)
+        self.assertEqual(ask("GET", MAPS + "/hot")[0], 404)
+        self.assertEqual(ask("GET", MAPS)[1]["items"], [])
+        self.assertEqual(ask("POST", MAPS, config_map("hot"))[0], 201)
+        self.assertEqual(len(ask("GET", MAPS)[1]["items"]), 1)
+        connection.close()
+
+    def test_what_others_wrote_on_the_bus_is_read(self):
+        doc = here.bus.call("store", "store.get", {"key": "configmaps/default/hot"})["doc"]
+        for i in range(50):
+            doc["data"] = {"i": str(i)}
+            put = {"op": "put", "key": "configmaps/default/hot", "doc": doc}
+            answer = here.bus.call("store", "store.txn", {"ops": [put]})
+            _, got = here.ask("GET", MAPS + "/hot")
+            self.assertEqual((got["data"]["i"], rev(got)), (str(i), answer["rev"]))
+
+    def test_concurrent_readers_never_go_back(self):
+        stop, problems = threading.Event(), []
+
+        def read():
+            last = (0, 0)
+            while not stop.is_set():
+                _, listed = here.ask("GET", MAPS)
+                seen = (rev(listed), max([int(i["data"]["n"]) for i in listed["items"] if "data" in i] or [0]))
+                if seen[0] < last[0] or seen[1] < last[1]:
+                    problems.append((last, seen))
+                last = seen
+
+        readers = [threading.Thread(target=read) for _ in range(4)]
+        for reader in readers:
+            reader.start()
+        for i in range(200):
+            here.ask("PUT", MAPS + "/hot", config_map("hot", n=str(i)))
+        stop.set()
+        for reader in readers:
+            reader.join()
+        self.assertEqual(problems, [])
+
+    def test_chunks_and_forms(self):
+        for name in "cab":
+            self.make(name)
+        _, first = here.ask("GET", MAPS + "?limit=2")
+        self.assertEqual([i["metadata"]["name"] for i in first["items"]], ["a", "b"])
+        self.assertEqual(first["metadata"]["remainingItemCount"], 2)
+        here.ask("DELETE", MAPS + "/c")
+        _, rest = here.ask("GET", f"{MAPS}?limit=9&continue={first['metadata']['continue']}")
+        self.assertEqual([i["metadata"]["name"] for i in rest["items"]], ["c", "hot"])
+        _, table = here.ask("GET", MAPS, headers=TABLE)
+        self.assertEqual([r["cells"][0] for r in table["rows"]], ["a", "b", "hot"])
+        here.ask("POST", "/api/v1/namespaces/kube-system/configmaps", config_map("other"))
+        self.assertEqual(self.items("/api/v1/namespaces/kube-system/configmaps"), ["other"])
+        self.assertIn("other", self.items("/api/v1/configmaps"))
+        self.assertEqual(self.items(MAPS + "?fieldSelector=metadata.name%3Db"), ["b"])
+        here.ask("DELETE", "/api/v1/namespaces/kube-system/configmaps/other")
+
+    def test_it_survives_the_store(self):
+        here.kill("store")
+        here.start("store")
+        here.until(lambda: here.ask("GET", MAPS + "/hot")[0] == 200, "the store is back")
+        made = self.make("after")
+        self.assertEqual(here.ask("GET", MAPS + "/after"), (200, made))
+        self.assertEqual(self.items(MAPS), ["after", "hot"])
+
+
 class Watches(Case):
     def test_from_a_revision_on(self):
         first = self.make("a")
