@@ -245,6 +245,25 @@ int kb_image_load(const char *dir, const char *path, const char *ref, struct kb_
     return import_layout(dir, layout, ref, true, err);
 }
 
+/* skopeo's errors are lines of its log, `… level=fatal msg="…"`: keep what the last one says. */
+static int pull_failed(const char *ref, struct kb_err *err)
+{
+    static const char mark[] = "msg=\"";
+    char text[KB_ERR_TEXT_BYTES];
+    size_t n = 0;
+    const char *at = err->text, *next = strstr(at, mark);
+    bool quoted = next != NULL;
+    for (; next != NULL; next = strstr(at, mark))
+        at = next + strlen(mark);
+    for (; *at && !(quoted && *at == '"'); at++) {
+        if (quoted && *at == '\\' && at[1])
+            at++;
+        text[n++] = *at;
+    }
+    text[n] = '\0';
+    return kb_err_set(err, err->code, "failed to pull and unpack image \"%s\": %s", ref, text);
+}
+
 /* Whether the registry has the very manifest that is here under this name. */
 static bool is_current(const char *dir, const char *name, const char *from)
 {
@@ -275,7 +294,7 @@ int kb_image_pull(const char *dir, const char *ref, struct kb_err *err)
     if (is_current(dir, name, from))
         return 0;
     if (kb_spawn(argv, (kb_str){0}, NULL, NULL, err) < 0)
-        return kb_err_wrap(err, "failed to pull image \"%s\"", ref);
+        return pull_failed(name, err);
     return import_layout(dir, layout, name, false, err);
 }
 

@@ -2,8 +2,10 @@
 #include "agent/image/sha256.h"
 #include "agent/files.h"
 #include "agent/job.h"
+#include "bus/base/file.h"
 #include "tests/lib/test.h"
 
+#include <stdlib.h>
 #include <sys/stat.h>
 #include <sys/xattr.h>
 #include <unistd.h>
@@ -97,6 +99,33 @@ KB_TEST(image, whiteouts_become_those_of_overlay)
     KB_CHECK(getxattr(opaque, "trusted.overlay.opaque", value, 4) == 1 && value[0] == 'y');
     KB_AUTO(kb_auto_free) char *marker = kb_strf("%s/d/.wh..wh..opq", out);
     KB_CHECK(!kb_path_exists(marker));
+}
+
+/* What a registry's tool complains, as the pull's error in words for people. */
+static void check_pull_error(const char *complaint, const char *want)
+{
+    struct kb_err err = {0};
+    KB_AUTO(kb_auto_free) char *images = kb_strf("%s/images", kb_test_dir());
+    KB_AUTO(kb_auto_free) char *script = kb_strf("%s/skopeo", kb_test_dir());
+    KB_AUTO(kb_auto_free) char *path = kb_strf("%s:%s", kb_test_dir(), getenv("PATH"));
+    KB_AUTO(kb_auto_free)
+    char *text = kb_strf("#!/bin/sh\ncat >&2 <<'END'\n%s\nEND\nexit 1\n", complaint);
+    KB_CHECK_OK(kb_file_write(script, kb_str_of(text), 0755, &err), &err);
+    setenv("PATH", path, 1);
+    KB_CHECK_I64(kb_image_pull(images, "busybox", &err), <, 0);
+    KB_CHECK_STR(err.text, want);
+}
+
+KB_TEST(image, a_pull_that_fails_says_why_in_plain_words)
+{
+    check_pull_error("time=\"2026-01-01T00:00:00Z\" level=warning msg=\"slow\"\n"
+                     "time=\"2026-01-01T00:00:01Z\" level=fatal msg=\"Get \\\"https://r/v2/\\\": "
+                     "connection refused\"",
+                     "failed to pull and unpack image \"docker.io/library/busybox:latest\": "
+                     "Get \"https://r/v2/\": connection refused");
+    check_pull_error("no such tool",
+                     "failed to pull and unpack image \"docker.io/library/busybox:latest\": "
+                     "skopeo: exit status 1: no such tool");
 }
 
 KB_TEST(image, comes_from_a_layout_an_archive_and_what_docker_saves)
