@@ -9,8 +9,8 @@
  * forgotten when the container ran for 10 min. Init containers run one by one; one whose
  * restartPolicy is Always (a sidecar) only has to have started, runs on, and is stopped last.
  *
- * Stopping: preStop hook, SIGTERM, and at the end of the grace SIGKILL; the regular containers
- * first, then the sidecars. */
+ * Beside it: pod_stop.c (the end), pod_adopt.c (what an earlier agent left), pod_probe.c,
+ * pod_status.c. */
 #include "agent/pod_core_impl.h"
 #include "bus/base/check.h"
 #include "bus/model/meta.h"
@@ -25,7 +25,6 @@ enum {
     BACKOFF_MOST_MS = 300000,
     RETRY_MS = 10000, /* of what failed before a container existed */
     SANDBOX_RETRY_MS = 2000,
-    KILL_LEAST_MS = 2000, /* between SIGTERM and SIGKILL, when the hook used up the grace */
 };
 
 static const struct kb_sm_state container_states[] = {
@@ -39,6 +38,40 @@ static const struct kb_sm_state container_states[] = {
 static void move(struct kb__container *c, int to)
 {
     kb_sm_move(container_states, &c->state, to, c->name);
+}
+
+/* ---- texts and exits: owned by the container ---- */
+
+void kb__pod_text(char **text, const char *value)
+{
+    char *copy = value != NULL ? kb_str_dup(kb_str_of(value)) : NULL;
+    free(*text);
+    *text = copy;
+}
+
+static void exit_free(struct kb__exit *exit)
+{
+    free(exit->message);
+    free(exit->id);
+    *exit = (struct kb__exit){0};
+}
+
+void kb__exit_move(struct kb__exit *to, struct kb__exit *from)
+{
+    exit_free(to);
+    *to = *from;
+    *from = (struct kb__exit){0};
+}
+
+static void container_free(struct kb__container *c)
+{
+    exit_free(&c->exit);
+    exit_free(&c->last);
+    free(c->name);
+    free(c->id);
+    free(c->image);
+    free(c->image_id);
+    free(c->waiting_message);
 }
 
 /* ---- out ---- */
@@ -85,14 +118,9 @@ void kb__pod_event(struct kb_pod_core *core, struct kb_pod_out *out, int contain
 
 /* ---- making ---- */
 
-static kb_val root(const struct kb_pod_core *core)
-{
-    return kb_doc_root(core->doc);
-}
-
 static void make_containers(struct kb_pod_core *core)
 {
-    kb_val spec = kb_val_get(root(core), "spec");
+    kb_val spec = kb_val_get(kb__pod_root(core), "spec");
     kb_val lists[2] = {kb_val_get(spec, "initContainers"), kb_val_get(spec, "containers")};
     core->n_init = (int)kb_val_count(lists[0]);
     core->n = core->n_init + (int)kb_val_count(lists[1]);
@@ -102,6 +130,9 @@ static void make_containers(struct kb_pod_core *core)
     for (int k = 0; k < 2; k++)
         for (struct kb_iter it = kb_iter(lists[k]); kb_iter_next(&it); c++) {
             c->name = kb_str_dup(kb_val_str(kb_val_get(it.val, "name")));
+            kb__pod_text(&c->id, "");
+            kb__pod_text(&c->image, "");
+            kb__pod_text(&c->image_id, "");
             c->init = k == 0;
             c->sidecar =
                 c->init && kb_str_is(kb_val_str(kb_val_get(it.val, "restartPolicy")), "Always");
@@ -115,16 +146,16 @@ struct kb_pod_core *kb_pod_core_new(const struct kb_doc *pod, const struct kb_po
     core->magic = KB_POD_CORE_MAGIC;
     core->doc = kb_doc_ref(pod);
     core->node = *node;
-    core->uid = kb_str_dup(kb_meta_uid(root(core)));
-    core->ns = kb_str_dup(kb_meta_ns(root(core)));
-    core->name = kb_str_dup(kb_meta_name(root(core)));
-    kb_str policy = kb_val_str_at(root(core), "spec.restartPolicy");
+    core->uid = kb_str_dup(kb_meta_uid(kb__pod_root(core)));
+    core->ns = kb_str_dup(kb_meta_ns(kb__pod_root(core)));
+    core->name = kb_str_dup(kb_meta_name(kb__pod_root(core)));
+    kb_str policy = kb_val_str_at(kb__pod_root(core), "spec.restartPolicy");
     core->policy = kb_str_is(policy, "Never")       ? POLICY_NEVER
                    : kb_str_is(policy, "OnFailure") ? POLICY_ON_FAILURE
                                                     : POLICY_ALWAYS;
-    core->host_network = kb_val_bool_at(root(core), "spec.hostNetwork", false);
+    core->host_network = kb_val_bool_at(kb__pod_root(core), "spec.hostNetwork", false);
     core->active_deadline_ms = core->grace_deadline_ms = -1;
-    core->start_us = kb_time_at(root(core), "status.startTime");
+    core->start_us = kb_time_at(kb__pod_root(core), "status.startTime");
     make_containers(core);
     return core;
 }
@@ -135,7 +166,7 @@ void kb_pod_core_destroy(struct kb_pod_core **core_p)
     if (core == NULL)
         return;
     for (int i = 0; i < core->n; i++)
-        free(core->c[i].name);
+        container_free(&core->c[i]);
     free(core->c);
     free(core->uid);
     free(core->ns);
@@ -147,19 +178,19 @@ void kb_pod_core_destroy(struct kb_pod_core **core_p)
 
 /* ---- exits ---- */
 
-static void set_exit(struct kb__container *c, const struct kb_rt_exit *rt, const char *message)
+void kb__exit_set(struct kb__container *c, const struct kb_rt_exit *rt, const char *message)
 {
+    exit_free(&c->exit);
     c->exit = (struct kb__exit){.there = true, .rt = *rt};
     c->exit.reason = rt->lost          ? "ContainerStatusUnknown"
                      : rt->oom         ? "OOMKilled"
                      : message != NULL ? "StartError"
                      : rt->code == 0   ? "Completed"
                                        : "Error";
-    snprintf(c->exit.message, sizeof c->exit.message, "%s",
-             message    ? message
-             : rt->lost ? "The container could not be located when the pod was terminated"
-                        : "");
-    memcpy(c->exit.id, c->id, sizeof c->exit.id);
+    if (message == NULL && rt->lost)
+        message = "The container could not be located when the pod was terminated";
+    kb__pod_text(&c->exit.message, message);
+    kb__pod_text(&c->exit.id, c->id);
     c->exit.attempt = c->attempt;
 }
 
@@ -194,12 +225,20 @@ bool kb__pod_restarts(const struct kb_pod_core *core, const struct kb__container
            (core->policy == POLICY_ON_FAILURE && c->exit.rt.code != 0);
 }
 
+void kb__container_info(struct kb__container *c, const struct kb_rt_container_info *info)
+{
+    kb__pod_text(&c->id, info->id);
+    kb__pod_text(&c->image, info->image);
+    kb__pod_text(&c->image_id, info->image_id);
+    c->started_us = info->started_us;
+}
+
 /* ---- starting ---- */
 
 static void set_waiting(struct kb__container *c, const char *reason, const char *message)
 {
-    snprintf(c->waiting_reason, sizeof c->waiting_reason, "%s", reason);
-    snprintf(c->waiting_message, sizeof c->waiting_message, "%s", message);
+    c->waiting_reason = reason;
+    kb__pod_text(&c->waiting_message, message);
 }
 
 static void crash_loop(struct kb_pod_core *core, struct kb__container *c, kb_ms left, kb_ms now,
@@ -230,8 +269,7 @@ static void show_image_backoff(struct kb_pod_core *core, struct kb__container *c
     int at = (int)(c - core->c);
     kb_str image = kb_val_str(kb_val_get(kb_pod_core_spec(core, at), "image"));
     char text[512], error[360];
-    (void)kb_str_copy(kb_str_n(c->waiting_message, strnlen(c->waiting_message, sizeof error - 1)),
-                      error, sizeof error);
+    snprintf(error, sizeof error, "%s", c->waiting_message ? c->waiting_message : "");
     snprintf(text, sizeof text, "Back-off pulling image \"" KB_STR_FMT "\": ErrImagePull: %s",
              KB_STR_ARG(image), error);
     set_waiting(c, "ImagePullBackOff", text);
@@ -260,137 +298,6 @@ static void try_start(struct kb_pod_core *core, int at, kb_ms now, struct kb_pod
     }
     move(c, C_IMAGE);
     kb__pod_wish(out, KB_POD_IMAGE, at);
-}
-
-/* ---- stopping ---- */
-
-kb_ms kb__pod_grace_ms(const struct kb_pod_core *core)
-{
-    int64_t spec = kb_val_int_at(root(core), "spec.terminationGracePeriodSeconds", 30);
-    return 1000 * kb_val_int_at(root(core), "metadata.deletionGracePeriodSeconds", spec);
-}
-
-static void send_signal(struct kb__container *c, int at, int sig, struct kb_pod_out *out)
-{
-    struct kb_pod_wish *wish = kb__pod_wish(out, KB_POD_SIGNAL, at);
-    wish->attempt = c->attempt;
-    wish->signal = sig;
-}
-
-static void stop_term(struct kb__container *c, int at, kb_ms now, struct kb_pod_out *out)
-{
-    c->stop = STOP_TERM;
-    c->stop_at_ms =
-        c->stop_deadline_ms > now + KILL_LEAST_MS ? c->stop_deadline_ms : now + KILL_LEAST_MS;
-    send_signal(c, at, SIGTERM, out);
-}
-
-static void stop_kill(struct kb__container *c, int at, struct kb_pod_out *out)
-{
-    c->stop = STOP_KILL;
-    c->stop_at_ms = -1;
-    send_signal(c, at, SIGKILL, out);
-}
-
-void kb__pod_stop_container(struct kb_pod_core *core, int at, kb_ms grace_ms,
-                            struct kb_pod_time now, struct kb_pod_out *out)
-{
-    struct kb__container *c = &core->c[at];
-    kb_ms deadline = now.ms + grace_ms;
-    if (c->state != C_RUNNING)
-        return;
-    if (c->stop != STOP_NO) { /* only ever sooner */
-        if (deadline < c->stop_deadline_ms && c->stop != STOP_KILL) {
-            c->stop_deadline_ms = deadline;
-            c->stop_at_ms = deadline;
-        }
-        return;
-    }
-    c->stop_deadline_ms = deadline;
-    c->ready = false;
-    if (grace_ms <= 0) {
-        stop_kill(c, at, out);
-    } else if (kb_val_present(kb_val_at(kb_pod_core_spec(core, at), "lifecycle.preStop"))) {
-        c->stop = STOP_HOOK;
-        c->stop_at_ms = deadline;
-        kb__pod_wish(out, KB_POD_HOOK, at)->hook = KB_HOOK_PRE_STOP;
-    } else {
-        stop_term(c, at, now.ms, out);
-    }
-}
-
-static void stop_timers(struct kb_pod_core *core, struct kb_pod_time now, struct kb_pod_out *out)
-{
-    for (int i = 0; i < core->n; i++) {
-        struct kb__container *c = &core->c[i];
-        if (c->state != C_RUNNING || c->stop == STOP_NO || c->stop == STOP_KILL ||
-            c->stop_at_ms > now.ms)
-            continue;
-        if (c->stop == STOP_HOOK)
-            stop_term(c, i, now.ms, out);
-        else
-            stop_kill(c, i, out);
-    }
-}
-
-static bool is_live(const struct kb__container *c)
-{
-    return c->state == C_RUNNING || c->state == C_STARTING;
-}
-
-static kb_ms grace_left(const struct kb_pod_core *core, kb_ms now)
-{
-    if (core->object_gone)
-        return 0;
-    if (core->grace_deadline_ms >= 0)
-        return core->grace_deadline_ms > now ? core->grace_deadline_ms - now : 0;
-    return kb__pod_grace_ms(core);
-}
-
-/* Stop those of one kind; true when none is left. */
-static bool stop_all(struct kb_pod_core *core, bool sidecars, struct kb_pod_time now,
-                     struct kb_pod_out *out)
-{
-    bool none = true;
-    for (int i = 0; i < core->n; i++) {
-        struct kb__container *c = &core->c[i];
-        if (c->sidecar != sidecars || !is_live(c))
-            continue;
-        none = false;
-        if (c->state == C_RUNNING && c->stop == STOP_NO) {
-            kb__pod_event(core, out, i, false, "Killing", "Stopping container %s", c->name);
-            kb__pod_stop_container(core, i, grace_left(core, now.ms), now, out);
-        } else if (c->state == C_RUNNING && core->deleting) {
-            kb__pod_stop_container(core, i, grace_left(core, now.ms), now, out);
-        }
-    }
-    return none;
-}
-
-static void sync_stop(struct kb_pod_core *core, struct kb_pod_time now, struct kb_pod_out *out)
-{
-    if (!stop_all(core, false, now, out) || !stop_all(core, true, now, out))
-        return;
-    core->finished = true;
-}
-
-/* What is left when all has ended: the node's part, then the object. */
-static void sync_end(struct kb_pod_core *core, struct kb_pod_time now, struct kb_pod_out *out)
-{
-    if (!core->deleting || !core->finished || core->sandbox_under_way)
-        return;
-    if (!core->torn_down) {
-        if (!core->tearing_down && core->teardown_retry_ms <= now.ms) {
-            core->tearing_down = true;
-            kb__pod_wish(out, KB_POD_TEARDOWN, -1);
-        }
-        return;
-    }
-    if (!core->delete_told) {
-        core->delete_told = true;
-        if (!core->object_gone)
-            kb__pod_wish(out, KB_POD_DELETE, -1);
-    }
 }
 
 /* ---- running ---- */
@@ -435,7 +342,7 @@ static void sync_run(struct kb_pod_core *core, struct kb_pod_time now, struct kb
         if (!c->init && (c->state != C_EXITED || kb__pod_restarts(core, c)))
             over = false;
     }
-    if (over && core->n > core->n_init && stop_all(core, true, now, out))
+    if (over && core->n > core->n_init && kb__pod_stop_all(core, true, now, out))
         core->finished = true;
 }
 
@@ -454,7 +361,7 @@ static void sync_ground(struct kb_pod_core *core, struct kb_pod_time now, struct
 
 static void check_deadline(struct kb_pod_core *core, struct kb_pod_time now, struct kb_pod_out *out)
 {
-    int64_t seconds = kb_val_int_at(root(core), "spec.activeDeadlineSeconds", 0);
+    int64_t seconds = kb_val_int_at(kb__pod_root(core), "spec.activeDeadlineSeconds", 0);
     if (seconds <= 0 || core->start_us == 0 || core->failed || core->finished)
         return;
     int64_t left_us = core->start_us + seconds * 1000000 - now.wall_us;
@@ -468,174 +375,26 @@ static void check_deadline(struct kb_pod_core *core, struct kb_pod_time now, str
     kb__pod_event(core, out, -1, false, "DeadlineExceeded", "%s", core->message);
 }
 
-/* A pod that was over when we first saw it stays over. */
-static bool was_over(const struct kb_pod_core *core)
-{
-    kb_str phase = kb_val_str_at(root(core), "status.phase");
-    return kb_str_is(phase, "Succeeded") || kb_str_is(phase, "Failed");
-}
-
 static void sync_pod(struct kb_pod_core *core, struct kb_pod_time now, struct kb_pod_out *out)
 {
     KB_CHECK_OBJ(core, KB_POD_CORE_MAGIC);
     if (!core->begun)
         return;
-    stop_timers(core, now, out);
+    kb__pod_stop_timers(core, now, out);
     check_deadline(core, now, out);
     if (core->deleting || core->failed || core->finished) {
-        sync_stop(core, now, out);
+        kb__pod_sync_stop(core, now, out);
     } else {
         sync_ground(core, now, out);
         if (core->sandbox)
             sync_run(core, now, out);
         if (core->failed)
-            sync_stop(core, now, out);
+            kb__pod_sync_stop(core, now, out);
         for (int i = 0; i < core->n; i++)
             kb__probes_sync(core, i, now, out);
     }
     kb__pod_status(core, now, out);
-    sync_end(core, now, out);
-}
-
-/* ---- finding ---- */
-
-static void read_old_exit(struct kb__exit *exit, kb_val terminated)
-{
-    static const char *const reasons[] = {"Completed", "Error", "OOMKilled", "StartError",
-                                          "ContainerStatusUnknown"};
-    if (!kb_val_present(terminated))
-        return;
-    exit->there = true;
-    exit->rt.code = (int)kb_val_int_at(terminated, "exitCode", 0);
-    exit->rt.signal = (int)kb_val_int_at(terminated, "signal", 0);
-    exit->rt.started_us = kb_time_at(terminated, "startedAt");
-    exit->rt.finished_us = kb_time_at(terminated, "finishedAt");
-    exit->reason = "Error";
-    for (size_t i = 0; i < KB_COUNT(reasons); i++)
-        if (kb_str_is(kb_val_str_at(terminated, "reason"), reasons[i]))
-            exit->reason = reasons[i];
-    (void)kb_str_copy(kb_val_str_at(terminated, "message"), exit->message, sizeof exit->message);
-    (void)kb_str_copy(kb_val_str_at(terminated, "containerID"), exit->id, sizeof exit->id);
-}
-
-/* What the API knows of a container from before we were. */
-static kb_val old_status(const struct kb_pod_core *core, const struct kb__container *c)
-{
-    kb_val list = kb_val_at(root(core),
-                            c->init ? "status.initContainerStatuses" : "status.containerStatuses");
-    for (struct kb_iter it = kb_iter(list); kb_iter_next(&it);)
-        if (kb_str_is(kb_val_str_at(it.val, "name"), c->name))
-            return it.val;
-    return (kb_val){0};
-}
-
-static void take_info(struct kb__container *c, const struct kb_rt_container_info *info)
-{
-    snprintf(c->id, sizeof c->id, "%s", info->id);
-    snprintf(c->image, sizeof c->image, "%s", info->image);
-    snprintf(c->image_id, sizeof c->image_id, "%s", info->image_id);
-    c->started_us = info->started_us;
-}
-
-static void adopt_running(struct kb_pod_core *core, int at, kb_val old, struct kb_pod_time now)
-{
-    struct kb__container *c = &core->c[at];
-    bool same = kb_str_is(kb_val_str_at(old, "containerID"), c->id);
-    c->state = C_RUNNING;
-    kb__probes_init(core, at, now);
-    struct kb__probe *startup = &c->probes[KB_PROBE_STARTUP],
-                     *ready = &c->probes[KB_PROBE_READINESS];
-    if (same && kb_val_bool_at(old, "started", false))
-        startup->passed = true;
-    if (same && kb_val_bool_at(old, "ready", false))
-        ready->passed = true;
-    c->started = startup->passed || !startup->exists;
-    c->ready = c->started && (ready->passed || !ready->exists);
-}
-
-void kb_pod_core_found(struct kb_pod_core *core, const struct kb_rt_sandbox_info *sandbox,
-                       const struct kb_rt_ref *ref, const struct kb_rt_container_info *info,
-                       struct kb_pod_time now, struct kb_pod_out *out)
-{
-    if (ref == NULL) {
-        core->sandbox = sandbox != NULL;
-        if (sandbox != NULL)
-            snprintf(core->ip, sizeof core->ip, "%s",
-                     core->host_network || sandbox->host_network ? core->node.ip : sandbox->ip);
-        return;
-    }
-    int at = kb_pod_core_find(core, kb_str_of(ref->container));
-    struct kb__container *c = at >= 0 ? &core->c[at] : NULL;
-    if (c == NULL || (c->adopted && ref->attempt < c->attempt)) {
-        struct kb_pod_wish *wish = at >= 0 ? kb__pod_wish(out, KB_POD_REMOVE, at) : NULL;
-        if (wish != NULL)
-            wish->attempt = ref->attempt;
-        return;
-    }
-    if (c->adopted) {
-        c->last = c->exit;
-        kb__pod_wish(out, KB_POD_REMOVE, at)->attempt = c->attempt;
-    }
-    kb_val old = old_status(core, c);
-    c->adopted = true;
-    c->attempt = ref->attempt;
-    c->next_attempt = ref->attempt + 1;
-    c->restarts = info->restarts;
-    if (!c->last.there)
-        read_old_exit(&c->last, kb_val_at(old, "lastState.terminated"));
-    take_info(c, info);
-    if (info->state == KB_RT_EXITED) {
-        c->state = C_EXITED;
-        c->exited_ms = now.ms - (now.wall_us - info->exit.finished_us) / 1000;
-        set_exit(c, &info->exit, NULL);
-        kb_str last_id = kb_val_str_at(old, "state.terminated.containerID");
-        if (!kb_str_is(last_id, c->id) && !c->last.there)
-            read_old_exit(&c->last, kb_val_at(old, "state.terminated"));
-    } else if (info->state == KB_RT_RUNNING) {
-        adopt_running(core, at, old, now);
-    } else {
-        c->state = C_STARTING;
-    }
-    if (!c->init)
-        core->initialized = true;
-}
-
-/* The machine was started anew: no process is left, and if anything shall run again, the init
- * containers come first. */
-static void start_over(struct kb_pod_core *core)
-{
-    bool again = core->policy == POLICY_ALWAYS || !core->initialized;
-    for (int i = 0; i < core->n; i++)
-        if (core->c[i].state == C_RUNNING || core->c[i].state == C_STARTING)
-            return;
-    for (int i = 0; i < core->n_init && again; i++) {
-        struct kb__container *c = &core->c[i];
-        core->initialized = false;
-        if (c->state != C_EXITED || c->exit.rt.code != 0 || c->sidecar)
-            continue;
-        c->state = C_WAITING;
-        c->last = c->exit;
-        c->exit = (struct kb__exit){0};
-        c->restarts++;
-    }
-}
-
-void kb_pod_core_begin(struct kb_pod_core *core, struct kb_pod_time now, struct kb_pod_out *out)
-{
-    core->begun = true;
-    if (core->sandbox)
-        core->prepared = false; /* volumes are brought up to date in any case */
-    if (!core->sandbox && !was_over(core))
-        start_over(core);
-    if (was_over(core)) {
-        core->finished = core->frozen = true;
-        for (int i = 0; i < core->n; i++)
-            if (core->c[i].adopted)
-                core->frozen = false;
-    }
-    if (core->start_us == 0)
-        core->start_us = now.wall_us / 1000000 * 1000000;
-    kb_pod_core_update(core, core->doc, now, out);
+    kb__pod_sync_end(core, now, out);
 }
 
 /* ---- events ---- */
@@ -646,12 +405,8 @@ void kb_pod_core_update(struct kb_pod_core *core, const struct kb_doc *pod, stru
     struct kb_doc *doc = kb_doc_ref(pod);
     kb_doc_destroy(&core->doc);
     core->doc = doc;
-    if (kb_meta_deleting(root(core))) {
-        kb_ms deadline = now.ms + kb__pod_grace_ms(core);
-        if (!core->deleting || deadline < core->grace_deadline_ms)
-            core->grace_deadline_ms = deadline;
-        core->deleting = true;
-    }
+    if (kb_meta_deleting(kb__pod_root(core)))
+        kb__pod_end_by(core, now.ms + kb__pod_grace_ms(core));
     sync_pod(core, now, out);
 }
 
@@ -746,11 +501,11 @@ static void could_not_run(struct kb_pod_core *core, int at, const struct kb_err 
     struct kb_rt_exit exit = {.code = 128, .finished_us = now.wall_us};
     set_waiting(c, "RunContainerError", err->text);
     if (c->exit.there) {
-        c->last = c->exit;
+        kb__exit_move(&c->last, &c->exit);
         c->restarts++;
-        kb__pod_wish(out, KB_POD_REMOVE, at)->attempt = c->exit.attempt;
+        kb__pod_wish(out, KB_POD_REMOVE, at)->attempt = c->last.attempt;
     }
-    set_exit(c, &exit, err->text);
+    kb__exit_set(c, &exit, err->text);
     c->exited_ms = now.ms;
     c->backoff_told = false;
     kb__pod_event(core, out, at, true, "Failed", "Error: %s", err->text);
@@ -767,19 +522,18 @@ void kb_pod_core_started(struct kb_pod_core *core, int at, unsigned attempt,
     if (err != NULL && err->code != KB_EINTERNAL) {
         could_not_create(core, at, err, now, out);
     } else if (err != NULL) {
-        take_info(c, info);
+        kb__container_info(c, info);
         could_not_run(core, at, err, now, out);
     } else {
         if (c->exit.there) {
-            c->last = c->exit;
+            kb__exit_move(&c->last, &c->exit);
             c->restarts++;
-            kb__pod_wish(out, KB_POD_REMOVE, at)->attempt = c->exit.attempt;
+            kb__pod_wish(out, KB_POD_REMOVE, at)->attempt = c->last.attempt;
         }
-        c->exit = (struct kb__exit){0};
-        take_info(c, info);
+        kb__container_info(c, info);
         move(c, C_RUNNING);
         c->stop = STOP_NO;
-        c->waiting_reason[0] = c->waiting_message[0] = '\0';
+        set_waiting(c, NULL, NULL);
         c->killed_by_probe = c->backoff_told = false;
         kb__pod_event(core, out, at, false, "Created", "Created container: %s", c->name);
         kb__pod_event(core, out, at, false, "Started", "Started container %s", c->name);
@@ -801,9 +555,9 @@ void kb_pod_core_exited(struct kb_pod_core *core, int at, unsigned attempt,
     if (c->state != C_RUNNING || c->attempt != attempt)
         return;
     move(c, C_EXITED);
-    set_exit(c, exit, NULL);
+    kb__exit_set(c, exit, NULL);
     if (message != NULL && *message)
-        snprintf(c->exit.message, sizeof c->exit.message, "%s", message);
+        kb__pod_text(&c->exit.message, message);
     c->exited_ms = now.ms;
     c->retry_ms = 0;
     c->stop = STOP_NO;
@@ -821,7 +575,7 @@ void kb_pod_core_hook(struct kb_pod_core *core, int at, enum kb_pod_hook hook,
         if (err != NULL)
             kb__pod_event(core, out, at, true, "FailedPreStopHook", "PreStopHook failed");
         if (c->stop == STOP_HOOK)
-            stop_term(c, at, now.ms, out);
+            kb__pod_stop_term(c, at, now.ms, out);
     } else if (c->hook_pending) {
         c->hook_pending = false;
         if (err != NULL) {
@@ -932,7 +686,7 @@ int kb_pod_core_count(const struct kb_pod_core *core)
 
 kb_val kb_pod_core_spec(const struct kb_pod_core *core, int at)
 {
-    kb_val spec = kb_val_get(root(core), "spec");
+    kb_val spec = kb_val_get(kb__pod_root(core), "spec");
     if (at < core->n_init)
         return kb_val_index(kb_val_get(spec, "initContainers"), (size_t)at);
     return kb_val_index(kb_val_get(spec, "containers"), (size_t)(at - core->n_init));

@@ -1,4 +1,4 @@
-/* The inside of a pod's core, shared by pod_core.c, pod_probe.c and pod_status.c alone. */
+/* The inside of a pod's core, shared by the files pod_*.c alone. */
 #ifndef KUBUS_AGENT_POD_CORE_IMPL_H
 #define KUBUS_AGENT_POD_CORE_IMPL_H
 
@@ -25,10 +25,8 @@ struct kb__probe {
 struct kb__exit {
     bool there;
     struct kb_rt_exit rt;
-    const char
-        *reason; /* static: Completed, Error, OOMKilled, StartError, ContainerStatusUnknown */
-    char message[4096 + 1];
-    char id[128];
+    const char *reason; /* static: Completed, Error, OOMKilled, StartError … */
+    char *message, *id; /* owned; NULL: none */
     unsigned attempt;
 };
 
@@ -37,12 +35,13 @@ struct kb__container {
     bool init, sidecar;
     int state, stop;
     unsigned attempt, next_attempt, restarts;
-    char id[128], image[512], image_id[640];
+    char *id, *image, *image_id; /* never NULL */
     int64_t started_us;
     bool started, ready, hook_pending, killed_by_probe, adopted;
-    char waiting_reason[48], waiting_message[512]; /* "" : none of its own */
-    kb_ms retry_ms;                                /* not before; while WAITING or EXITED */
-    kb_ms stop_at_ms;                              /* SIGKILL, or the end of the hook */
+    const char *waiting_reason; /* static; NULL: none of its own */
+    char *waiting_message;      /* NULL: none */
+    kb_ms retry_ms;             /* not before; while WAITING or EXITED */
+    kb_ms stop_at_ms;           /* SIGKILL, or the end of the hook */
     kb_ms stop_deadline_ms;
     kb_ms image_backoff_ms, flip_ms; /* ErrImagePull becomes ImagePullBackOff then */
     kb_ms backoff_ms, backoff_last_ms, exited_ms;
@@ -79,9 +78,31 @@ struct kb_pod_wish *kb__pod_wish(struct kb_pod_out *out, enum kb_pod_wish_kind k
 KB_PRINTF(6, 7)
 void kb__pod_event(struct kb_pod_core *core, struct kb_pod_out *out, int container, bool warning,
                    const char *reason, const char *format, ...);
+void kb__pod_text(char **text, const char *value); /* a copy in its place; NULL: none */
+void kb__exit_move(struct kb__exit *to, struct kb__exit *from);
+void kb__exit_set(struct kb__container *c, const struct kb_rt_exit *rt, const char *message);
+void kb__container_info(struct kb__container *c, const struct kb_rt_container_info *info);
+
+static inline kb_val kb__pod_root(const struct kb_pod_core *core)
+{
+    return kb_doc_root(core->doc);
+}
+
+/* pod_stop.c */
+kb_ms kb__pod_grace_ms(const struct kb_pod_core *core);
+/* What is left of the grace of a deletion that was before us. */
+kb_ms kb__pod_grace_left_ms(const struct kb_pod_core *core, struct kb_pod_time now);
+/* The pod is deleted; its grace ends then, unless it was to end sooner. */
+void kb__pod_end_by(struct kb_pod_core *core, kb_ms deadline_ms);
 void kb__pod_stop_container(struct kb_pod_core *core, int at, kb_ms grace_ms,
                             struct kb_pod_time now, struct kb_pod_out *out);
-kb_ms kb__pod_grace_ms(const struct kb_pod_core *core);
+void kb__pod_stop_term(struct kb__container *c, int at, kb_ms now, struct kb_pod_out *out);
+void kb__pod_stop_timers(struct kb_pod_core *core, struct kb_pod_time now, struct kb_pod_out *out);
+/* Stop those of one kind; true when none is left. */
+bool kb__pod_stop_all(struct kb_pod_core *core, bool sidecars, struct kb_pod_time now,
+                      struct kb_pod_out *out);
+void kb__pod_sync_stop(struct kb_pod_core *core, struct kb_pod_time now, struct kb_pod_out *out);
+void kb__pod_sync_end(struct kb_pod_core *core, struct kb_pod_time now, struct kb_pod_out *out);
 
 /* pod_probe.c */
 void kb__probes_init(struct kb_pod_core *core, int at, struct kb_pod_time now);

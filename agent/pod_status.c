@@ -84,11 +84,11 @@ static void put_time(struct kb_arena *a, struct kb_node *map, const char *key, i
 static struct kb_node *terminated(struct kb_arena *a, const struct kb__exit *exit)
 {
     struct kb_node *t = kb_node_map(a);
-    if (exit->id[0])
+    if (exit->id != NULL && exit->id[0])
         kb_node_set_cstr(a, t, "containerID", exit->id);
     kb_node_set_int(a, t, "exitCode", exit->rt.code);
     put_time(a, t, "finishedAt", exit->rt.finished_us);
-    if (exit->message[0])
+    if (exit->message != NULL && exit->message[0])
         kb_node_set_cstr(a, t, "message", exit->message);
     kb_node_set_cstr(a, t, "reason", exit->reason);
     /* "signal" stays unset, as containerd leaves it: the code says it. */
@@ -102,11 +102,10 @@ static struct kb_node *waiting(struct kb_arena *a, const struct kb_pod_core *cor
                                const struct kb__container *c)
 {
     struct kb_node *w = kb_node_map(a), *state = kb_node_map(a);
-    const char *reason = c->waiting_reason[0]                     ? c->waiting_reason
-                         : core->n_init > 0 && !core->initialized ? "PodInitializing"
-                         : core->n_init > 0                       ? "PodInitializing"
-                                                                  : "ContainerCreating";
-    if (c->waiting_message[0])
+    const char *reason = c->waiting_reason != NULL ? c->waiting_reason
+                         : core->n_init > 0        ? "PodInitializing"
+                                                   : "ContainerCreating";
+    if (c->waiting_message != NULL && c->waiting_message[0])
         kb_node_set_cstr(a, w, "message", c->waiting_message);
     kb_node_set_cstr(a, w, "reason", reason);
     kb_node_put(a, state, "waiting", w);
@@ -124,7 +123,7 @@ static struct kb_node *running(struct kb_arena *a, const struct kb__container *c
 /* An exit is shown as the state, unless it is being waited for the next start with a reason. */
 static bool shows_exit(const struct kb__container *c)
 {
-    return c->exit.there && !(c->waiting_reason[0] && c->state != C_RUNNING);
+    return c->exit.there && !(c->waiting_reason != NULL && c->state != C_RUNNING);
 }
 
 static void put_states(struct kb_arena *a, const struct kb_pod_core *core,

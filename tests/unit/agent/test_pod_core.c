@@ -444,6 +444,55 @@ KB_TEST(pod_core, an_agent_that_comes_back_adopts_and_restarts_nothing)
     world_free(w);
 }
 
+/* A pod that ran and was deleted at the epoch, with 30 seconds of grace, before this agent came. */
+static struct world *world_deleted_before(void)
+{
+    struct world *w = world_new(ONE);
+    struct kb_rt_sandbox_info sandbox = {.ip = "10.1.0.9"};
+    struct kb_rt_ref ref = {uid, "web", 0};
+    struct kb_rt_container_info info = {
+        .id = "crun://9", .image = "b", .image_id = "", .state = KB_RT_RUNNING};
+    KB_AUTO(kb_auto_free)
+    char *text = kb_strf("{\"metadata\":{\"name\":\"p\",\"namespace\":\"d\",\"uid\":\"%s\","
+                         "\"deletionTimestamp\":\"2023-11-14T22:13:50Z\","
+                         "\"deletionGracePeriodSeconds\":30},\"spec\":" ONE "}",
+                         uid);
+    kb_pod_core_destroy(&w->core);
+    kb_doc_destroy(&w->doc);
+    w->doc = json(text);
+    w->core = kb_pod_core_new(w->doc, &(struct kb_pod_node){.ip = "192.0.2.1"});
+    DO(w, kb_pod_core_found(w->core, &sandbox, NULL, NULL, now(w), out));
+    DO(w, kb_pod_core_found(w->core, NULL, &ref, &info, now(w), out));
+    return w;
+}
+
+KB_TEST(pod_core, the_grace_of_a_deletion_goes_on_when_the_agent_comes_back)
+{
+    struct world *w = world_deleted_before();
+    w->ms = 20000;
+    DO(w, kb_pod_core_begin(w->core, now(w), out));
+    DO(w, kb_pod_core_update(w->core, w->doc, now(w), out)); /* the same once more */
+    KB_CHECK(said(w, "signal web 15"));
+    run(w, 9000);
+    KB_CHECK(!said(w, "signal web 9"));
+    run(w, 2000);
+    KB_CHECK(said(w, "signal web 9"));
+    world_free(w);
+}
+
+KB_TEST(pod_core, a_grace_that_is_over_when_the_agent_comes_back_still_lets_term_be_heard)
+{
+    struct world *w = world_deleted_before();
+    w->ms = 3600000;
+    DO(w, kb_pod_core_begin(w->core, now(w), out));
+    KB_CHECK(said(w, "signal web 15"));
+    run(w, 1500);
+    KB_CHECK(!said(w, "signal web 9"));
+    run(w, 1000);
+    KB_CHECK(said(w, "signal web 9"));
+    world_free(w);
+}
+
 KB_TEST(pod_core, a_deadline_ends_the_pod_as_failed)
 {
     struct world *w = world_new("{\"activeDeadlineSeconds\":60,\"terminationGracePeriodSeconds\":1,"
