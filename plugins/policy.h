@@ -29,7 +29,9 @@
  * Changelog of the ABI
  *   1  first
  *   2  devices: GPUs one by one and in fractions (kb_policy_devices, `assign`), the workload,
- *      `random`; `stale` and `fits` for GLOBAL policies, normalization BY_SPAN and BY_REST
+ *      `random`; `stale` and `fits` for GLOBAL policies, normalization BY_SPAN and BY_REST;
+ *      lifecycle: post_filter, permit, pre_bind, bind and post_bind are driven; the pod itself
+ *      (kb_policy_cycle.who), waiting pods, groups, preemption
  */
 #ifndef KUBUS_POLICY_H
 #define KUBUS_POLICY_H
@@ -131,11 +133,15 @@ struct kb_policy_pod {
 struct kb_policy_queued {
     uint32_t size;
     const struct kb_policy_pod *pod;
-    int32_t priority;  /* spec.priority */
-    uint32_t attempts; /* tries before this one */
-    int64_t queued_ms; /* when it entered the queue, on the driver's clock */
-    uint64_t seq;      /* rises with each pod that enters: the last word in a tie */
-    uint32_t gates;    /* scheduling gates that it still has */
+    int32_t priority;    /* spec.priority */
+    uint32_t attempts;   /* tries before this one */
+    int64_t queued_ms;   /* when it entered the queue, on the driver's clock */
+    uint64_t seq;        /* rises with each pod that enters: the last word in a tie */
+    uint32_t gates;      /* scheduling gates that it still has */
+    uint64_t id;         /* of this pod; never given to another */
+    uint32_t ns;         /* interned namespace */
+    uint32_t group;      /* what `group` said of it; 0: none */
+    bool never_preempts; /* preemptionPolicy Never */
 };
 
 /* ---- nodes ---- */
@@ -171,6 +177,10 @@ struct kb_policy_nodes {
     const struct kb_policy_taint_set *taint_sets;
     const int32_t *lowest_priority; /* of the pods on the node; INT32_MAX without any */
     const struct kb_policy_devices *devices;
+    /* Not 0 during a dry run (preemption, nominated pods), in which pods were put on or taken off
+     * nodes without a rise of `generation`; another number in each. What is derived from nodes in
+     * one must not be kept. */
+    uint64_t hypothesis;
 };
 
 /* ---- devices ---- */
@@ -244,6 +254,83 @@ struct kb_policy_host {
      * seeded generator: for assign, not for verdicts and scores, which must be repeatable. */
     const struct kb_policy_workload *(*workload)(void *core);
     uint32_t (*random)(void *core, uint32_t bound);
+    const struct kb_policy_lifecycle *lifecycle;
+};
+
+/* ---- lifecycle ---- */
+
+struct kb_policy;
+struct kb_policy_cycle;
+
+/* A pod that has a node: bound, being bound, or reserved and waiting for a permit. */
+struct kb_policy_placed {
+    uint32_t size;
+    uint32_t node; /* slot */
+    uint64_t id;
+    const struct kb_policy_pod *pod;
+    int32_t priority;
+    uint32_t group;     /* as in kb_policy_queued */
+    int64_t started_us; /* status.startTime, 0: not started */
+    bool leaving;       /* it was evicted by a scheduler, and has not ended yet */
+};
+
+/* How the pods of a group stand. */
+struct kb_policy_group {
+    uint32_t size;
+    uint32_t known;  /* pods of the group that are neither gone nor ended */
+    uint32_t placed; /* of these, bound or reserved, those that wait for a permit among them */
+    uint64_t seq;    /* rises from group to group, by when its first pod was seen */
+};
+
+/* What a policy may ask and do about pods one by one. */
+struct kb_policy_lifecycle {
+    uint32_t size;
+    /* A label, or an annotation, of a pod that waits or is reserved: interned text, 0 for none. Not
+     * cheap: walks the labels. */
+    uint32_t (*label)(void *core, const struct kb_policy_queued *pod, const char *key);
+    uint32_t (*annotation)(void *core, const struct kb_policy_queued *pod, const char *key);
+    /* Write an annotation to the pod together with its binding; from reserve until bind. */
+    void (*annotate)(struct kb_policy_cycle *cycle, const char *key, const char *value);
+    /* How a group stands; all 0 for an unknown one. Valid until the call ends. */
+    const struct kb_policy_group *(*group)(void *core, uint32_t group);
+    /* The pods that wait for permits, oldest first: the one after `after` (NULL: the first), or
+     * NULL. A pod that is allowed or rejected waits no longer: ask for the next one before. */
+    const struct kb_policy_queued *(*waiting)(void *core, const struct kb_policy_queued *after);
+    /* This policy's permit for a waiting pod: when all that said WAIT have given theirs, it is
+     * bound. Or its refusal, which sends the pod back to the queue. */
+    void (*allow)(struct kb_policy_cycle *cycle, const struct kb_policy_queued *pod);
+    void (*reject)(struct kb_policy_cycle *cycle, const struct kb_policy_queued *pod,
+                   const char *why);
+};
+
+/* What post_filter may do, and only during that call. The hypothesis is a world of its own that
+ * begins as things stand: pods can be taken off nodes in it, and are back when the call ends. */
+struct kb_policy_preemption {
+    uint32_t size;
+    uint32_t nominated; /* slot of the pod's nominated node; UINT32_MAX: none */
+    uint64_t offset;    /* a random number: where to begin among equals */
+    /* What filtering said of the node: as from `filter`, 0 fits. */
+    uint32_t (*verdict)(struct kb_policy_cycle *cycle, uint32_t node);
+    /* The pods on a node, in no order. Valid until post_filter ends. */
+    uint32_t (*pods)(struct kb_policy_cycle *cycle, uint32_t node,
+                     const struct kb_policy_placed *const **ret_pods);
+    void (*remove)(struct kb_policy_cycle *cycle, const struct kb_policy_placed *pod);
+    void (*put_back)(struct kb_policy_cycle *cycle, const struct kb_policy_placed *pod);
+    /* Would the pod fit on the node in the hypothesis? Pods that are nominated to the node and have
+     * the same or a higher priority are counted as if they were there. */
+    bool (*fits)(struct kb_policy_cycle *cycle, uint32_t node);
+    /* Of a set of pods, which could not be evicted, each after those before it, without
+     * violating a PodDisruptionBudget. */
+    void (*violations)(struct kb_policy_cycle *cycle, const struct kb_policy_placed *const *pods,
+                       uint32_t n, bool *ret_violates);
+    /* Words for the pod's condition: "0/N nodes are available: …", by how many nodes have a reason;
+     * `count_unfit` counts the reasons of the last `fits` that said no, once. Or one sentence. */
+    void (*count)(struct kb_policy_cycle *cycle, const char *reason, uint32_t nodes);
+    void (*count_unfit)(struct kb_policy_cycle *cycle);
+    void (*say)(struct kb_policy_cycle *cycle, const char *text);
+    /* Carried out when post_filter returns OK: evicted gracefully, or sent back to the queue when
+     * it only waits for a permit. */
+    void (*evict)(struct kb_policy_cycle *cycle, const struct kb_policy_placed *pod);
 };
 
 /* ---- calls ---- */
@@ -259,13 +346,21 @@ struct kb_policy_cycle {
     /* [slot] 1: the node fits, by the filters of all policies. In pre_score, score and normalize of
      * GLOBAL policies only; NULL elsewhere. */
     const uint8_t *fits;
+    /* In calls about one pod (post_filter, reserve … post_bind); else NULL. */
+    const struct kb_policy_queued *who;
+    /* The policy's own for that pod: set in reserve or later, freed in unreserve or post_bind. */
+    void *own;
+    /* What a refusal by reserve, permit or pre_bind means: `reason` is asked for this code. */
+    uint32_t code;
+    const struct kb_policy *self;
+    const struct kb_policy_preemption *preemption; /* in post_filter; else NULL */
 };
 
 enum kb_policy_status {
     KB_POLICY_OK,
     KB_POLICY_SKIP,          /* has no opinion on this pod: do not ask again in this cycle */
     KB_POLICY_UNSCHEDULABLE, /* no node can take this pod as things stand */
-    KB_POLICY_WAIT,          /* permit: not yet */
+    KB_POLICY_WAIT,          /* permit, pre_bind: not yet */
     KB_POLICY_ERROR,
 };
 
@@ -305,8 +400,7 @@ enum kb_policy_flags {
 typedef void kb_policy_emit(void *to, const char *reason);
 
 /* The descriptor. Functions that are NULL are not called. The names are those of the extension
- * points of Kubernetes. This host drives all but post_filter, permit, pre_bind, bind and post_bind;
- * a policy that sets one of those is refused, so that nobody believes it to be at work. */
+ * points of Kubernetes. */
 struct kb_policy {
     uint32_t abi, size; /* KB_POLICY_ABI and sizeof, as built */
     const char *name;
@@ -336,6 +430,9 @@ struct kb_policy {
     void (*filter)(struct kb_policy_cycle *cycle, uint32_t from, uint32_t to, uint32_t *verdict);
     /* Emit the reasons behind a code (without KB_POLICY_UNRESOLVABLE), one call for each. */
     void (*reason)(struct kb_policy_cycle *cycle, uint32_t code, kb_policy_emit *emit, void *to);
+    /* No node fits: can room be made? OK: the pod is nominated to the node, and what was evicted
+     * makes room. UNSCHEDULABLE: no; the next policy is asked. That may be reused for an identical
+     * pod of the same priority while nothing changes. */
     enum kb_policy_status (*post_filter)(struct kb_policy_cycle *cycle, uint32_t *ret_node);
 
     enum kb_policy_status (*pre_score)(struct kb_policy_cycle *cycle);
@@ -343,12 +440,22 @@ struct kb_policy {
     /* Rewrite the scores of all slots in place; `fits[slot]` tells whose count. */
     void (*normalize)(struct kb_policy_cycle *cycle, const uint8_t *fits, int64_t *score);
 
-    /* The pod was given to the node / taken back. reserve may refuse: UNSCHEDULABLE. */
+    /* From here on a decision is one pod's (cycle->who), and the pod counts on the node. Each of
+     * these may refuse: UNSCHEDULABLE. Whoever refuses, `unreserve` of all policies is called, in
+     * reverse order, also of those whose reserve was not reached; so it must bear that. The plan of
+     * the pod's kind may have been made anew in between (`state`): what is the pod's goes to `own`.
+     */
     enum kb_policy_status (*reserve)(struct kb_policy_cycle *cycle, uint32_t node);
     void (*unreserve)(struct kb_policy_cycle *cycle, uint32_t node);
+    /* WAIT: keep the place until all that said WAIT call `allow`, at most *ret_wait_ms (15 minutes
+     * at most), then the pod is refused. */
     enum kb_policy_status (*permit)(struct kb_policy_cycle *cycle, uint32_t node,
                                     int64_t *ret_wait_ms);
+    /* WAIT: asked again when something happened, and each second, for ten minutes at most. */
     enum kb_policy_status (*pre_bind)(struct kb_policy_cycle *cycle, uint32_t node);
+    /* SKIP: leave it to the next policy, and in the end to the scheduler, which writes
+     * spec.nodeName. OK: somebody else will bind the pod, moved by the annotations written now; the
+     * pod keeps its place until it is seen on a node, for a minute at most. */
     enum kb_policy_status (*bind)(struct kb_policy_cycle *cycle, uint32_t node);
     void (*post_bind)(struct kb_policy_cycle *cycle, uint32_t node);
 
@@ -366,6 +473,14 @@ struct kb_policy {
      * of the profile with a set that is possible decides. Otherwise a share goes to the fullest GPU
      * that can take it, and whole GPUs to the first free ones. */
     uint32_t (*assign)(struct kb_policy_cycle *cycle, uint32_t node);
+    /* The group that a pod belongs to, interned; 0: none. Asked when the pod is first seen, for
+     * pods that have a node as well; its labels do not change that. One policy of a profile may set
+     * it. */
+    uint32_t (*group)(void *instance, const struct kb_policy_queued *pod);
+    /* An event of the policy's set `events` happened: 0 says that it cannot make a pod of this kind
+     * schedulable that the policy refused. `node`: where; UINT32_MAX: unknown. */
+    int (*hint)(void *instance, const struct kb_policy_host *host, const struct kb_policy_pod *pod,
+                uint32_t event, uint32_t node);
 };
 
 /* A number that stands in a policy's arguments, {"name": 7, …}; `otherwise` when there is none. For

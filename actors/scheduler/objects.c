@@ -73,17 +73,21 @@ static void write_conditions(struct kb_w *w, kb_val list, const struct kb_sched_
     kb_w_end(w);
 }
 
-static void write_status(struct kb_w *w, kb_val status, const struct kb_sched_condition *c)
+static void write_status(struct kb_w *w, kb_val status, const struct kb_sched_edit *edit)
 {
     kb_w_key(w, "status");
     kb_w_map(w);
     for (struct kb_iter it = kb_iter(status); kb_iter_next(&it);) {
-        if (kb_str_is(it.key, "conditions"))
+        if ((edit->condition && kb_str_is(it.key, "conditions")) ||
+            (edit->nominated && kb_str_is(it.key, "nominatedNodeName")))
             continue;
         kb_w_str(w, it.key);
         kb_w_raw(w, it.val);
     }
-    write_conditions(w, kb_val_get(status, "conditions"), c);
+    if (edit->nominated && edit->nominated[0])
+        kb_w_kcstr(w, "nominatedNodeName", edit->nominated);
+    if (edit->condition)
+        write_conditions(w, kb_val_get(status, "conditions"), edit->condition);
     kb_w_end(w);
 }
 
@@ -101,23 +105,30 @@ static void write_spec(struct kb_w *w, kb_val spec, const char *node)
     kb_w_end(w);
 }
 
-static void write_annotations(struct kb_w *w, kb_val old, uint32_t gpus)
+static void write_annotations(struct kb_w *w, kb_val old, const struct kb_sched_edit *edit)
 {
-    char index[KB_GPU_INDEX_BYTES];
-    kb_gpu_format(gpus, index);
     kb_w_key(w, "annotations");
     kb_w_map(w);
     for (struct kb_iter it = kb_iter(old); kb_iter_next(&it);) {
-        if (kb_str_is(it.key, KB_GPU_INDEX))
+        bool ours = edit->gpus != 0 && kb_str_is(it.key, KB_GPU_INDEX);
+        if (ours || kb_val_present(kb_val_getn(edit->annotations, it.key)))
             continue;
         kb_w_str(w, it.key);
         kb_w_raw(w, it.val);
     }
-    kb_w_kcstr(w, KB_GPU_INDEX, index);
+    for (struct kb_iter it = kb_iter(edit->annotations); kb_iter_next(&it);) {
+        kb_w_str(w, it.key);
+        kb_w_raw(w, it.val);
+    }
+    if (edit->gpus != 0) {
+        char index[KB_GPU_INDEX_BYTES];
+        kb_gpu_format(edit->gpus, index);
+        kb_w_kcstr(w, KB_GPU_INDEX, index);
+    }
     kb_w_end(w);
 }
 
-static void write_metadata(struct kb_w *w, kb_val metadata, uint32_t gpus)
+static void write_metadata(struct kb_w *w, kb_val metadata, const struct kb_sched_edit *edit)
 {
     kb_w_key(w, "metadata");
     kb_w_map(w);
@@ -127,30 +138,28 @@ static void write_metadata(struct kb_w *w, kb_val metadata, uint32_t gpus)
         kb_w_str(w, it.key);
         kb_w_raw(w, it.val);
     }
-    write_annotations(w, kb_val_get(metadata, "annotations"), gpus);
+    write_annotations(w, kb_val_get(metadata, "annotations"), edit);
     kb_w_end(w);
 }
 
-struct kb_doc *kb__sched_pod(kb_val pod, const char *node, uint32_t gpus,
-                             const struct kb_sched_condition *condition)
+struct kb_doc *kb__sched_pod(kb_val pod, const struct kb_sched_edit *edit)
 {
     struct kb_w w = {0};
+    bool annotates = edit->gpus != 0 || kb_val_present(edit->annotations);
     kb_w_map(&w);
     for (struct kb_iter it = kb_iter(pod); kb_iter_next(&it);) {
         if (kb_str_is(it.key, "status"))
             continue;
-        if (node != NULL && kb_str_is(it.key, "spec")) {
-            write_spec(&w, it.val, node);
-            continue;
+        if (edit->node && kb_str_is(it.key, "spec")) {
+            write_spec(&w, it.val, edit->node);
+        } else if (annotates && kb_str_is(it.key, "metadata")) {
+            write_metadata(&w, it.val, edit);
+        } else {
+            kb_w_str(&w, it.key);
+            kb_w_raw(&w, it.val);
         }
-        if (node != NULL && gpus != 0 && kb_str_is(it.key, "metadata")) {
-            write_metadata(&w, it.val, gpus);
-            continue;
-        }
-        kb_w_str(&w, it.key);
-        kb_w_raw(&w, it.val);
     }
-    write_status(&w, kb_val_get(pod, "status"), condition);
+    write_status(&w, kb_val_get(pod, "status"), edit);
     kb_w_end(&w);
     struct kb_doc *doc = kb_w_doc(&w);
     kb_w_finish(&w);

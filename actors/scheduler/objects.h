@@ -11,11 +11,16 @@ struct kb_sched_condition {
     int64_t wall_us;
 };
 
-/* The pod with the condition set, and with spec.nodeName when `node` is not NULL; then also with
- * its set of GPUs as an annotation, unless that is empty.
- * lastTransitionTime changes only when the status does. Caller owns. O(bytes of the pod). */
-struct kb_doc *kb__sched_pod(kb_val pod, const char *node, uint32_t gpus,
-                             const struct kb_sched_condition *condition);
+/* What the scheduler changes of a pod; all may be left out. */
+struct kb_sched_edit {
+    const char *node;      /* spec.nodeName */
+    const char *nominated; /* status.nominatedNodeName; "" removes it */
+    uint32_t gpus;         /* the set that stands in an annotation, see devices.h */
+    kb_val annotations;    /* a map of texts, more of them */
+    const struct kb_sched_condition *condition; /* lastTransitionTime: when its status changed */
+};
+/* The pod so changed. Caller owns. O(bytes of the pod). */
+struct kb_doc *kb__sched_pod(kb_val pod, const struct kb_sched_edit *edit);
 /* Is the condition there with this status, reason and message? */
 bool kb__sched_has_condition(kb_val pod, const struct kb_sched_condition *condition);
 

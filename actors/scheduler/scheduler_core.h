@@ -5,9 +5,9 @@
  * revision at which the pod was seen: whoever wrote in between wins, and the pod is decided again
  * from what is then known.
  *
- *   not seen --put--> WAITING --decide--> ASSUMED --bound--> PLACED --deleted, ended--> gone
- *                        ^                   |
- *                        +-----refused-------+
+ *   not seen --put--> WAITING --decide--> (HELD) --> ASSUMED --bound--> PLACED --deleted--> gone
+ *                        ^                   |          |
+ *                        +-----refused-------+----------+
  *
  * An assumed pod counts on its node at once. Nothing here is kept that the store does not have:
  * after a kill, a new scheduler that is told of all nodes and pods goes on where the old one was.
@@ -44,6 +44,9 @@ void kb_sched_out_finish(struct kb_sched_out *out);
 
 /* With the default profile, named "default-scheduler". Never NULL. */
 struct kb_sched *kb_sched_new(uint64_t seed);
+/* With one profile of the caller's. -KB_EINVAL. */
+int kb_sched_new_with(uint64_t seed, const char *name, const struct kb_profile_entry *entries,
+                      size_t n, struct kb_sched **ret, struct kb_err *err);
 void kb_sched_destroy(struct kb_sched **s_p);
 struct kb_core *kb_sched_core(struct kb_sched *s);
 
@@ -70,7 +73,10 @@ kb_ms kb_sched_wait_ms(const struct kb_sched *s);
 
 struct kb_sched_counts {
     struct kb_pending_counts waiting;
-    size_t nodes, placed, assumed;
+    size_t nodes, placed;
+    size_t
+        assumed; /* have a place and are not known to be bound; `held` of them wait for permits */
+    size_t held;
     uint64_t decided, bound, conflicts;
 };
 struct kb_sched_counts kb_sched_counts(const struct kb_sched *s);

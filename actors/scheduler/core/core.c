@@ -1,7 +1,7 @@
 #include "actors/scheduler/core/core.h"
 
+#include "actors/scheduler/core/lifecycle.h"
 #include "actors/scheduler/core/workload.h"
-
 #include "bus/base/check.h"
 
 #include <stdlib.h>
@@ -25,6 +25,7 @@ struct kb_core {
     struct kb_map planned; /* address of the spec → struct planned */
     size_t plan_budget;
     size_t plan_bytes;
+    struct kb_lifecycle *life;
 };
 
 /* ---- what policies may ask ---- */
@@ -108,7 +109,9 @@ struct kb_core *kb_sched_core_new(uint64_t seed)
                                          .resource = host_resource,
                                          .resource_name = host_resource_name,
                                          .workload = host_workload,
-                                         .random = host_random};
+                                         .random = host_random,
+                                         .lifecycle = &kb__lifecycle_host};
+    core->life = kb__lifecycle_new();
     return core;
 }
 
@@ -117,6 +120,7 @@ void kb_sched_core_destroy(struct kb_core **core_p)
     struct kb_core *core = *core_p;
     if (core == NULL)
         return;
+    kb__lifecycle_destroy(&core->life);
     kb_podspecs_finish(&core->specs);
     for (uint32_t i = 0; i < core->profiles_n; i++)
         kb_profile_finish(&core->profiles[i]);
@@ -250,6 +254,11 @@ struct kb_plan *kb__core_plan(struct kb_core *core, struct kb_podspec *spec)
     return spec->plan;
 }
 
+struct kb_plan *kb__core_plan_kept(struct kb_core *core, struct kb_podspec *spec)
+{
+    return spec->plan ? spec->plan : kb__core_plan(core, spec);
+}
+
 void kb_core_plan_budget(struct kb_core *core, size_t bytes)
 {
     core->plan_budget = bytes;
@@ -294,6 +303,12 @@ void kb_core_place(struct kb_core *core, struct kb_core_pod *pod, struct kb_pods
     pod->slot = slot;
     pod->priority = priority;
     pod->placed = true;
+    pod->view.size = sizeof(pod->view);
+    pod->view.node = slot;
+    pod->view.pod = &spec->pod;
+    pod->view.priority = priority;
+    if (pod->view.group != 0)
+        kb_group_placed(core, pod->view.group, 1);
     kb_columns_pod_add(&core->columns, slot, &spec->pod, pod->gpus, priority, &pod->node_link);
 }
 
@@ -304,6 +319,8 @@ void kb_core_lift(struct kb_core *core, struct kb_core_pod *pod)
     kb_columns_pod_del(&core->columns, pod->slot, &pod->spec->pod, pod->gpus, pod->priority,
                        &pod->node_link, priority_of);
     pod->placed = false;
+    if (pod->view.group != 0)
+        kb_group_placed(core, pod->view.group, -1);
     pod->gpus = 0;
     kb_core_spec_release(core, &pod->spec);
 }
@@ -347,6 +364,16 @@ void kb_core_unreserve(struct kb_core *core, struct kb_podspec *spec, uint32_t s
     for (uint32_t i = profile->n; i-- > 0;)
         if (profile->at[i].policy->unreserve)
             profile->at[i].policy->unreserve(kb_plan_cycle(plan, i), slot);
+}
+
+struct kb_lifecycle *kb__core_life(const struct kb_core *core)
+{
+    return core->life;
+}
+
+uint32_t kb__core_intern(struct kb_core *core, kb_str text)
+{
+    return kb_intern_id(&core->intern, text);
 }
 
 uint32_t kb_core_assign(struct kb_core *core, struct kb_podspec *spec, uint32_t slot)

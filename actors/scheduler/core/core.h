@@ -18,11 +18,13 @@
 enum { KB_CORE_PROFILES = 16 };
 
 struct kb_core;
+struct kb_lifecycle;
 
 /* A pod that is counted on a node; embed it in the owner, zero-initialized. */
 struct kb_core_pod {
     struct kb_link node_link;
-    struct kb_podspec *spec; /* while placed: one reference */
+    struct kb_policy_placed view; /* the owner sets id, group, started_us and leaving */
+    struct kb_podspec *spec;      /* while placed: one reference */
     uint32_t slot;
     uint32_t gpus; /* the set that it has on its node; set before placing, 0: not known, or none */
     int32_t priority;
@@ -93,8 +95,12 @@ struct kb_columns *kb_core_columns(struct kb_core *core);
 /* Bytes of plans to keep before the least recently used are dropped; 256 MiB by default. */
 void kb_core_plan_budget(struct kb_core *core, size_t bytes);
 
-/* For diagnose.c. */
+/* For the other files of the core. */
 struct kb_plan *kb__core_plan(struct kb_core *core, struct kb_podspec *spec);
+/* As it is, however old. */
+struct kb_plan *kb__core_plan_kept(struct kb_core *core, struct kb_podspec *spec);
+struct kb_lifecycle *kb__core_life(const struct kb_core *core);
+uint32_t kb__core_intern(struct kb_core *core, kb_str text);
 const struct kb_profile *kb__core_profile(const struct kb_core *core, uint32_t profile);
 
 #endif

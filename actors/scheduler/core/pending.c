@@ -1,5 +1,6 @@
 #include "actors/scheduler/core/pending.h"
 
+#include "actors/scheduler/core/lifecycle.h"
 #include "bus/base/check.h"
 
 #include <stdlib.h>
@@ -234,6 +235,21 @@ void kb_pending_retry(struct kb_pending *p, struct kb_waiting *w, bool at_once, 
     w->q.attempts++;
     w->failed_ms = now;
     to_backoff_or_active(p, w, now);
+}
+
+void kb_pending_group(struct kb_pending *p, uint32_t group, kb_ms now)
+{
+    const struct kb_link *members = kb_group_members(p->core, group);
+    if (members == NULL)
+        return;
+    KB_LIST_EACH(it, members)
+    {
+        struct kb_waiting *w = KB_CONTAINER(it, struct kb_waiting, group_link);
+        if (w->where != KB_GATED || !kb_core_may_enter(p->core, w->spec->profile, &w->q))
+            continue;
+        kb_pending_remove(p, w);
+        kb_pending_add(p, w, now);
+    }
 }
 
 void kb_pending_event(struct kb_pending *p, uint32_t events)

@@ -29,16 +29,20 @@ enum {
 enum kb_waiting_where { KB_NOWHERE, KB_GATED, KB_ACTIVE, KB_BACKOFF, KB_UNSCHEDULABLE };
 
 struct kb_waiting_group;
+struct kb_cycle;
 
 /* Embed in the owner, zero-initialized; set `spec` (a reference of the owner's) and q.priority and
  * q.gates before adding. */
 struct kb_waiting {
     struct kb_policy_queued q;
+    kb_val object;          /* the pod, for labels and annotations; borrowed */
+    struct kb_cycle *cycle; /* while it is on its way to a node; see lifecycle.h */
     struct kb_podspec *spec;
     enum kb_waiting_where where;
     size_t heap_at;
     struct kb_timer timer;
-    struct kb_link link; /* in its group */
+    struct kb_link link;       /* among those of its kind */
+    struct kb_link group_link; /* among those of q.group; see lifecycle.h */
     struct kb_waiting_group *group;
     kb_ms failed_ms; /* the last time no node was found */
 };
@@ -56,6 +60,10 @@ void kb_pending_remove(struct kb_pending *p, struct kb_waiting *w); /* from wher
 void kb_pending_failed(struct kb_pending *p, struct kb_waiting *w, uint32_t events, kb_ms now);
 /* It was decided but did not come to that: again after its back-off, or at once. */
 void kb_pending_retry(struct kb_pending *p, struct kb_waiting *w, bool at_once, kb_ms now);
+
+/* A pod came to a group of pods (kb_policy_queued.group): those of it that may not enter the queue
+ * are asked about again. */
+void kb_pending_group(struct kb_pending *p, uint32_t group, kb_ms now);
 
 /* Something happened in the cluster: a set of KB_POLICY_ON_…. */
 void kb_pending_event(struct kb_pending *p, uint32_t events);

@@ -113,7 +113,8 @@ struct kb_plan *kb_plan_new(const struct kb_profile *profile, struct kb_podspec 
                                                    .host = host,
                                                    .nodes = &columns->view,
                                                    .pod = &spec->pod,
-                                                   .instance = profile->at[i].instance};
+                                                   .instance = profile->at[i].instance,
+                                                   .self = profile->at[i].policy};
     list_policies(plan);
     return plan;
 }

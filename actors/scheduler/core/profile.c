@@ -145,15 +145,23 @@ static int check(const struct kb_policy *p, struct kb_err *err)
     if (p->size != sizeof(*p) || p->name == NULL)
         return kb_err_set(err, KB_EINVAL, "policy %s: descriptor of %u bytes, expected %zu", name,
                           p->size, sizeof(*p));
-    if (p->post_filter || p->permit || p->pre_bind || p->bind || p->post_bind)
-        return kb_err_set(err, KB_EINVAL,
-                          "policy %s: uses an extension point that is not driven here "
-                          "(postFilter, permit, preBind, bind, postBind)",
-                          name);
     if ((p->filter || p->narrow) && !p->reason)
         return kb_err_set(err, KB_EINVAL, "policy %s: filters without a reason", name);
     if (p->score && p->normalize_by == KB_POLICY_CUSTOM && !p->normalize)
         return kb_err_set(err, KB_EINVAL, "policy %s: has no normalize", name);
+    return 0;
+}
+
+static int note_points(struct kb_profile *p, const struct kb_policy *policy, uint32_t at,
+                       struct kb_err *err)
+{
+    p->has_lifecycle |= policy->reserve || policy->unreserve || policy->permit ||
+                        policy->pre_bind || policy->bind || policy->post_bind;
+    p->has_post_filter |= policy->post_filter != NULL;
+    if (policy->group && p->grouper != UINT32_MAX)
+        return kb_err_set(err, KB_EINVAL, "policy %s: another one groups the pods already",
+                          policy->name);
+    p->grouper = policy->group ? at : p->grouper;
     return 0;
 }
 
@@ -171,14 +179,14 @@ static int add(struct kb_profile *p, const struct kb_policy_host *host,
         return kb_err_set(err, KB_EINVAL, "policy %s: %s", entry->policy->name, error);
     at->policy = copy_of(entry);
     p->n++;
-    return 0;
+    return note_points(p, entry->policy, p->n - 1, err);
 }
 
 int kb_profile_init(struct kb_profile *p, const char *name, const struct kb_policy_host *host,
                     const struct kb_profile_entry *entries, size_t n, struct kb_err *err)
 {
     uint32_t sorters = 0;
-    *p = (struct kb_profile){.name = kb_str_dup(kb_str_of(name))};
+    *p = (struct kb_profile){.name = kb_str_dup(kb_str_of(name)), .grouper = UINT32_MAX};
     int rc = n <= KB_PROFILE_POLICIES
                  ? 0
                  : kb_err_set(err, KB_EINVAL, "more than %d policies", KB_PROFILE_POLICIES);

@@ -50,11 +50,14 @@ struct kb_profile {
         int32_t weight;
         void *instance;
     } at[KB_PROFILE_POLICIES];
-    uint32_t sorter; /* which of them orders the queue */
+    uint32_t sorter;    /* which of them orders the queue */
+    uint32_t grouper;   /* … and which says what group a pod is of; UINT32_MAX: none */
+    bool has_lifecycle; /* one of them reserves, permits, or takes part in binding */
+    bool has_post_filter;
 };
 
-/* Check the descriptors (ABI, size, extension points that this host does not drive, exactly one
- * queue_sort), configure the policies. -KB_EINVAL, and nothing was made. */
+/* Check the descriptors (ABI, size, exactly one queue_sort, at most one `group`), configure the
+ * policies. -KB_EINVAL, and nothing was made. */
 int kb_profile_init(struct kb_profile *p, const char *name, const struct kb_policy_host *host,
                     const struct kb_profile_entry *entries, size_t n, struct kb_err *err);
 void kb_profile_finish(struct kb_profile *p);

@@ -1,0 +1,240 @@
+/* scheduler_cycle.c - pods from the queue to their nodes.
+ *
+ *   decided --> place --> (HELD) --> go_on --> bind --> bound
+ *      |          |          |         |         |
+ *      no node    +----------+---------+---------+--> refused, taken back: the queue again */
+#include "actors/scheduler/objects.h"
+#include "actors/scheduler/scheduler_impl.h"
+#include "bus/base/check.h"
+#include "bus/model/key.h"
+
+#include <stdio.h>
+
+/* ---- nowhere to go ---- */
+
+static const struct kb_sched_diagnosis *diagnose(struct kb_sched *s, const struct kb_sched_pod *pod)
+{
+    struct kb_sched_diagnosis *d = &s->diagnosis;
+    struct kb_podspec *spec = pod->wait.spec;
+    uint64_t generation = kb_core_columns(s->core)->view.generation;
+    int32_t priority = pod->wait.q.priority;
+    bool may_preempt =
+        !kb_str_is(kb_val_str(kb_doc_at(pod->doc, "spec.preemptionPolicy")), "Never");
+    if (d->spec == spec && d->generation == generation && d->priority == priority &&
+        d->may_preempt == may_preempt)
+        return d;
+    kb_core_spec_release(s->core, &d->spec);
+    spec->refs++;
+    d->spec = spec;
+    d->generation = generation;
+    d->priority = priority;
+    d->may_preempt = may_preempt;
+    kb_buf_clear(&d->text);
+    d->events = kb_core_diagnose(s->core, spec, priority, may_preempt, &d->text);
+    return d;
+}
+
+/* Write it into the pod's condition, and an event when it is news; back to the queue until one of
+ * `events`. */
+static void unschedulable(struct kb_sched *s, struct kb_sched_pod *pod, const char *why,
+                          uint32_t events, struct kb_sched_out *out)
+{
+    struct kb_sched_condition condition = {false, "Unschedulable", why, s->wall_us};
+    uint64_t hash = kb_hash64(why, strlen(why));
+    kb_val root = kb_doc_root(pod->doc);
+    if (!kb__sched_has_condition(root, &condition))
+        kb__sched_wish(out, KB_SCHED_CONDITION, pod)->doc =
+            kb__sched_pod(root, &(struct kb_sched_edit){.condition = &condition});
+    if (pod->told != hash)
+        kb__sched_wish_event(s, pod, "Warning", "FailedScheduling", why, out);
+    pod->told = hash;
+    kb_pending_failed(s->pending, &pod->wait, events, s->now);
+}
+
+static void no_node(struct kb_sched *s, struct kb_sched_pod *pod, struct kb_sched_out *out)
+{
+    const struct kb_sched_diagnosis *d = diagnose(s, pod);
+    unschedulable(s, pod, d->text.p, d->events, out);
+}
+
+/* A policy took back what had been decided. */
+static void refused(struct kb_sched *s, struct kb_sched_pod *pod, struct kb_sched_out *out)
+{
+    const struct kb_refusal *why = kb_cycle_refusal(s->core);
+    KB_AUTO(kb_auto_free) char *text = kb_strf("0/1 nodes are available: 1 %s.", why->text.p);
+    uint32_t events = why->events;
+    kb__sched_take_back(s, pod);
+    unschedulable(s, pod, text, events, out);
+}
+
+/* ---- a node for it ---- */
+
+/* To the node that it is assumed on. */
+static void bind(struct kb_sched *s, struct kb_sched_pod *pod, struct kb_sched_out *out)
+{
+    struct kb_sched_condition condition = {true, "", "", s->wall_us};
+    struct kb_sched_edit edit = {.node = kb_core_node_name(s->core, pod->core.slot),
+                                 .gpus = pod->core.gpus,
+                                 .annotations = kb_cycle_annotations(pod->wait.cycle),
+                                 .condition = &condition};
+    pod->attempt = ++s->attempt;
+    pod->tried_rev = pod->rev;
+    struct kb_sched_wish *w = kb__sched_wish(out, KB_SCHED_BIND, pod);
+    w->attempt = pod->attempt;
+    w->doc = kb__sched_pod(kb_doc_root(pod->doc), &edit);
+}
+
+static void assume(struct kb_sched *s, struct kb_sched_pod *pod, uint32_t slot)
+{
+    pod->core.gpus = kb_core_assign(s->core, pod->wait.spec, slot);
+    kb_core_place(s->core, &pod->core, pod->wait.spec, slot, pod->wait.q.priority);
+    pod->state = POD_ASSUMED;
+    s->counts.assumed++;
+}
+
+/* A policy has somebody else bind it: what that one needs to know is written. */
+static void left_to_others(struct kb_sched_pod *pod, struct kb_sched_out *out)
+{
+    struct kb_sched_edit edit = {.annotations = kb_cycle_annotations(pod->wait.cycle)};
+    pod->state = POD_HELD;
+    if (kb_val_present(edit.annotations))
+        kb__sched_wish(out, KB_SCHED_CONDITION, pod)->doc =
+            kb__sched_pod(kb_doc_root(pod->doc), &edit);
+}
+
+/* Permits are given: what pre_bind wants, and then the binding. */
+static void go_on(struct kb_sched *s, struct kb_sched_pod *pod, struct kb_sched_out *out)
+{
+    enum kb_policy_status ready = kb_cycle_prepare(s->core, &pod->wait.cycle, s->now);
+    pod->state = ready == KB_POLICY_WAIT ? POD_HELD : POD_ASSUMED;
+    if (ready == KB_POLICY_UNSCHEDULABLE)
+        refused(s, pod, out);
+    else if (ready == KB_POLICY_OK && kb_cycle_bind(s->core, pod->wait.cycle, s->now))
+        left_to_others(pod, out);
+    else if (ready == KB_POLICY_OK)
+        bind(s, pod, out);
+}
+
+static void place(struct kb_sched *s, struct kb_sched_pod *pod, uint32_t slot,
+                  struct kb_sched_out *out)
+{
+    assume(s, pod, slot);
+    enum kb_policy_status s_ = kb_cycle_begin(s->core, &pod->wait, slot, s->now, pod);
+    if (s_ == KB_POLICY_UNSCHEDULABLE)
+        refused(s, pod, out);
+    else if (s_ == KB_POLICY_WAIT)
+        pod->state = POD_HELD;
+    else
+        go_on(s, pod, out);
+}
+
+/* Those that waited for permits and the like. */
+static void resume(struct kb_sched *s, struct kb_sched_pod *pod, enum kb_policy_status status,
+                   struct kb_sched_out *out)
+{
+    if (status != KB_POLICY_OK) {
+        refused(s, pod, out);
+    } else if (!kb_core_columns(s->core)->view.present[pod->core.slot]) {
+        kb__sched_take_back(s, pod);
+        kb_pending_retry(s->pending, &pod->wait, false, s->now);
+    } else {
+        go_on(s, pod, out);
+    }
+}
+
+/* How the last binding went is unknown: the same once more finds out, unless it makes no sense now.
+ */
+static bool again(struct kb_sched *s, struct kb_sched_pod *pod)
+{
+    if (pod->state != POD_ASSUMED)
+        return false;
+    if (pod->core.spec == pod->wait.spec && kb_core_columns(s->core)->view.present[pod->core.slot])
+        return true;
+    kb__sched_take_back(s, pod);
+    return false;
+}
+
+static void decide(struct kb_sched *s, struct kb_sched_pod *pod, struct kb_sched_out *out)
+{
+    uint32_t slot;
+    if (again(s, pod))
+        bind(s, pod, out);
+    else if (kb_core_decide(s->core, pod->wait.spec, &slot))
+        place(s, pod, slot, out);
+    else
+        no_node(s, pod, out);
+}
+
+size_t kb_sched_decide(struct kb_sched *s, size_t most, struct kb_sched_out *out)
+{
+    size_t n = 0, resumed = 0;
+    enum kb_policy_status status;
+    struct kb_waiting *w;
+    struct kb_cycle *c;
+    while (n + resumed < most && (c = kb_cycle_next(s->core, s->now, &status)) != NULL) {
+        resume(s, kb_cycle_owner(c), status, out);
+        resumed++;
+    }
+    while (n + resumed < most && (w = kb_pending_pop(s->pending, s->now)) != NULL) {
+        decide(s, KB_CONTAINER(w, struct kb_sched_pod, wait), out);
+        n++;
+    }
+    s->counts.decided += n;
+    return n + resumed;
+}
+
+static void bound(struct kb_sched *s, struct kb_sched_pod *pod, int64_t rev,
+                  struct kb_sched_out *out)
+{
+    char text[1024];
+    struct kb_key key;
+    if (pod->state == POD_ASSUMED) {
+        s->counts.assumed--;
+        s->counts.placed++;
+        pod->state = POD_PLACED;
+        kb__sched_arrived(s, pod);
+        pod->rev = pod->bound_rev = rev;
+        pod->bound_ms = s->now;
+    }
+    s->counts.bound++;
+    if (kb_key_parse(kb_str_of(pod->key), &key, NULL) < 0)
+        return;
+    snprintf(text, sizeof(text), "Successfully assigned " KB_STR_FMT "/" KB_STR_FMT " to %s",
+             KB_STR_ARG(key.ns), KB_STR_ARG(key.name), kb_core_node_name(s->core, pod->core.slot));
+    kb__sched_wish_event(s, pod, "Normal", "Scheduled", text, out);
+}
+
+void kb_sched_bind_done(struct kb_sched *s, kb_str key, uint64_t attempt, int rc, int64_t rev,
+                        struct kb_sched_out *out)
+{
+    struct kb_sched_pod *pod = kb_map_get(&s->pods, key);
+    if (pod == NULL || pod->attempt != attempt)
+        return;
+    pod->attempt = 0;
+    if (rc == 0) {
+        bound(s, pod, rev, out);
+        return;
+    }
+    s->counts.conflicts += rc == -KB_ECONFLICT;
+    if (pod->state != POD_ASSUMED)
+        return; /* the view has told meanwhile where it is */
+    if (rc == -KB_ECONFLICT && pod->rev == pod->tried_rev) {
+        /* It changed, and we do not know how: perhaps it is bound, even by an attempt of ours whose
+         * answer was lost. It keeps its place until the view tells. */
+        pod->outdated = true;
+        return;
+    }
+    if (rc == -KB_ECONFLICT || rc == -KB_ENOTFOUND) {
+        kb__sched_take_back(s, pod);
+    }
+    kb_pending_retry(s->pending, &pod->wait, rc == -KB_ECONFLICT, s->now);
+}
+
+void kb_sched_condition_done(struct kb_sched *s, kb_str key, int rc)
+{
+    struct kb_sched_pod *pod = kb_map_get(&s->pods, key);
+    if (rc == 0 || pod == NULL || pod->wait.where != KB_UNSCHEDULABLE)
+        return;
+    kb_pending_remove(s->pending, &pod->wait);
+    kb_pending_retry(s->pending, &pod->wait, false, s->now);
+}

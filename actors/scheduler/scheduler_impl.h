@@ -1,0 +1,59 @@
+/* Inside of the scheduler's core: what its files share. scheduler_core.c takes in what the store
+ * says, scheduler_cycle.c takes pods from the queue to their nodes. */
+#ifndef KUBUS_SCHEDULER_SCHEDULER_IMPL_H
+#define KUBUS_SCHEDULER_SCHEDULER_IMPL_H
+
+#include "actors/scheduler/core/lifecycle.h"
+#include "actors/scheduler/scheduler_core.h"
+
+/* HELD: has a place, and waits for a permit, for what pre_bind wants, or for somebody else to bind
+ * it. ASSUMED: has a place, and its binding is under way, or was and is not known to have come. */
+enum kb_sched_state { POD_WAITING, POD_HELD, POD_ASSUMED, POD_PLACED };
+
+struct kb_sched_pod {
+    struct kb_core_pod core;
+    struct kb_waiting wait; /* its spec is kept until PLACED */
+    enum kb_sched_state state;
+    char *key;
+    char uid[40];
+    int64_t rev;
+    struct kb_doc *doc; /* as of rev, until PLACED */
+    uint64_t attempt;   /* of the binding under way */
+    int64_t tried_rev;  /* it depends on this revision */
+    bool outdated;     /* a conflict showed that we have not seen its newest state: see bind_done */
+    uint64_t told;     /* hash of the last message about it */
+    int64_t bound_rev; /* of our binding, until the view shows it; else 0 */
+    kb_ms bound_ms;    /* when it was answered */
+};
+
+struct kb_sched {
+    struct kb_core *core;
+    struct kb_pending *pending;
+    struct kb_map pods; /* key → struct kb_sched_pod */
+    kb_ms now;
+    int64_t wall_us;
+    uint64_t attempt, serial, ids;
+    struct kb_sched_counts counts;
+    /* The last diagnosis: identical pods get it without the work. */
+    struct kb_sched_diagnosis {
+        struct kb_podspec *spec; /* a reference */
+        uint64_t generation;
+        int32_t priority;
+        bool may_preempt;
+        uint32_t events;
+        struct kb_buf text;
+    } diagnosis;
+};
+
+struct kb_sched_wish *kb__sched_wish(struct kb_sched_out *out, enum kb_sched_wish_kind kind,
+                                     const struct kb_sched_pod *pod);
+void kb__sched_wish_event(struct kb_sched *s, const struct kb_sched_pod *pod, const char *type,
+                          const char *reason, const char *message, struct kb_sched_out *out);
+/* It loses its place, if it has one, and all that policies hold for it. */
+void kb__sched_lift(struct kb_sched *s, struct kb_sched_pod *pod);
+/* That, and it is WAITING again (in no queue yet). */
+void kb__sched_take_back(struct kb_sched *s, struct kb_sched_pod *pod);
+/* Policies' post_bind; nothing is kept of the way to its node. */
+void kb__sched_arrived(struct kb_sched *s, struct kb_sched_pod *pod);
+
+#endif

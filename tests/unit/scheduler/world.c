@@ -1,0 +1,201 @@
+#include "tests/unit/scheduler/world.h"
+
+#include "bus/base/check.h"
+#include "tests/lib/test.h"
+
+#include <stdlib.h>
+
+static void new_scheduler(struct world *w, uint64_t seed)
+{
+    struct kb_profile_entry entries[KB_PROFILE_POLICIES];
+    struct kb_err err = {0};
+    size_t n = 0;
+    bool sorts = false;
+    for (size_t i = 0; i < w->policies_n; i++)
+        sorts |= w->policies[i]->queue_sort != NULL;
+    for (size_t i = 0; i < kb_profile_default_n; i++)
+        if (!sorts || !kb_profile_default[i].policy->queue_sort)
+            entries[n++] = kb_profile_default[i];
+    for (size_t i = 0; i < w->policies_n; i++)
+        entries[n++] = (struct kb_profile_entry){.policy = w->policies[i]};
+    KB_CHECK_OK(kb_sched_new_with(seed, "default-scheduler", entries, n, &w->sched, &err), &err);
+    kb_sched_time(w->sched, w->now, w->now * 1000);
+}
+
+void world_start_with(struct world *w, const struct kb_policy *const *policies, size_t n)
+{
+    *w = (struct world){.now = 1000, .policies = policies, .policies_n = n};
+    kb_list_init(&w->changes);
+    kb_list_init(&w->replies);
+    new_scheduler(w, 1);
+}
+
+void world_start(struct world *w)
+{
+    world_start_with(w, NULL, 0);
+}
+
+struct object *world_find(struct world *w, const char *key)
+{
+    for (int i = 0; i < w->n; i++)
+        if (strcmp(w->objects[i].key, key) == 0)
+            return &w->objects[i];
+    KB_CHECK(w->n < (int)KB_COUNT(w->objects));
+    struct object *o = &w->objects[w->n++];
+    snprintf(o->key, sizeof(o->key), "%s", key);
+    return o;
+}
+
+/* Takes `doc`; NULL deletes. */
+void world_store(struct world *w, const char *key, struct kb_doc *doc)
+{
+    struct object *o = world_find(w, key);
+    kb_doc_destroy(&o->doc);
+    o->doc = doc;
+    o->rev = ++w->rev;
+    struct change *c = calloc(1, sizeof(*c));
+    snprintf(c->key, sizeof(c->key), "%s", key);
+    c->rev = o->rev;
+    c->doc = kb_doc_ref(doc);
+    kb_list_push(&w->changes, &c->link);
+}
+
+void world_store_json(struct world *w, const char *key, const char *json)
+{
+    world_store(w, key, kb_ptest_json(json));
+}
+
+bool world_tell_change(struct world *w)
+{
+    struct kb_link *link = kb_list_pop(&w->changes);
+    if (link == NULL)
+        return false;
+    struct change *c = KB_CONTAINER(link, struct change, link);
+    kb_str key = kb_str_of(c->key);
+    if (kb_str_starts(key, "nodes/")) {
+        if (c->doc)
+            kb_sched_node_put(w->sched, key, kb_doc_root(c->doc));
+        else
+            kb_sched_node_del(w->sched, key);
+    } else if (c->doc) {
+        kb_sched_pod_put(w->sched, key, c->rev, kb_doc_root(c->doc));
+    } else {
+        kb_sched_pod_del(w->sched, key);
+    }
+    kb_doc_destroy(&c->doc);
+    free(c);
+    return true;
+}
+
+bool world_tell_reply(struct world *w)
+{
+    struct kb_link *link = kb_list_pop(&w->replies);
+    if (link == NULL)
+        return false;
+    struct reply *r = KB_CONTAINER(link, struct reply, link);
+    if (w->lose && kb_rand_below(&w->rand, w->lose) == 0)
+        r->rc = -KB_EUNAVAILABLE;
+    if (r->kind == KB_SCHED_BIND)
+        kb_sched_bind_done(w->sched, kb_str_of(r->key), r->attempt, r->rc, r->rev, &w->out);
+    else
+        kb_sched_condition_done(w->sched, kb_str_of(r->key), r->rc);
+    free(r);
+    return true;
+}
+
+/* Carry the wishes out, as the store would. */
+void world_perform(struct world *w)
+{
+    for (size_t i = 0; i < w->out.n; i++) {
+        struct kb_sched_wish *wish = &w->out.wishes[i];
+        if (wish->kind == KB_SCHED_EVENT) {
+            w->events++;
+            kb_str text = kb_val_str(kb_doc_at(wish->doc, "message"));
+            snprintf(w->last_event, sizeof(w->last_event), KB_STR_FMT, KB_STR_ARG(text));
+            continue;
+        }
+        struct object *o = world_find(w, wish->key);
+        struct reply *r = calloc(1, sizeof(*r));
+        *r = (struct reply){.attempt = wish->attempt, .kind = wish->kind};
+        snprintf(r->key, sizeof(r->key), "%s", wish->key);
+        r->rc = o->doc == NULL ? -KB_ENOTFOUND : o->rev != wish->rev ? -KB_ECONFLICT : 0;
+        if (w->lose && kb_rand_below(&w->rand, w->lose) == 0)
+            r->rc = -KB_ETIMEOUT;
+        if (r->rc == 0)
+            world_store(w, wish->key, KB_STEAL(wish->doc));
+        r->rev = w->rev;
+        kb_list_push(&w->replies, &r->link);
+    }
+    kb_sched_out_clear(&w->out);
+}
+
+void world_wait_ms(struct world *w, kb_ms ms)
+{
+    w->now += ms;
+    kb_sched_time(w->sched, w->now, w->now * 1000);
+}
+
+/* Until nothing is under way and nothing is due. */
+void world_settle(struct world *w)
+{
+    bool more = true;
+    while (more) {
+        more = false;
+        while (world_tell_change(w))
+            more = true;
+        while (world_tell_reply(w))
+            more = true;
+        more |= kb_sched_decide(w->sched, 1000, &w->out) > 0;
+        more |= kb_sched_wait_ms(w->sched) == 0;
+        world_perform(w);
+    }
+}
+
+static void clear(struct world *w)
+{
+    struct kb_link *link;
+    while ((link = kb_list_pop(&w->changes)) != NULL) {
+        struct change *c = KB_CONTAINER(link, struct change, link);
+        kb_doc_destroy(&c->doc);
+        free(c);
+    }
+    while ((link = kb_list_pop(&w->replies)) != NULL)
+        free(KB_CONTAINER(link, struct reply, link));
+    kb_sched_out_clear(&w->out);
+    kb_sched_destroy(&w->sched);
+}
+
+void world_end(struct world *w)
+{
+    clear(w);
+    for (int i = 0; i < w->n; i++)
+        kb_doc_destroy(&w->objects[i].doc);
+    kb_sched_out_finish(&w->out);
+}
+
+/* Kill -9, and a new one that is told all that the store has before it decides anything. */
+void world_restart(struct world *w)
+{
+    clear(w);
+    new_scheduler(w, 2);
+    for (int i = 0; i < w->n; i++) {
+        struct object *o = &w->objects[i];
+        if (o->doc == NULL)
+            continue;
+        struct change *c = calloc(1, sizeof(*c));
+        snprintf(c->key, sizeof(c->key), "%s", o->key);
+        c->rev = o->rev;
+        c->doc = kb_doc_ref(o->doc);
+        kb_list_push(&w->changes, &c->link);
+    }
+    while (world_tell_change(w))
+        ;
+}
+
+/* The text at a path of an object; valid until the next call. */
+const char *world_text_of(struct world *w, const char *key, const char *path)
+{
+    static char text[1024];
+    kb_str_copy(kb_val_str(kb_doc_at(world_find(w, key)->doc, path)), text, sizeof(text));
+    return text;
+}
