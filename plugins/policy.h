@@ -29,9 +29,11 @@
  * Changelog of the ABI
  *   1  first
  *   2  devices: GPUs one by one and in fractions (kb_policy_devices, `assign`), the workload,
- *      `random`; `stale` and `fits` for GLOBAL policies, normalization BY_SPAN and BY_REST;
+ *      `random`
  *      lifecycle: post_filter, permit, pre_bind, bind and post_bind are driven; the pod itself
  *      (kb_policy_cycle.who), waiting pods, groups, preemption
+ *      pods of the cluster: namespaces, labels, affinity, spreading, images, counts by node
+ *      GLOBAL policies: `stale`, `fits`, normalization BY_SPAN and BY_REST
  */
 #ifndef KUBUS_POLICY_H
 #define KUBUS_POLICY_H
@@ -101,6 +103,99 @@ struct kb_policy_request {
     int64_t amount;    /* > 0; CPU in milli, everything else in units, rounded up */
 };
 
+/* ---- pods of the cluster ---- */
+
+struct kb_policy_label {
+    uint32_t key, value;
+};
+
+/* A label selector: all requirements must hold, of which only In, NotIn, Exists and DoesNotExist
+ * occur; without any it means everything. */
+struct kb_policy_selector {
+    bool none; /* means nothing, whatever `all` says: a selector that was not given */
+    uint32_t all_n;
+    const struct kb_policy_requirement *all;
+};
+
+/* Pods by their labels, in namespaces by name or by label. */
+struct kb_policy_pods_selector {
+    uint32_t namespaces_n;
+    const uint32_t *namespaces; /* rising */
+    struct kb_policy_selector namespaces_like;
+    struct kb_policy_selector labels;
+};
+
+/* A term of pod affinity, or of anti-affinity. matchLabelKeys and mismatchLabelKeys are part of the
+ * selector. */
+struct kb_policy_affinity {
+    uint32_t topology_key;
+    int32_t weight; /* of a preferred term: 1 to 100, below 0 for anti-affinity; else 0 */
+    struct kb_policy_pods_selector pods;
+};
+
+struct kb_policy_spread {
+    uint32_t topology_key;
+    int32_t max_skew;
+    int32_t min_domains; /* 1 when not given */
+    bool required;       /* DoNotSchedule */
+    bool affinity_honored, taints_honored;
+    struct kb_policy_pods_selector pods; /* of the pod's namespace, with matchLabelKeys */
+};
+
+/* How many pods of some sort are on each node, kept up to date. Pods that are being deleted count
+ * only where that is said. */
+enum { KB_POLICY_COUNT_LOG = 32 };
+
+struct kb_policy_count_change {
+    uint32_t slot;
+    int32_t by;
+};
+
+struct kb_policy_count {
+    uint64_t version; /* changes so far; the latest are log[version % KB_POLICY_COUNT_LOG] */
+    uint64_t pods;
+    const uint32_t *at; /* [slot]; NULL while there was none */
+    const struct kb_policy_count_change *log;
+};
+
+/* Terms that pods of the cluster carry, and that mean the pod in question. */
+enum kb_policy_carried_kind {
+    KB_POLICY_CARRIED_ANTI_AFFINITY, /* required */
+    KB_POLICY_CARRIED_AFFINITY,      /* required */
+    KB_POLICY_CARRIED_PREFERENCE,    /* with a weight, below 0 for anti-affinity */
+};
+
+struct kb_policy_carried {
+    enum kb_policy_carried_kind kind;
+    int32_t weight;
+    uint32_t topology_key;
+    const struct kb_policy_count *carriers;
+};
+
+/* The values of a node label as small numbers: domain 0 is that of nodes without the label, and of
+ * slots without a node. */
+struct kb_policy_domains {
+    uint64_t version;      /* differs whenever anything else here does */
+    uint32_t n;            /* domains, with 0 */
+    const uint32_t *of;    /* [slot] */
+    const uint32_t *value; /* [domain] interned; 0 for domain 0 */
+    const uint32_t *nodes; /* [domain] how many nodes; 0 for domain 0 */
+};
+
+/* An image on a node. */
+struct kb_policy_image {
+    uint32_t node; /* slot */
+    int64_t bytes;
+};
+
+/* What else changes in a cluster, as numbers that rise. */
+struct kb_policy_versions {
+    uint64_t nodes;   /* an object of a node changed, came or went; pods on it do not count */
+    uint64_t carried; /* what `carried` returns for some pod, but not how many carry it */
+    uint64_t owners;  /* what `default_spread` returns for some pod */
+    uint64_t images;  /* what nodes hold */
+};
+
 /* What identical pods share. Lives as long as any cycle on it. */
 struct kb_policy_pod {
     uint32_t size;
@@ -127,6 +222,20 @@ struct kb_policy_pod {
     bool gpu_plain;     /* asked for as nvidia.com/gpu alone: any node that counts those will do */
     uint32_t gpu_models_n;
     const uint32_t *gpu_models; /* allowed; none: any */
+    /* Who it is among the pods of the cluster. */
+    uint32_t ns;
+    uint32_t labels_n; /* by rising key */
+    const struct kb_policy_label *labels;
+    bool ending;                     /* it is being deleted */
+    uint32_t owner_kind, owner_name; /* of its controller: "replicasets.apps" …; 0: none of these */
+    uint32_t required_affinity_n, required_anti_affinity_n, preferred_affinity_n;
+    const struct kb_policy_affinity *required_affinity, *required_anti_affinity;
+    const struct kb_policy_affinity *preferred_affinity; /* both ways */
+    uint32_t spread_n;
+    const struct kb_policy_spread *spread;
+    uint32_t images_n; /* of all containers, init containers too, as nodes name them */
+    const uint32_t *images;
+    void *group, *carries; /* the core's own */
 };
 
 /* A pod that waits in the queue: what an order is made of. */
@@ -255,6 +364,32 @@ struct kb_policy_host {
     const struct kb_policy_workload *(*workload)(void *core);
     uint32_t (*random)(void *core, uint32_t bound);
     const struct kb_policy_lifecycle *lifecycle;
+
+    /* ---- pods of the cluster ---- */
+
+    /* hit[i] for the node in slot from + i: all requirements hold. */
+    void (*match)(void *core, const struct kb_policy_requirement *all, uint32_t n, uint32_t from,
+                  uint32_t to, uint8_t *hit);
+    /* Domains of a label; valid until the next call of `domains`. */
+    const struct kb_policy_domains *(*domains)(void *core, uint32_t topology_key);
+    /* Count the pods that all of these mean; `ending`: those that are being deleted as well. The
+     * count is shared, and kept until count_end has been called as often. Counting anew costs all
+     * kinds of pods in the cluster, to keep it up to date nearly nothing. */
+    const struct kb_policy_count *(*count)(void *core, const struct kb_policy_pods_selector *all,
+                                           uint32_t n, bool ending);
+    void (*count_end)(void *core, const struct kb_policy_count *count);
+    bool (*selects)(void *core, const struct kb_policy_pods_selector *pods,
+                    const struct kb_policy_pod *pod);
+    /* Valid until versions->carried changes. */
+    uint32_t (*carried)(void *core, const struct kb_policy_pod *pod,
+                        const struct kb_policy_carried **ret_terms);
+    /* The pods that the services and the controller of this pod mean; false: there are none. Valid
+     * until the next call of it. */
+    bool (*default_spread)(void *core, const struct kb_policy_pod *pod,
+                           struct kb_policy_pods_selector *ret_pods);
+    const struct kb_policy_versions *(*versions)(void *core);
+    /* Who holds an image. Valid until the call ends. */
+    uint32_t (*image)(void *core, uint32_t name, const struct kb_policy_image **ret_nodes);
 };
 
 /* ---- lifecycle ---- */

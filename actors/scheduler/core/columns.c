@@ -60,6 +60,7 @@ static void grow_slots(struct kb_columns *c)
     for (uint32_t i = 0; i < c->label_columns_n; i++)
         GROW(uint32_t, c->label_columns[i].values, old, cap);
     kb_devices_grow(&c->devices, cap);
+    kb_pods_grow(&c->pods, cap);
     struct kb_node_rec *rec = calloc(cap, sizeof(*rec));
     KB_ASSERT(rec != NULL);
     for (uint32_t i = 0; i < cap; i++) { /* list heads move: link their members to the new place */
@@ -105,6 +106,7 @@ void kb_columns_init(struct kb_columns *c, struct kb_intern *intern)
                                                            "pods"};
     *c = (struct kb_columns){.intern = intern, .view.size = sizeof(c->view)};
     c->view.devices = &c->devices.view;
+    kb_pods_init(&c->pods, intern);
     grow_slots(c);
     for (uint32_t i = 0; i < KB_POLICY_RESOURCES; i++)
         kb_columns_resource(c, kb_str_of(fixed[i]));
@@ -136,6 +138,10 @@ void kb_columns_finish(struct kb_columns *c)
     }
     kb_map_finish(&c->ports);
     kb_devices_finish(&c->devices);
+    kb_pods_finish(&c->pods);
+    kb_owners_finish(&c->owners);
+    kb_images_finish(&c->images);
+    kb_domains_finish(&c->domains);
     kb_map_finish(&c->taint_set_of);
     const void *arrays[] = {v->present,     v->nonzero_cpu,   v->nonzero_memory,  v->name,
                             v->taint_set,   v->unschedulable, v->lowest_priority, v->taint_sets,
@@ -250,6 +256,7 @@ static bool put_labels(struct kb_columns *c, uint32_t slot, kb_val labels)
     free(rec->labels);
     rec->labels = fresh;
     rec->labels_n = n;
+    c->labels_version++;
     for (uint32_t i = 0; i < c->label_columns_n; i++) {
         struct kb_label want = {c->label_columns[i].key, 0};
         const struct kb_label *hit = bsearch(&want, fresh, n, sizeof(*fresh), by_key);
@@ -332,6 +339,10 @@ uint32_t kb_columns_node_put(struct kb_columns *c, kb_str name, kb_val node)
         events |= KB_POLICY_ON_NODE_ALLOCATABLE;
     if (kb_devices_node_put(&c->devices, c->intern, slot, node))
         events |= KB_POLICY_ON_NODE_ALLOCATABLE;
+    bool images = kb_images_node_put(&c->images, c->intern, slot,
+                                     kb_val_get(kb_val_get(node, "status"), "images"));
+    c->pods.versions.images += images;
+    c->pods.versions.nodes += events != 0;
     if (events != 0)
         touch(c, slot);
     return events;
@@ -346,6 +357,8 @@ bool kb_columns_node_del(struct kb_columns *c, kb_str name)
     put_taints(c, slot, (kb_val){0});
     put_allocatable(c, slot, (kb_val){0});
     kb_devices_node_put(&c->devices, c->intern, slot, (kb_val){0});
+    c->pods.versions.images += kb_images_node_put(&c->images, c->intern, slot, (kb_val){0});
+    c->pods.versions.nodes++;
     OWN(uint8_t, c->view.present)[slot] = 0;
     c->view.present_n--;
     touch(c, slot);
@@ -385,6 +398,16 @@ const uint32_t *kb_columns_label(struct kb_columns *c, uint32_t key)
     oldest->used = ++c->label_uses;
     fill_label(c, oldest);
     return oldest->values;
+}
+
+const struct kb_policy_domains *kb_columns_domains(struct kb_columns *c, uint32_t key)
+{
+    const struct kb_policy_domains *d =
+        kb_domains_known(&c->domains, key, c->cap, c->labels_version);
+    if (d != NULL)
+        return d;
+    const uint32_t *column = kb_columns_label(c, key);
+    return kb_domains_get(&c->domains, key, column, c->view.count, c->cap, c->labels_version);
 }
 
 /* ---- host ports ---- */
@@ -470,6 +493,7 @@ void kb_columns_pod_add(struct kb_columns *c, uint32_t slot, const struct kb_pol
                         uint32_t gpus, int32_t priority, struct kb_link *link)
 {
     count_pod(c, slot, pod, 1);
+    kb_pods_add(&c->pods, slot, pod, 1);
     kb_devices_pod(&c->devices, slot, pod, gpus, 1);
     for (uint32_t i = 0; i < pod->ports_n; i++)
         port_add(c, slot, pod->ports[i]);
@@ -486,6 +510,7 @@ void kb_columns_pod_del(struct kb_columns *c, uint32_t slot, const struct kb_pol
 {
     struct kb_node_rec *rec = &c->rec[slot];
     count_pod(c, slot, pod, -1);
+    kb_pods_add(&c->pods, slot, pod, -1);
     kb_devices_pod(&c->devices, slot, pod, gpus, -1);
     for (uint32_t i = 0; i < pod->ports_n; i++)
         port_del(c, slot, pod->ports[i]);

@@ -13,7 +13,11 @@
 #define KUBUS_SCHEDULER_COLUMNS_H
 
 #include "actors/scheduler/core/devices.h"
+#include "actors/scheduler/core/domains.h"
+#include "actors/scheduler/core/images.h"
 #include "actors/scheduler/core/intern.h"
+#include "actors/scheduler/core/owners.h"
+#include "actors/scheduler/core/pods.h"
 #include "bus/base/list.h"
 #include "bus/model/doc.h"
 #include "plugins/policy.h"
@@ -68,6 +72,11 @@ struct kb_columns {
     struct kb_map taint_set_of; /* bytes of the taints → 1 + index */
     struct kb_map ports;        /* port and protocol → struct kb_port_holders */
     struct kb_devices devices;
+    struct kb_pods pods;
+    struct kb_owners owners;
+    struct kb_images images;
+    struct kb_domain_tables domains;
+    uint64_t labels_version; /* rises when labels of any node change */
 
     uint32_t *log; /* ring of slots: entry g % log_cap was changed at generation g */
     uint32_t log_cap;
@@ -103,6 +112,8 @@ void kb_columns_touch_all(struct kb_columns *c);
 uint32_t kb_columns_resource(struct kb_columns *c, kb_str name);
 /* The label column of a key, built when first asked for. Valid until the next call. */
 const uint32_t *kb_columns_label(struct kb_columns *c, uint32_t key);
+/* The domains of a label. Valid until the next call. */
+const struct kb_policy_domains *kb_columns_domains(struct kb_columns *c, uint32_t key);
 uint32_t kb_columns_port_uses(const struct kb_columns *c, uint16_t port, uint16_t protocol,
                               const struct kb_policy_port_use **ret_uses);
 

@@ -1,6 +1,8 @@
 #include "actors/scheduler/core/core.h"
 
+#include "actors/scheduler/core/host.h"
 #include "actors/scheduler/core/lifecycle.h"
+#include "actors/scheduler/core/selectors.h"
 #include "actors/scheduler/core/workload.h"
 #include "bus/base/check.h"
 
@@ -111,6 +113,7 @@ struct kb_core *kb_sched_core_new(uint64_t seed)
                                          .workload = host_workload,
                                          .random = host_random,
                                          .lifecycle = &kb__lifecycle_host};
+    kb__host_fill_pods(&core->host);
     core->life = kb__lifecycle_new();
     return core;
 }
@@ -200,6 +203,25 @@ uint32_t kb_core_nodes(const struct kb_core *core)
 const char *kb_core_node_name(const struct kb_core *core, uint32_t slot)
 {
     return kb_intern_text(&core->intern, core->columns.view.name[slot]);
+}
+
+bool kb_core_object_put(struct kb_core *core, kb_str resource, kb_str ns, kb_str name,
+                        kb_val object)
+{
+    struct kb_columns *c = &core->columns;
+    if (!kb_str_is(resource, "namespaces")) {
+        bool changed = kb_owners_put(&c->owners, &core->intern, resource, ns, name, object);
+        c->pods.versions.owners += changed;
+        return changed;
+    }
+    struct kb_arena arena = {0};
+    struct kb_pod_labels labels = {0};
+    uint64_t before = c->pods.versions.carried;
+    kb_val map = kb_val_get(kb_val_get(object, "metadata"), "labels");
+    labels.v = kb__labels_of(&arena, &core->intern, map, &labels.n);
+    kb_pods_namespace(&c->pods, kb_intern_id(&core->intern, name), object.p ? &labels : NULL);
+    kb_arena_finish(&arena);
+    return c->pods.versions.carried != before;
 }
 
 /* ---- plans ---- */

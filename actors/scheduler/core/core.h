@@ -52,6 +52,12 @@ bool kb_core_node_del(struct kb_core *core, kb_str name);
 uint32_t kb_core_nodes(const struct kb_core *core);
 const char *kb_core_node_name(const struct kb_core *core, uint32_t slot);
 
+/* Another object that placement depends on came or changed, or is gone (KB_NONE): of "namespaces",
+ * "services", "replicasets.apps", "statefulsets.apps" or "replicationcontrollers". True when that
+ * may matter. */
+bool kb_core_object_put(struct kb_core *core, kb_str resource, kb_str ns, kb_str name,
+                        kb_val object);
+
 /* What identical pods share; one more reference. See kb_podspec_get. */
 struct kb_podspec *kb_core_spec(struct kb_core *core, kb_val pod, uint32_t profile,
                                 bool wants_node);

@@ -1,6 +1,7 @@
 #include "actors/scheduler/core/podspec.h"
 
 #include "actors/scheduler/core/decode.h"
+#include "actors/scheduler/core/relations.h"
 #include "bus/base/check.h"
 
 #include <stdlib.h>
@@ -39,25 +40,33 @@ static void sign_containers(struct kb_buf *sig, kb_val list)
 
 /* The members of a pod's spec that matter, found in one walk. */
 struct fields {
-    kb_val containers, init, overhead, selector, affinity, tolerations, node_name;
+    kb_val containers, init, overhead, selector, affinity, tolerations, node_name, spread;
     struct kb_gpu_ask gpus;
+    struct kb_relations others;
 };
 
 static struct fields fields_of(kb_val pod)
 {
     struct fields f = {0};
     for (struct kb_iter it = kb_iter(kb_val_get(pod, "spec")); kb_iter_next(&it);) {
-        kb_val *slot = kb_str_is(it.key, "containers")       ? &f.containers
-                       : kb_str_is(it.key, "initContainers") ? &f.init
-                       : kb_str_is(it.key, "overhead")       ? &f.overhead
-                       : kb_str_is(it.key, "nodeSelector")   ? &f.selector
-                       : kb_str_is(it.key, "affinity")       ? &f.affinity
-                       : kb_str_is(it.key, "tolerations")    ? &f.tolerations
-                       : kb_str_is(it.key, "nodeName")       ? &f.node_name
-                                                             : NULL;
+        kb_val *slot = kb_str_is(it.key, "containers")                  ? &f.containers
+                       : kb_str_is(it.key, "initContainers")            ? &f.init
+                       : kb_str_is(it.key, "overhead")                  ? &f.overhead
+                       : kb_str_is(it.key, "nodeSelector")              ? &f.selector
+                       : kb_str_is(it.key, "affinity")                  ? &f.affinity
+                       : kb_str_is(it.key, "tolerations")               ? &f.tolerations
+                       : kb_str_is(it.key, "nodeName")                  ? &f.node_name
+                       : kb_str_is(it.key, "topologySpreadConstraints") ? &f.spread
+                                                                        : NULL;
         if (slot != NULL)
             *slot = it.val;
     }
+    f.others = (struct kb_relations){.affinity = kb_val_get(f.affinity, "podAffinity"),
+                                     .anti_affinity = kb_val_get(f.affinity, "podAntiAffinity"),
+                                     .spread = f.spread,
+                                     .containers = f.containers,
+                                     .init = f.init};
+    kb_relations_of_metadata(kb_val_get(pod, "metadata"), &f.others);
     f.affinity = kb_val_get(f.affinity, "nodeAffinity");
     f.gpus = kb_gpu_ask_of(pod);
     return f;
@@ -368,6 +377,9 @@ static struct kb_podspec *decode(struct kb_columns *columns, const struct fields
         read_gpus(&d, &f->gpus, &spec->pod);
     if (wants_node && kb_val_str(f->node_name).n > 0)
         spec->pod.node_name = intern(&d, f->node_name);
+    kb_relations_read(&f->others, &spec->arena, columns->intern, &spec->pod);
+    kb_pods_enroll(&columns->pods, &spec->pod);
+    spec->pods = &columns->pods;
     return spec;
 }
 
@@ -388,6 +400,7 @@ struct kb_podspec *kb_podspec_get(struct kb_podspecs *specs, struct kb_columns *
     kb_buf_add(sig, &f.gpus.milli, sizeof(f.gpus.milli));
     kb_buf_add_str(sig, f.gpus.models);
     sign(sig, wants_node ? f.node_name : (kb_val){0});
+    kb_relations_sign(&f.others, sig);
     struct kb_podspec *spec = kb_map_get(&specs->by_signature, kb_buf_str(sig));
     if (spec == NULL) {
         spec = decode(columns, &f, kb_buf_str(sig), profile, wants_node);
@@ -409,6 +422,7 @@ struct kb_podspec *kb_podspec_put(struct kb_podspecs *specs, struct kb_podspec *
 void kb_podspec_free(struct kb_podspec *spec)
 {
     KB_ASSERT(spec->plan == NULL);
+    kb_pods_release(spec->pods, &spec->pod);
     kb_arena_finish(&spec->arena);
     free(spec);
 }

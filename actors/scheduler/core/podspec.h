@@ -1,7 +1,8 @@
 /* What identical pods share: the scheduling-relevant fields of a pod, decoded once.
  *
  * Pods are identical when the bytes of those fields are (requests, host ports, overhead, node
- * selector, node affinity, tolerations, and the profile that places them). Comparing bytes, before
+ * selector, affinity, spreading, tolerations, images, namespace, labels, controller, and the
+ * profile that places them). Comparing bytes, before
  * anything is decoded, makes the ten-thousandth pod of a Deployment cost a hash; two spellings of
  * the same thing make two specs, which is harmless. */
 #ifndef KUBUS_SCHEDULER_PODSPEC_H
@@ -16,6 +17,7 @@ struct kb_podspec {
     uint32_t profile;
     uint32_t refs;
     struct kb_plan *plan; /* work done for it so far, or NULL */
+    struct kb_pods *pods; /* where it is enrolled */
     kb_str signature;     /* in the arena */
     struct kb_arena arena;
 };
