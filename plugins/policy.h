@@ -529,7 +529,9 @@ enum kb_policy_normalize {
 #define KB_POLICY_SCORE_MAX 100
 
 enum kb_policy_flags {
-    KB_POLICY_GLOBAL = 1 << 0, /* verdicts or scores of a node depend on more than that node */
+    KB_POLICY_GLOBAL = 1 << 0,    /* verdicts or scores of a node depend on more than that node */
+    KB_POLICY_EVEN_TIES = 1 << 8, /* each of the best nodes shall be as likely as the others, also
+                                     where the host would take the first (some simulations) */
 };
 
 typedef void kb_policy_emit(void *to, const char *reason);

@@ -15,4 +15,4 @@ static uint32_t assign(struct kb_policy_cycle *c, uint32_t node)
     return n > 0 ? 1u << able[c->host->random(c->host->core, n)] : 0;
 }
 
-KB_POLICY(Random, .assign = assign);
+KB_POLICY(Random, .flags = KB_POLICY_EVEN_TIES, .assign = assign);

@@ -22,6 +22,7 @@ struct kb_core {
     struct kb_profile profiles[KB_CORE_PROFILES];
     uint32_t profiles_n;
     struct kb_rand rand;
+    bool ties_first;
     struct kb_workload workload;
     struct kb_link recent;
     struct kb_map planned; /* address of the spec → struct planned */
@@ -354,9 +355,23 @@ bool kb_core_fits_any(struct kb_core *core, struct kb_podspec *spec)
     return kb_plan_fits_any(kb__core_plan(core, spec));
 }
 
+void kb_core_ties_first(struct kb_core *core, bool first)
+{
+    core->ties_first = first;
+}
+
+static bool wants_even_ties(const struct kb_profile *profile)
+{
+    for (uint32_t i = 0; i < profile->n; i++)
+        if (profile->at[i].policy->flags & KB_POLICY_EVEN_TIES)
+            return true;
+    return false;
+}
+
 bool kb_core_decide(struct kb_core *core, struct kb_podspec *spec, uint32_t *ret_slot)
 {
-    uint32_t slot = kb_plan_pick(kb__core_plan(core, spec), &core->rand);
+    bool first = core->ties_first && !wants_even_ties(kb__core_profile(core, spec->profile));
+    uint32_t slot = kb_plan_pick(kb__core_plan(core, spec), first ? NULL : &core->rand);
     if (slot == UINT32_MAX)
         return false;
     *ret_slot = slot;
@@ -426,6 +441,11 @@ void kb_core_workload_publish(struct kb_core *core)
 {
     kb_workload_publish(&core->workload);
     kb_columns_touch_all(&core->columns);
+}
+
+const struct kb_policy_workload *kb_core_workload(const struct kb_core *core)
+{
+    return &core->workload.view;
 }
 
 void kb_core_workload_learn(struct kb_core *core, const struct kb_podspec *spec)

@@ -94,10 +94,15 @@ void kb_core_explain(struct kb_core *core, struct kb_podspec *spec, struct kb_w 
  * each pod that is seen. See struct kb_policy_workload. */
 void kb_core_workload_tell(struct kb_core *core, const struct kb_podspec *spec, uint64_t pods);
 void kb_core_workload_publish(struct kb_core *core);
+const struct kb_policy_workload *kb_core_workload(const struct kb_core *core);
 void kb_core_workload_learn(struct kb_core *core, const struct kb_podspec *spec);
 
 /* For tests and the simulator: the columns as they are, and the generation. */
 struct kb_columns *kb_core_columns(struct kb_core *core);
+/* Take the first of the best nodes, in the order in which they were told, instead of one at random.
+ * Packs what nobody has an opinion on, where a scheduler should spread it: for experiments of the
+ * literature that do so. */
+void kb_core_ties_first(struct kb_core *core, bool first);
 /* Bytes of plans to keep before the least recently used are dropped; 256 MiB by default. */
 void kb_core_plan_budget(struct kb_core *core, size_t bytes);
 

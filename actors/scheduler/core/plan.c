@@ -698,7 +698,7 @@ uint32_t kb_plan_pick(struct kb_plan *plan, struct kb_rand *rand)
         return UINT32_MAX;
     int32_t total = plan->tree[1].total;
     uint32_t ties = plan->tree[1].ties;
-    uint32_t nth = ties > 1 ? (uint32_t)kb_rand_below(rand, ties) : 0, at = 1;
+    uint32_t nth = rand && ties > 1 ? (uint32_t)kb_rand_below(rand, ties) : 0, at = 1;
     while (at < plan->leaves) {
         at *= 2;
         uint32_t left = plan->tree[at].total == total ? plan->tree[at].ties : 0;

@@ -40,8 +40,8 @@ size_t kb_plan_bytes(const struct kb_plan *plan);
 void kb_plan_update(struct kb_plan *plan);
 /* Judge everything anew at the next update: policies were asked about a cluster that is not. */
 void kb_plan_distrust(struct kb_plan *plan);
-/* The slot of highest score, ties broken evenly by `rand`; UINT32_MAX: no node fits. Up to date
- * plans only. O(log slots). */
+/* The slot of highest score, ties broken evenly by `rand`, or the first of them without it;
+ * UINT32_MAX: no node fits. Up to date plans only. O(log slots). */
 uint32_t kb_plan_pick(struct kb_plan *plan, struct kb_rand *rand);
 bool kb_plan_fits_any(const struct kb_plan *plan);
 
