@@ -34,6 +34,7 @@
  *      (kb_policy_cycle.who), waiting pods, groups, preemption
  *      pods of the cluster: namespaces, labels, affinity, spreading, images, counts by node
  *      GLOBAL policies: `stale`, `fits`, normalization BY_SPAN and BY_REST
+ *      the flag REQUIRED
  */
 #ifndef KUBUS_POLICY_H
 #define KUBUS_POLICY_H
@@ -529,7 +530,10 @@ enum kb_policy_normalize {
 #define KB_POLICY_SCORE_MAX 100
 
 enum kb_policy_flags {
-    KB_POLICY_GLOBAL = 1 << 0,    /* verdicts or scores of a node depend on more than that node */
+    KB_POLICY_GLOBAL = 1 << 0, /* verdicts or scores of a node depend on more than that node */
+    /* Should the policy be held (it crashed, looped, or returned nonsense), pods of its profile
+     * wait, instead of being placed without it. */
+    KB_POLICY_REQUIRED = 1 << 1,
     KB_POLICY_EVEN_TIES = 1 << 8, /* each of the best nodes shall be as likely as the others, also
                                      where the host would take the first (some simulations) */
 };

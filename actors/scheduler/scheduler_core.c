@@ -122,7 +122,7 @@ void kb_sched_time(struct kb_sched *s, kb_ms now, int64_t wall_us)
     s->wall_us = wall_us;
 }
 
-static void happened(struct kb_sched *s, uint32_t events)
+void kb__sched_happened(struct kb_sched *s, uint32_t events)
 {
     kb_pending_event(s->pending, events);
     if (events != 0)
@@ -135,7 +135,7 @@ void kb_sched_node_put(struct kb_sched *s, kb_str key, kb_val node)
 {
     struct kb_key k;
     if (kb_key_parse(key, &k, NULL) == 0)
-        happened(s, kb_core_node_put(s->core, k.name, node));
+        kb__sched_happened(s, kb_core_node_put(s->core, k.name, node));
 }
 
 void kb_sched_node_del(struct kb_sched *s, kb_str key)
@@ -192,7 +192,7 @@ void kb__sched_lift(struct kb_sched *s, struct kb_sched_pod *pod)
     else
         s->counts.assumed--;
     kb_core_lift(s->core, &pod->core);
-    happened(s, KB_POLICY_ON_POD_DELETE);
+    kb__sched_happened(s, KB_POLICY_ON_POD_DELETE);
 }
 
 void kb__sched_take_back(struct kb_sched *s, struct kb_sched_pod *pod)
@@ -229,7 +229,9 @@ static void name(struct kb_sched *s, struct kb_sched_pod *pod, const struct seen
     q->id = pod->core.view.id = ++s->ids;
     q->priority = seen->priority;
     pod->wait.object = val;
-    q->group = kb_group_of(s->core, seen->profile == UINT32_MAX ? 0 : seen->profile, &pod->wait);
+    bool foreign = seen->profile == UINT32_MAX && seen->node.n == 0;
+    uint32_t profile = seen->profile == UINT32_MAX ? 0 : seen->profile;
+    q->group = foreign ? 0 : kb_group_of(s->core, profile, &pod->wait);
     pod->core.view.group = q->group;
     kb_group_join(s->core, &pod->wait);
     kb_pending_group(s->pending, q->group, s->now);
@@ -305,6 +307,41 @@ static void put_waiting(struct kb_sched *s, struct kb_sched_pod *pod, const stru
         kb_pending_add(s->pending, &pod->wait, s->now);
 }
 
+/* For another scheduler, as things stand. */
+static void put_foreign(struct kb_sched *s, struct kb_sched_pod *pod, kb_val val)
+{
+    kb__sched_take_back(s, pod);
+    kb_pending_remove(s->pending, &pod->wait);
+    kb_group_leave(s->core, &pod->wait);
+    pod->wait.q.group = 0;
+    kb_core_spec_release(s->core, &pod->wait.spec);
+    kb_doc_destroy(&pod->doc);
+    pod->doc = kb_doc_of(val);
+    pod->wait.object = kb_doc_root(pod->doc);
+    pod->state = POD_FOREIGN;
+}
+
+void kb__sched_readmit(struct kb_sched *s, struct kb_sched_pod *pod)
+{
+    KB_AUTO(kb_doc_destroy) struct kb_doc *doc = kb_doc_ref(pod->doc);
+    struct seen seen = look(s, kb_doc_root(doc));
+    pod->readmit = false;
+    if (seen.profile == UINT32_MAX) {
+        put_foreign(s, pod, kb_doc_root(doc));
+        return;
+    }
+    if (pod->state == POD_FOREIGN)
+        pod->state = POD_WAITING;
+    if (!pod->core.placed) {
+        uint32_t group = kb_group_of(s->core, seen.profile, &pod->wait);
+        kb_group_leave(s->core, &pod->wait);
+        pod->wait.q.group = pod->core.view.group = group;
+        kb_group_join(s->core, &pod->wait);
+        kb_pending_group(s->pending, group, s->now);
+    }
+    put_waiting(s, pod, &seen, kb_doc_root(doc));
+}
+
 void kb_sched_pod_put(struct kb_sched *s, kb_str key, int64_t rev, kb_val val)
 {
     struct seen seen = look(s, val);
@@ -316,7 +353,7 @@ void kb_sched_pod_put(struct kb_sched *s, kb_str key, int64_t rev, kb_val val)
         pod = NULL;
     }
     bool waits = seen.node.n == 0;
-    if (seen.ended || (waits && (seen.deleting || seen.profile == UINT32_MAX))) {
+    if (seen.ended || (waits && seen.deleting)) {
         drop(s, pod);
         return;
     }
@@ -324,6 +361,10 @@ void kb_sched_pod_put(struct kb_sched *s, kb_str key, int64_t rev, kb_val val)
     pod = find_or_make(s, key, &seen, val);
     pod->rev = rev;
     pod->bound_rev = 0;
+    if (waits && seen.profile == UINT32_MAX) {
+        put_foreign(s, pod, val);
+        return;
+    }
     if (waits)
         put_waiting(s, pod, &seen, val);
     else
@@ -356,7 +397,7 @@ struct kb_sched_counts kb_sched_counts(const struct kb_sched *s)
 bool kb_sched_explain(struct kb_sched *s, kb_str key, struct kb_w *w)
 {
     const struct kb_sched_pod *pod = kb_map_get(&s->pods, key);
-    if (pod == NULL)
+    if (pod == NULL || pod->state == POD_FOREIGN)
         return false;
     kb_core_explain(s->core, pod->core.placed ? pod->core.spec : pod->wait.spec, w);
     return true;

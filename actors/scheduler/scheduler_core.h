@@ -15,6 +15,7 @@
 #ifndef KUBUS_SCHEDULER_SCHEDULER_CORE_H
 #define KUBUS_SCHEDULER_SCHEDULER_CORE_H
 
+#include "actors/scheduler/config.h"
 #include "actors/scheduler/core/pending.h"
 
 struct kb_sched;
@@ -49,6 +50,13 @@ int kb_sched_new_with(uint64_t seed, const char *name, const struct kb_profile_e
                       size_t n, struct kb_sched **ret, struct kb_err *err);
 void kb_sched_destroy(struct kb_sched **s_p);
 struct kb_core *kb_sched_core(struct kb_sched *s);
+
+/* Other profiles from now on, between two decisions: plans are dropped, the queue is sorted anew,
+ * pods that wait are taken in under the profile of their schedulerName as it is now (those of none
+ * are kept aside, for one may come), and who waited for a permit is decided again. What is placed
+ * stays. A binding under way counts as not reserved any more, for the policies that knew of it go.
+ * -KB_EINVAL, and nothing changed. Borrows nothing of `config` but the descriptors. */
+int kb_sched_configure(struct kb_sched *s, const struct kb_config *config, struct kb_err *err);
 
 /* The time of what follows. `now` never goes back; wall_us is only written into objects. */
 void kb_sched_time(struct kb_sched *s, kb_ms now, int64_t wall_us);

@@ -157,6 +157,10 @@ static bool again(struct kb_sched *s, struct kb_sched_pod *pod)
 static void decide(struct kb_sched *s, struct kb_sched_pod *pod, struct kb_sched_out *out)
 {
     uint32_t slot;
+    if (pod->readmit) {
+        kb__sched_readmit(s, pod);
+        return;
+    }
     if (again(s, pod))
         bind(s, pod, out);
     else if (kb_core_decide(s->core, pod->wait.spec, &slot))

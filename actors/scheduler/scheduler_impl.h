@@ -7,8 +7,9 @@
 #include "actors/scheduler/scheduler_core.h"
 
 /* HELD: has a place, and waits for a permit, for what pre_bind wants, or for somebody else to bind
- * it. ASSUMED: has a place, and its binding is under way, or was and is not known to have come. */
-enum kb_sched_state { POD_WAITING, POD_HELD, POD_ASSUMED, POD_PLACED };
+ * it. ASSUMED: has a place, and its binding is under way, or was and is not known to have come.
+ * FOREIGN: waits for a scheduler that none of our profiles is; one may be configured later. */
+enum kb_sched_state { POD_WAITING, POD_HELD, POD_ASSUMED, POD_PLACED, POD_FOREIGN };
 
 struct kb_sched_pod {
     struct kb_core_pod core;
@@ -21,6 +22,7 @@ struct kb_sched_pod {
     uint64_t attempt;   /* of the binding under way */
     int64_t tried_rev;  /* it depends on this revision */
     bool outdated;     /* a conflict showed that we have not seen its newest state: see bind_done */
+    bool readmit;      /* its profile may be another one by now: see kb__sched_readmit */
     uint64_t told;     /* hash of the last message about it */
     int64_t bound_rev; /* of our binding, until the view shows it; else 0 */
     kb_ms bound_ms;    /* when it was answered */
@@ -53,6 +55,10 @@ void kb__sched_wish_event(struct kb_sched *s, const struct kb_sched_pod *pod, co
 void kb__sched_lift(struct kb_sched *s, struct kb_sched_pod *pod);
 /* That, and it is WAITING again (in no queue yet). */
 void kb__sched_take_back(struct kb_sched *s, struct kb_sched_pod *pod);
+/* Take a pod that has no node in anew, from its document: into the queue, or among the foreign. */
+void kb__sched_readmit(struct kb_sched *s, struct kb_sched_pod *pod);
+/* Something happened, a set of KB_POLICY_ON_…: for the queue, and for who waits in pre_bind. */
+void kb__sched_happened(struct kb_sched *s, uint32_t events);
 /* Policies' post_bind; nothing is kept of the way to its node. */
 void kb__sched_arrived(struct kb_sched *s, struct kb_sched_pod *pod);
 

@@ -29,6 +29,9 @@ struct kb_core {
     size_t plan_budget;
     size_t plan_bytes;
     struct kb_lifecycle *life;
+    struct kb_guard guard;
+    struct kb_guard_page *own_page;
+    uint32_t first; /* a profile that is at work */
 };
 
 /* ---- what policies may ask ---- */
@@ -101,6 +104,9 @@ struct kb_core *kb_sched_core_new(uint64_t seed)
     kb_rand_init(&core->rand, seed);
     kb_list_init(&core->recent);
     core->plan_budget = 256u << 20;
+    core->own_page = calloc(1, sizeof(*core->own_page));
+    KB_ASSERT(core->own_page != NULL);
+    core->guard.page = core->own_page;
     core->host = (struct kb_policy_host){.size = sizeof(core->host),
                                          .core = core,
                                          .text = host_text,
@@ -132,6 +138,7 @@ void kb_sched_core_destroy(struct kb_core **core_p)
     kb_workload_finish(&core->workload);
     kb_columns_finish(&core->columns);
     kb_intern_finish(&core->intern);
+    free(core->own_page);
     free(core);
     *core_p = NULL;
 }
@@ -144,17 +151,142 @@ int kb_core_add_profile(struct kb_core *core, const char *name,
         return kb_err_set(err, KB_EFULL, "more than %d profiles", KB_CORE_PROFILES);
     if (kb_core_profile(core, kb_str_of(name)) != UINT32_MAX)
         return kb_err_set(err, KB_EINVAL, "profile %s: there is one of that name", name);
-    int rc = kb_profile_init(&core->profiles[core->profiles_n], name, &core->host, entries, n, err);
+    int rc = kb_profile_init(&core->profiles[core->profiles_n], name, &core->host, &core->guard,
+                             entries, n, err);
     if (rc < 0)
         return rc;
     *ret_profile = core->profiles_n++;
     return 0;
 }
 
+/* ---- all profiles anew ---- */
+
+static void drop_plans(struct kb_core *core);
+
+struct kb_core_stage {
+    uint32_t n;
+    struct kb_profile profiles[KB_CORE_PROFILES];
+};
+
+void kb_core_stage_destroy(struct kb_core_stage **stage_p)
+{
+    struct kb_core_stage *stage = *stage_p;
+    if (stage == NULL)
+        return;
+    for (uint32_t i = 0; i < stage->n; i++)
+        kb_profile_finish(&stage->profiles[i]);
+    free(stage);
+    *stage_p = NULL;
+}
+
+int kb_core_stage(struct kb_core *core, const struct kb_core_profile *profiles, size_t n,
+                  struct kb_core_stage **ret_stage, struct kb_err *err)
+{
+    KB_AUTO(kb_core_stage_destroy) struct kb_core_stage *stage = calloc(1, sizeof(*stage));
+    KB_ASSERT(stage != NULL);
+    if (n == 0 || n > KB_CORE_PROFILES)
+        return kb_err_set(err, KB_EFULL, "%zu profiles: 1 to %d are possible", n, KB_CORE_PROFILES);
+    for (; stage->n < n; stage->n++) {
+        const struct kb_core_profile *p = &profiles[stage->n];
+        int rc = kb_profile_init(&stage->profiles[stage->n], p->name, &core->host, &core->guard,
+                                 p->entries, p->n, err);
+        if (rc < 0)
+            return rc;
+    }
+    *ret_stage = KB_STEAL(stage);
+    return 0;
+}
+
+/* Where a new profile goes: its name's place, or the first that is empty. */
+static uint32_t place_of(struct kb_core *core, const char *name)
+{
+    uint32_t at = kb_core_profile(core, kb_str_of(name));
+    if (at != UINT32_MAX)
+        return at;
+    for (at = 0; at < core->profiles_n; at++)
+        if (core->profiles[at].name == NULL)
+            return at;
+    KB_ASSERT(core->profiles_n < KB_CORE_PROFILES);
+    return core->profiles_n++;
+}
+
+static bool in_stage(const struct kb_core_stage *stage, const char *name)
+{
+    for (uint32_t i = 0; name && i < stage->n; i++)
+        if (strcmp(stage->profiles[i].name, name) == 0)
+            return true;
+    return false;
+}
+
+/* The names of the policies at work, for the guard's page. */
+static void register_rows(struct kb_core *core)
+{
+    core->guard.page->rows_n = 0;
+    for (uint32_t i = 0; i < core->profiles_n; i++) {
+        struct kb_profile *p = &core->profiles[i];
+        for (uint32_t k = 0; k < p->n; k++)
+            p->at[k].row = kb_guard_row(core->guard.page, p->at[k].policy->name, p->at[k].version);
+    }
+}
+
+void kb_core_commit(struct kb_core *core, struct kb_core_stage **stage_p)
+{
+    KB_AUTO(kb_core_stage_destroy) struct kb_core_stage *stage = KB_STEAL(*stage_p);
+    drop_plans(core);
+    core->guard.blamed_profile = NULL;
+    for (uint32_t i = 0; i < core->profiles_n; i++)
+        if (!in_stage(stage, core->profiles[i].name))
+            kb_profile_finish(&core->profiles[i]); /* its index stays, empty */
+    for (uint32_t i = 0; i < stage->n; i++) {
+        uint32_t at = place_of(core, stage->profiles[i].name);
+        kb_profile_finish(&core->profiles[at]);
+        core->profiles[at] = stage->profiles[i];
+        core->first = at;
+    }
+    stage->n = 0;
+    for (uint32_t i = 0; i < core->profiles_n; i++)
+        core->profiles[i].guard = &core->guard;
+    register_rows(core);
+}
+
+/* ---- the guard ---- */
+
+void kb_core_guard(struct kb_core *core, struct kb_guard_page *page)
+{
+    page = page ? page : core->own_page;
+    if (page == core->guard.page)
+        return;
+    memcpy(page->rows, core->guard.page->rows, sizeof(page->rows));
+    page->rows_n = core->guard.page->rows_n;
+    core->guard.page = page;
+}
+
+struct kb_guard *kb__core_guard(struct kb_core *core)
+{
+    return &core->guard;
+}
+
+bool kb_core_next_held(struct kb_core *core, struct kb_core_held *ret)
+{
+    struct kb_profile_policy *found = NULL;
+    for (uint32_t i = 0; i < core->profiles_n; i++) {
+        for (uint32_t k = 0; k < core->profiles[i].n; k++) {
+            struct kb_profile_policy *at = &core->profiles[i].at[k];
+            if (!at->untold || (found && strcmp(found->policy->name, at->policy->name) != 0))
+                continue;
+            at->untold = false;
+            found = at;
+        }
+    }
+    if (found)
+        *ret = (struct kb_core_held){found->policy->name, found->version, found->held};
+    return found != NULL;
+}
+
 uint32_t kb_core_profile(const struct kb_core *core, kb_str name)
 {
     for (uint32_t i = 0; i < core->profiles_n; i++)
-        if (kb_str_is(name, core->profiles[i].name))
+        if (core->profiles[i].name && kb_str_is(name, core->profiles[i].name))
             return i;
     return UINT32_MAX;
 }
@@ -169,18 +301,26 @@ bool kb_core_before(const struct kb_core *core, uint32_t profile, const struct k
                     const struct kb_policy_queued *b)
 {
     const struct kb_profile *p = kb__core_profile(core, profile);
+    p = p->n > 0 ? p : &core->profiles[core->first];
     const struct kb_profile_policy *sorter = &p->at[p->sorter];
-    return sorter->policy->queue_sort(sorter->instance, a, b);
+    bool before;
+    KB_ASK(p, p->sorter, KB_POINT_QUEUE_SORT,
+           before = sorter->policy->queue_sort(sorter->instance, a, b));
+    return before;
 }
 
 bool kb_core_may_enter(const struct kb_core *core, uint32_t profile,
                        const struct kb_policy_queued *pod)
 {
     const struct kb_profile *p = kb__core_profile(core, profile);
-    for (uint32_t i = 0; i < p->n; i++)
-        if (p->at[i].policy->pre_enqueue &&
-            p->at[i].policy->pre_enqueue(p->at[i].instance, pod) != KB_POLICY_OK)
+    for (uint32_t i = 0; i < p->n; i++) {
+        enum kb_policy_status s = KB_POLICY_OK;
+        if (p->at[i].policy->pre_enqueue)
+            KB_ASK(p, i, KB_POINT_PRE_ENQUEUE,
+                   s = p->at[i].policy->pre_enqueue(p->at[i].instance, pod));
+        if (s != KB_POLICY_OK)
             return false;
+    }
     return true;
 }
 
@@ -253,8 +393,7 @@ static void keep_budget(struct kb_core *core, const struct kb_podspec *current)
     }
 }
 
-/* The plan of a spec, up to date. */
-struct kb_plan *kb__core_plan(struct kb_core *core, struct kb_podspec *spec)
+static struct kb_plan *updated_plan(struct kb_core *core, struct kb_podspec *spec)
 {
     if (spec->plan == NULL) {
         struct planned *p = calloc(1, sizeof(*p));
@@ -275,6 +414,41 @@ struct kb_plan *kb__core_plan(struct kb_core *core, struct kb_podspec *spec)
     core->plan_bytes += kb_plan_bytes(spec->plan) - before;
     keep_budget(core, spec);
     return spec->plan;
+}
+
+static void drop_plans(struct kb_core *core)
+{
+    while (!kb_list_empty(&core->recent))
+        drop_plan(core, KB_CONTAINER(core->recent.next, struct planned, link)->spec);
+}
+
+/* A policy that returned nonsense is held wherever it is used, and what it said is forgotten. */
+static bool hold_blamed(struct kb_core *core)
+{
+    struct kb_guard *g = &core->guard;
+    const struct kb_profile *profile = g->blamed_profile;
+    if (profile == NULL)
+        return false;
+    const struct kb_profile_policy *blamed = &profile->at[g->blamed_policy];
+    const char *name = blamed->policy->name;
+    g->blamed_profile = NULL;
+    if (blamed->held)
+        return false;
+    drop_plans(core);
+    for (uint32_t i = 0; i < core->profiles_n; i++)
+        for (uint32_t k = 0; k < core->profiles[i].n; k++)
+            if (strcmp(core->profiles[i].at[k].policy->name, name) == 0)
+                kb_profile_hold(&core->profiles[i], k, g->why);
+    return true;
+}
+
+/* The plan of a spec, up to date, and without nonsense in it. */
+struct kb_plan *kb__core_plan(struct kb_core *core, struct kb_podspec *spec)
+{
+    struct kb_plan *plan = updated_plan(core, spec);
+    while (hold_blamed(core))
+        plan = updated_plan(core, spec);
+    return plan;
 }
 
 struct kb_plan *kb__core_plan_kept(struct kb_core *core, struct kb_podspec *spec)
@@ -378,17 +552,29 @@ bool kb_core_decide(struct kb_core *core, struct kb_podspec *spec, uint32_t *ret
     return true;
 }
 
+static void unreserve(const struct kb_profile *profile, struct kb_plan *plan, uint32_t i,
+                      uint32_t slot)
+{
+    if (profile->at[i].policy->unreserve)
+        KB_ASK(profile, i, KB_POINT_RESERVE,
+               profile->at[i].policy->unreserve(kb_plan_cycle(plan, i), slot));
+}
+
 bool kb_core_reserve(struct kb_core *core, struct kb_podspec *spec, uint32_t slot)
 {
     const struct kb_profile *profile = kb__core_profile(core, spec->profile);
     struct kb_plan *plan = kb__core_plan(core, spec);
     for (uint32_t i = 0; i < profile->n; i++) {
         const struct kb_policy *p = profile->at[i].policy;
-        if (!p->reserve || p->reserve(kb_plan_cycle(plan, i), slot) == KB_POLICY_OK)
+        enum kb_policy_status s = KB_POLICY_OK;
+        if (p->reserve)
+            KB_ASK(profile, i, KB_POINT_RESERVE, s = p->reserve(kb_plan_cycle(plan, i), slot));
+        if (s == KB_POLICY_OK)
             continue;
+        if ((uint32_t)s > KB_POLICY_ERROR)
+            kb_guard_blame(&core->guard, profile, i, "status %d of reserve is none", (int)s);
         while (i-- > 0)
-            if (profile->at[i].policy->unreserve)
-                profile->at[i].policy->unreserve(kb_plan_cycle(plan, i), slot);
+            unreserve(profile, plan, i, slot);
         return false;
     }
     return true;
@@ -399,8 +585,7 @@ void kb_core_unreserve(struct kb_core *core, struct kb_podspec *spec, uint32_t s
     const struct kb_profile *profile = kb__core_profile(core, spec->profile);
     struct kb_plan *plan = kb__core_plan(core, spec);
     for (uint32_t i = profile->n; i-- > 0;)
-        if (profile->at[i].policy->unreserve)
-            profile->at[i].policy->unreserve(kb_plan_cycle(plan, i), slot);
+        unreserve(profile, plan, i, slot);
 }
 
 struct kb_lifecycle *kb__core_life(const struct kb_core *core)
@@ -422,7 +607,9 @@ uint32_t kb_core_assign(struct kb_core *core, struct kb_podspec *spec, uint32_t 
     struct kb_plan *plan = kb__core_plan(core, spec);
     for (uint32_t i = 0; i < profile->n; i++) {
         const struct kb_policy *p = profile->at[i].policy;
-        uint32_t set = p->assign ? p->assign(kb_plan_cycle(plan, i), slot) : 0;
+        uint32_t set = 0;
+        if (p->assign)
+            KB_ASK(profile, i, KB_POINT_RESERVE, set = p->assign(kb_plan_cycle(plan, i), slot));
         if (set != 0 && kb_devices_possible(devices, slot, &spec->pod, set))
             return set;
     }

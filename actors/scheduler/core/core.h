@@ -39,8 +39,37 @@ void kb_sched_core_destroy(
 int kb_core_add_profile(struct kb_core *core, const char *name,
                         const struct kb_profile_entry *entries, size_t n, uint32_t *ret_profile,
                         struct kb_err *err);
+/* All profiles anew, in two steps, so that a driver can bring its queue into order in between, and
+ * nothing changes when a policy refuses its arguments. Stage: make them, beside those at work;
+ * -KB_EINVAL, -KB_EFULL. Commit: drop all plans, and put them to work; a profile keeps its index
+ * when its name stays. The index of one whose name is gone means a profile without policies, for
+ * pods that are placed. Afterwards nothing refers to the old descriptors. */
+struct kb_core_profile {
+    const char *name;
+    const struct kb_profile_entry *entries;
+    size_t n;
+};
+struct kb_core_stage;
+int kb_core_stage(struct kb_core *core, const struct kb_core_profile *profiles, size_t n,
+                  struct kb_core_stage **ret_stage, struct kb_err *err);
+void kb_core_stage_destroy(struct kb_core_stage **stage_p); /* not committed */
+void kb_core_commit(struct kb_core *core, struct kb_core_stage **stage_p);
+
+/* Where the guard writes (core/guard.h): borrowed; what it says so far is copied. NULL: memory of
+ * the core's own, as from the start. */
+void kb_core_guard(struct kb_core *core, struct kb_guard_page *page);
+/* The guard, for who calls policies outside of plans. */
+struct kb_guard *kb__core_guard(struct kb_core *core);
+/* A policy that was held because of nonsense, and was not told yet; texts are valid until the next
+ * commit. In all profiles that use it. */
+struct kb_core_held {
+    const char *policy, *version, *why; /* version NULL: built in */
+};
+bool kb_core_next_held(struct kb_core *core, struct kb_core_held *ret);
+
 /* The index of a profile by spec.schedulerName; UINT32_MAX: not one of ours. */
 uint32_t kb_core_profile(const struct kb_core *core, kb_str name);
+/* In the order of the profile, or of any when there is no such profile. */
 bool kb_core_before(const struct kb_core *core, uint32_t profile, const struct kb_policy_queued *a,
                     const struct kb_policy_queued *b);
 bool kb_core_may_enter(const struct kb_core *core, uint32_t profile,

@@ -98,7 +98,8 @@ static void ask_reason(const struct kb_profile *profile, struct kb_plan *plan, u
 {
     const struct kb_policy *p = profile->at[policy].policy;
     if (p->reason)
-        p->reason(kb_plan_cycle(plan, policy), code, emit, to);
+        KB_ASK(profile, policy, KB_GUARD_REASON,
+               p->reason(kb_plan_cycle(plan, policy), code, emit, to));
 }
 
 /* What preemption could do on each node. Evicting pods is not carried out by this scheduler, and it

@@ -76,17 +76,25 @@ void kb__lifecycle_destroy(struct kb_lifecycle **l_p)
 
 /* ---- calls of one policy about one pod ---- */
 
-static struct kb_policy_cycle *enter(struct kb_core *core, struct kb_cycle *c, uint32_t policy)
+/* NULL: it is held. */
+static struct kb_policy_cycle *enter(struct kb_core *core, struct kb_cycle *c, uint32_t policy,
+                                     enum kb_point point)
 {
     struct kb_policy_cycle *cycle = kb_plan_cycle(kb__core_plan_kept(core, c->spec), policy);
+    const struct kb_profile_policy *at = &kb__core_profile(core, c->spec->profile)->at[policy];
+    if (at->held)
+        return NULL;
     cycle->who = &c->w->q;
     cycle->own = c->own[policy];
     cycle->code = 0;
+    kb_guard_enter(kb__core_guard(core), at->row, point);
     return cycle;
 }
 
-static void leave(struct kb_cycle *c, struct kb_policy_cycle *cycle, uint32_t policy)
+static void leave(struct kb_core *core, struct kb_cycle *c, struct kb_policy_cycle *cycle,
+                  uint32_t policy)
 {
+    kb_guard_leave(kb__core_guard(core));
     c->own[policy] = cycle->own;
     cycle->who = NULL;
     cycle->own = NULL;
@@ -95,6 +103,18 @@ static void leave(struct kb_cycle *c, struct kb_policy_cycle *cycle, uint32_t po
 static const struct kb_profile *profile_of(struct kb_core *core, const struct kb_cycle *c)
 {
     return kb__core_profile(core, c->spec->profile);
+}
+
+/* A status that this extension point does not have counts as OK, and its policy will be held. */
+static enum kb_policy_status checked(struct kb_core *core, struct kb_cycle *c, uint32_t policy,
+                                     enum kb_point point, enum kb_policy_status status)
+{
+    bool waits = point == KB_POINT_PERMIT || point == KB_POINT_PRE_BIND;
+    if ((uint32_t)status <= KB_POLICY_ERROR && (status != KB_POLICY_WAIT || waits))
+        return status;
+    kb_guard_blame(kb__core_guard(core), profile_of(core, c), policy, "status %d of %s is none",
+                   (int)status, kb_point_names[point]);
+    return KB_POLICY_OK;
 }
 
 /* ---- refusing ---- */
@@ -168,9 +188,11 @@ void kb_cycle_undo(struct kb_core *core, struct kb_cycle **c_p)
     for (uint32_t i = profile->n; i-- > 0;) {
         if (!profile->at[i].policy->unreserve)
             continue;
-        struct kb_policy_cycle *cycle = enter(core, c, i);
+        struct kb_policy_cycle *cycle = enter(core, c, i, KB_POINT_RESERVE);
+        if (cycle == NULL)
+            continue;
         profile->at[i].policy->unreserve(cycle, c->slot);
-        leave(c, cycle, i);
+        leave(core, c, cycle, i);
     }
     destroy(core, c_p);
 }
@@ -184,9 +206,11 @@ void kb_cycle_end(struct kb_core *core, struct kb_cycle **c_p)
     for (uint32_t i = 0; i < profile->n; i++) {
         if (!profile->at[i].policy->post_bind)
             continue;
-        struct kb_policy_cycle *cycle = enter(core, c, i);
+        struct kb_policy_cycle *cycle = enter(core, c, i, KB_POINT_POST_BIND);
+        if (cycle == NULL)
+            continue;
         profile->at[i].policy->post_bind(cycle, c->slot);
-        leave(c, cycle, i);
+        leave(core, c, cycle, i);
     }
     destroy(core, c_p);
 }
@@ -204,11 +228,14 @@ static bool reserve(struct kb_core *core, struct kb_cycle *c)
     for (uint32_t i = 0; i < profile->n; i++) {
         if (!profile->at[i].policy->reserve)
             continue;
-        struct kb_policy_cycle *cycle = enter(core, c, i);
-        bool ok = profile->at[i].policy->reserve(cycle, c->slot) == KB_POLICY_OK;
+        struct kb_policy_cycle *cycle = enter(core, c, i, KB_POINT_RESERVE);
+        if (cycle == NULL)
+            continue;
+        enum kb_policy_status s = profile->at[i].policy->reserve(cycle, c->slot);
+        bool ok = checked(core, c, i, KB_POINT_RESERVE, s) == KB_POLICY_OK;
         if (!ok)
             refuse_by_code(core, c, i, cycle, "reservation refused");
-        leave(c, cycle, i);
+        leave(core, c, cycle, i);
         if (!ok)
             return false;
     }
@@ -233,13 +260,16 @@ static enum kb_policy_status permit(struct kb_core *core, struct kb_cycle *c)
         if (!profile->at[i].policy->permit)
             continue;
         int64_t ms = 0;
-        struct kb_policy_cycle *cycle = enter(core, c, i);
+        struct kb_policy_cycle *cycle = enter(core, c, i, KB_POINT_PERMIT);
+        if (cycle == NULL)
+            continue;
         enum kb_policy_status s = profile->at[i].policy->permit(cycle, c->slot, &ms);
+        s = checked(core, c, i, KB_POINT_PERMIT, s);
         if (s == KB_POLICY_WAIT)
             note_wait(c, i, ms);
         else if (s != KB_POLICY_OK && s != KB_POLICY_SKIP)
             refuse_by_code(core, c, i, cycle, "permit refused");
-        leave(c, cycle, i);
+        leave(core, c, cycle, i);
         if (s == KB_POLICY_UNSCHEDULABLE || s == KB_POLICY_ERROR)
             return KB_POLICY_UNSCHEDULABLE;
     }
@@ -285,12 +315,15 @@ static enum kb_policy_status pre_bind(struct kb_core *core, struct kb_cycle *c)
     for (uint32_t i = 0; i < profile->n; i++) {
         if (!profile->at[i].policy->pre_bind)
             continue;
-        struct kb_policy_cycle *cycle = enter(core, c, i);
+        struct kb_policy_cycle *cycle = enter(core, c, i, KB_POINT_PRE_BIND);
+        if (cycle == NULL)
+            continue;
         enum kb_policy_status s = profile->at[i].policy->pre_bind(cycle, c->slot);
+        s = checked(core, c, i, KB_POINT_PRE_BIND, s);
         bool refused = s == KB_POLICY_UNSCHEDULABLE || s == KB_POLICY_ERROR;
         if (refused)
             refuse_by_code(core, c, i, cycle, "pre-bind refused");
-        leave(c, cycle, i);
+        leave(core, c, cycle, i);
         if (refused)
             return KB_POLICY_UNSCHEDULABLE;
         if (s == KB_POLICY_WAIT) {
@@ -331,9 +364,11 @@ bool kb_cycle_bind(struct kb_core *core, struct kb_cycle *c, kb_ms now)
     for (uint32_t i = 0; i < profile->n; i++) {
         if (!profile->at[i].policy->bind)
             continue;
-        struct kb_policy_cycle *cycle = enter(core, c, i);
+        struct kb_policy_cycle *cycle = enter(core, c, i, KB_POINT_BIND);
+        if (cycle == NULL)
+            continue;
         bool taken = profile->at[i].policy->bind(cycle, c->slot) == KB_POLICY_OK;
-        leave(c, cycle, i);
+        leave(core, c, cycle, i);
         if (!taken)
             continue;
         c->stage = AWAITED;
@@ -458,7 +493,11 @@ uint32_t kb_group_of(struct kb_core *core, uint32_t profile, const struct kb_wai
     const struct kb_profile *p = kb__core_profile(core, profile);
     if (p->grouper == UINT32_MAX)
         return 0;
-    return p->at[p->grouper].policy->group(p->at[p->grouper].instance, &w->q);
+    const struct kb_profile_policy *at = &p->at[p->grouper];
+    uint32_t group = 0;
+    if (at->policy->group)
+        KB_ASK(p, p->grouper, KB_POINT_PRE_ENQUEUE, group = at->policy->group(at->instance, &w->q));
+    return group;
 }
 
 void kb_group_join(struct kb_core *core, struct kb_waiting *w)

@@ -21,6 +21,7 @@ struct kb_pending {
     struct kb_waiting **heap; /* ACTIVE; heap_at = 1 + index */
     size_t heap_n, heap_cap;
     struct kb_timers backoff;
+    kb_ms backoff_ms, backoff_max_ms;
     struct kb_link groups;
     struct kb_map group_of; /* address of the spec → group */
     uint32_t events;        /* happened since the groups were last looked at */
@@ -38,7 +39,14 @@ struct kb_pending *kb_pending_new(struct kb_core *core)
     p->core = core;
     kb_list_init(&p->groups);
     p->flush_ms = INT64_MAX;
+    kb_pending_set_backoff(p, KB_PENDING_BACKOFF_MS, KB_PENDING_BACKOFF_MAX_MS);
     return p;
+}
+
+void kb_pending_set_backoff(struct kb_pending *p, kb_ms first_ms, kb_ms most_ms)
+{
+    p->backoff_ms = first_ms;
+    p->backoff_max_ms = most_ms;
 }
 
 static kb_str spec_key(struct kb_podspec *const *spec)
@@ -136,18 +144,17 @@ static void to_active(struct kb_pending *p, struct kb_waiting *w, kb_ms now)
     heap_push(p, w);
 }
 
-static kb_ms backoff_end(const struct kb_waiting *w)
+static kb_ms backoff_end(const struct kb_pending *p, const struct kb_waiting *w)
 {
-    kb_ms wait = KB_PENDING_BACKOFF_MS;
-    for (uint32_t i = 1; i < w->q.attempts && wait < KB_PENDING_BACKOFF_MAX_MS; i++)
+    kb_ms wait = p->backoff_ms;
+    for (uint32_t i = 1; i < w->q.attempts && wait < p->backoff_max_ms; i++)
         wait *= 2;
-    return w->failed_ms +
-           (wait < KB_PENDING_BACKOFF_MAX_MS ? wait : (kb_ms)KB_PENDING_BACKOFF_MAX_MS);
+    return w->failed_ms + (wait < p->backoff_max_ms ? wait : p->backoff_max_ms);
 }
 
 static void to_backoff_or_active(struct kb_pending *p, struct kb_waiting *w, kb_ms now)
 {
-    kb_ms end = backoff_end(w);
+    kb_ms end = backoff_end(p, w);
     if (end <= now) {
         to_active(p, w, now);
         return;

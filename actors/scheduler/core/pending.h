@@ -51,6 +51,8 @@ struct kb_pending;
 
 /* The order is that of the core's first profile. Borrows the core. */
 struct kb_pending *kb_pending_new(struct kb_core *core);
+/* Back-off of a pod's first failure, and the longest; for failures from now on. */
+void kb_pending_set_backoff(struct kb_pending *p, kb_ms first_ms, kb_ms most_ms);
 void kb_pending_destroy(struct kb_pending **p_p); /* the waiting are their owners' */
 
 /* Enter: ACTIVE, or GATED when a policy says so. For new pods, and after remove. */

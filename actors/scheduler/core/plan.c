@@ -1,5 +1,6 @@
 #include "actors/scheduler/core/plan.h"
 
+#include "actors/scheduler/core/nonsense.h"
 #include "bus/base/check.h"
 
 #include <stdlib.h>
@@ -126,7 +127,8 @@ void kb_plan_destroy(struct kb_plan **plan_p)
         return;
     for (uint32_t i = 0; i < plan->profile->n; i++)
         if (policy_of(plan, i)->release)
-            policy_of(plan, i)->release(&plan->cycles[i]);
+            KB_ASK(plan->profile, i, KB_GUARD_RELEASE,
+                   policy_of(plan, i)->release(&plan->cycles[i]));
     for (uint32_t k = 0; k < plan->filters_n; k++)
         free(plan->filters[k].column);
     for (uint32_t k = 0; k < plan->scorers_n; k++) {
@@ -203,7 +205,12 @@ static void activate(struct kb_plan *plan, uint32_t policy, bool active)
 static void ask_filter(struct kb_plan *plan, uint32_t policy)
 {
     const struct kb_policy *p = policy_of(plan, policy);
-    enum kb_policy_status s = p->pre_filter ? p->pre_filter(&plan->cycles[policy]) : KB_POLICY_OK;
+    enum kb_policy_status s = KB_POLICY_OK;
+    if (p->pre_filter) {
+        KB_ASK(plan->profile, policy, KB_POINT_PRE_FILTER,
+               s = p->pre_filter(&plan->cycles[policy]));
+        s = kb__check_status(plan->profile, policy, KB_POINT_PRE_FILTER, s);
+    }
     plan->refused[policy] = s == KB_POLICY_UNSCHEDULABLE || s == KB_POLICY_ERROR;
     activate(plan, policy, s == KB_POLICY_OK);
 }
@@ -213,7 +220,13 @@ static void ask_score(struct kb_plan *plan, struct scorer *s)
     const struct kb_policy *p = policy_of(plan, s->policy);
     struct kb_policy_cycle *cycle = &plan->cycles[s->policy];
     cycle->fits = s->global ? plan->fits : NULL;
-    s->active = p->pre_score == NULL || p->pre_score(cycle) == KB_POLICY_OK;
+    s->active = true;
+    if (p->pre_score) {
+        enum kb_policy_status status;
+        KB_ASK(plan->profile, s->policy, KB_POINT_PRE_SCORE, status = p->pre_score(cycle));
+        s->active =
+            kb__check_status(plan->profile, s->policy, KB_POINT_PRE_SCORE, status) == KB_POLICY_OK;
+    }
     cycle->fits = NULL;
     bool summed = s->normalize_by == KB_POLICY_AS_IS && !s->global;
     if (s->active && !summed && s->raw == NULL) {
@@ -257,7 +270,9 @@ static void filter_local(struct kb_plan *plan, uint32_t from, uint32_t to)
         if (!f->active || f->global)
             continue;
         uint32_t tag = (k + 1) << 24;
-        f->fn(&plan->cycles[f->policy], from, to, out);
+        KB_ASK(plan->profile, f->policy, KB_POINT_FILTER,
+               f->fn(&plan->cycles[f->policy], from, to, out));
+        kb__check_verdicts(plan->profile, f->policy, out, present, n);
         live = 0;
         for (uint32_t i = 0; i < n; i++) {
             uint32_t refused = out[i] ? tag | (out[i] & 0xffffffu) : 0;
@@ -271,7 +286,9 @@ static void filter_global(struct kb_plan *plan, uint32_t k, uint32_t from, uint3
 {
     struct filter *f = &plan->filters[k];
     uint32_t *column = f->column + from, n = to - from, tag = (k + 1) << 24;
-    f->fn(&plan->cycles[f->policy], from, to, column);
+    KB_ASK(plan->profile, f->policy, KB_POINT_FILTER,
+           f->fn(&plan->cycles[f->policy], from, to, column));
+    kb__check_verdicts(plan->profile, f->policy, column, plan->columns->view.present + from, n);
     for (uint32_t i = 0; i < n; i++)
         column[i] = column[i] ? tag | (column[i] & 0xffffffu) : 0;
 }
@@ -304,14 +321,20 @@ static void merge(struct kb_plan *plan, uint32_t from, uint32_t to)
 static void score_local(struct kb_plan *plan, uint32_t from, uint32_t to)
 {
     int64_t out[KB_POLICY_RUN];
+    uint8_t fits[KB_POLICY_RUN];
     uint32_t n = to - from;
+    for (uint32_t i = 0; i < n; i++)
+        fits[i] = plan->local[from + i] == 0;
     memset(plan->base + from, 0, n * sizeof(*plan->base));
     for (uint32_t k = 0; k < plan->scorers_n; k++) {
         const struct scorer *s = &plan->scorers[k];
         if (!s->active || s->global)
             continue;
         int64_t *score = s->raw ? s->raw + from : out;
-        policy_of(plan, s->policy)->score(&plan->cycles[s->policy], from, to, score);
+        KB_ASK(plan->profile, s->policy, KB_POINT_SCORE,
+               policy_of(plan, s->policy)->score(&plan->cycles[s->policy], from, to, score));
+        if (s->normalize_by != KB_POLICY_CUSTOM)
+            kb__check_scores(plan->profile, s->policy, s->normalize_by, score, fits, n);
         for (uint32_t i = 0; i < n && !s->raw; i++)
             plan->base[from + i] += (int32_t)(s->weight * out[i]);
     }
@@ -321,7 +344,11 @@ static void score_global(struct kb_plan *plan, struct scorer *s, uint32_t from, 
 {
     struct kb_policy_cycle *cycle = &plan->cycles[s->policy];
     cycle->fits = plan->fits;
-    policy_of(plan, s->policy)->score(cycle, from, to, s->raw + from);
+    KB_ASK(plan->profile, s->policy, KB_POINT_SCORE,
+           policy_of(plan, s->policy)->score(cycle, from, to, s->raw + from));
+    if (s->normalize_by != KB_POLICY_CUSTOM)
+        kb__check_scores(plan->profile, s->policy, s->normalize_by, s->raw + from,
+                         plan->fits + from, to - from);
     cycle->fits = NULL;
 }
 
@@ -390,7 +417,9 @@ static void share_custom(struct kb_plan *plan, struct scorer *s)
     struct kb_policy_cycle *cycle = &plan->cycles[s->policy];
     memcpy(score, s->raw, plan->count * sizeof(*score));
     cycle->fits = s->global ? plan->fits : NULL;
-    policy_of(plan, s->policy)->normalize(cycle, plan->fits, score);
+    KB_ASK(plan->profile, s->policy, KB_POINT_SCORE,
+           policy_of(plan, s->policy)->normalize(cycle, plan->fits, score));
+    kb__check_scores(plan->profile, s->policy, KB_POLICY_AS_IS, score, plan->fits, plan->count);
     cycle->fits = NULL;
     for (uint32_t i = 0; i < plan->count; i++)
         s->share[i] = (int32_t)(s->weight * score[i]);
@@ -500,7 +529,10 @@ struct update {
 static bool ask_stale(struct kb_plan *plan, uint32_t policy, bool all)
 {
     const struct kb_policy *p = policy_of(plan, policy);
-    return all || p->stale == NULL || p->stale(&plan->cycles[policy]);
+    bool stale = true;
+    if (!all && p->stale)
+        KB_ASK(plan->profile, policy, KB_POINT_PRE_FILTER, stale = p->stale(&plan->cycles[policy]));
+    return stale;
 }
 
 /* Global policies that are stale filter all nodes anew. */
@@ -743,7 +775,8 @@ bool kb_plan_score(struct kb_plan *plan, uint32_t policy, uint32_t slot, int64_t
             continue;
         int64_t raw;
         if (s->raw == NULL)
-            policy_of(plan, policy)->score(&plan->cycles[policy], slot, slot + 1, &raw);
+            KB_ASK(plan->profile, policy, KB_POINT_SCORE,
+                   policy_of(plan, policy)->score(&plan->cycles[policy], slot, slot + 1, &raw));
         *ret = s->raw ? s->share[slot] : s->weight * raw;
         return true;
     }

@@ -136,7 +136,7 @@ static struct kb_policy *copy_of(const struct kb_profile_entry *entry)
     return copy;
 }
 
-static int check(const struct kb_policy *p, struct kb_err *err)
+int kb_policy_check(const struct kb_policy *p, struct kb_err *err)
 {
     const char *name = p->name ? p->name : "?";
     if (p->abi != KB_POLICY_ABI)
@@ -165,28 +165,88 @@ static int note_points(struct kb_profile *p, const struct kb_policy *policy, uin
     return 0;
 }
 
+/* ---- held policies ---- */
+
+static enum kb_policy_status refuse_all(struct kb_policy_cycle *c)
+{
+    (void)c;
+    return KB_POLICY_UNSCHEDULABLE;
+}
+
+static void say_held(struct kb_policy_cycle *c, uint32_t code, kb_policy_emit *emit, void *to)
+{
+    (void)c, (void)code;
+    emit(to, "a policy that this profile requires is held");
+}
+
+void kb_profile_hold(struct kb_profile *p, uint32_t policy, const char *why)
+{
+    struct kb_profile_policy *at = &p->at[policy];
+    struct kb_policy *was = at->policy;
+    bool sorts = was->queue_sort != NULL;
+    *was = (struct kb_policy){.abi = was->abi,
+                              .size = was->size,
+                              .name = was->name,
+                              .flags = was->flags & ~(uint32_t)KB_POLICY_GLOBAL,
+                              .events = was->events,
+                              .unload = was->unload};
+    if (sorts)
+        was->queue_sort = kb_policy_builtin("PrioritySort")->queue_sort;
+    if (was->flags & KB_POLICY_REQUIRED) {
+        was->pre_filter = refuse_all;
+        was->reason = say_held;
+    }
+    free(at->held);
+    at->held = kb_str_dup(kb_str_of(why));
+    at->untold = true;
+}
+
+/* ---- life ---- */
+
+static int configure(struct kb_profile *p, const struct kb_policy_host *host,
+                     const struct kb_profile_entry *entry, struct kb_err *err)
+{
+    struct kb_profile_policy *at = &p->at[p->n];
+    char error[256] = "";
+    int rc = 0;
+    if (entry->held || !entry->policy->configure)
+        return 0;
+    KB_ASK(p, p->n, KB_GUARD_CONFIGURE,
+           rc = entry->policy->configure(host, entry->args, &at->instance, error, sizeof(error)));
+    return rc == 0 ? 0
+                   : kb_err_set(err, KB_EINVAL, "policy %s: %s", entry->policy->name,
+                                *error ? error : "refuses its arguments");
+}
+
 static int add(struct kb_profile *p, const struct kb_policy_host *host,
                const struct kb_profile_entry *entry, struct kb_err *err)
 {
     struct kb_profile_policy *at = &p->at[p->n];
-    char error[256] = "";
-    if (check(entry->policy, err) < 0)
+    if (kb_policy_check(entry->policy, err) < 0)
         return -KB_EINVAL;
-    *at = (struct kb_profile_policy){0};
+    *at = (struct kb_profile_policy){
+        .row = kb_guard_row(p->guard->page, entry->policy->name, entry->version)};
     at->weight = entry->weight ? entry->weight : entry->policy->weight ? entry->policy->weight : 1;
-    if (entry->policy->configure &&
-        entry->policy->configure(host, entry->args, &at->instance, error, sizeof(error)) != 0)
-        return kb_err_set(err, KB_EINVAL, "policy %s: %s", entry->policy->name, error);
+    if (configure(p, host, entry, err) < 0)
+        return -KB_EINVAL;
     at->policy = copy_of(entry);
+    at->version = entry->version ? kb_str_dup(kb_str_of(entry->version)) : NULL;
     p->n++;
-    return note_points(p, entry->policy, p->n - 1, err);
+    if (entry->held) {
+        kb_profile_hold(p, p->n - 1, entry->held);
+        at->policy->unload = NULL;
+        at->untold = false;
+    }
+    return note_points(p, at->policy, p->n - 1, err);
 }
 
 int kb_profile_init(struct kb_profile *p, const char *name, const struct kb_policy_host *host,
-                    const struct kb_profile_entry *entries, size_t n, struct kb_err *err)
+                    struct kb_guard *guard, const struct kb_profile_entry *entries, size_t n,
+                    struct kb_err *err)
 {
     uint32_t sorters = 0;
-    *p = (struct kb_profile){.name = kb_str_dup(kb_str_of(name)), .grouper = UINT32_MAX};
+    *p = (struct kb_profile){
+        .name = kb_str_dup(kb_str_of(name)), .guard = guard, .grouper = UINT32_MAX};
     int rc = n <= KB_PROFILE_POLICIES
                  ? 0
                  : kb_err_set(err, KB_EINVAL, "more than %d policies", KB_PROFILE_POLICIES);
@@ -210,8 +270,10 @@ void kb_profile_finish(struct kb_profile *p)
 {
     for (uint32_t i = 0; i < p->n; i++) {
         if (p->at[i].policy->unload)
-            p->at[i].policy->unload(p->at[i].instance);
+            KB_ASK(p, i, KB_GUARD_UNLOAD, p->at[i].policy->unload(p->at[i].instance));
         free(p->at[i].policy);
+        free(p->at[i].version);
+        free(p->at[i].held);
     }
     free(p->name);
     *p = (struct kb_profile){0};

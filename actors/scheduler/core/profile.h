@@ -3,6 +3,7 @@
 #ifndef KUBUS_SCHEDULER_PROFILE_H
 #define KUBUS_SCHEDULER_PROFILE_H
 
+#include "actors/scheduler/core/guard.h"
 #include "bus/base/err.h"
 #include "plugins/policy.h"
 
@@ -40,15 +41,21 @@ struct kb_profile_entry {
     int32_t weight;                 /* 0: the policy's own */
     const char *args;               /* JSON text, or NULL */
     uint32_t without;               /* the bits 1 << KB_POINT_… at which it is not to be asked */
+    const char *version;            /* of a loaded file, or NULL */
+    const char *held;               /* why it is held from the start, or NULL */
 };
 
 struct kb_profile {
-    char *name; /* spec.schedulerName */
+    char *name; /* spec.schedulerName; NULL: there is none here (any more) */
     uint32_t n;
+    struct kb_guard *guard;
     struct kb_profile_policy {
         struct kb_policy *policy; /* a copy of the profile's own, without what it is not asked */
         int32_t weight;
+        uint32_t row; /* in the guard's page */
         void *instance;
+        char *version, *held; /* NULL: built in; at work */
+        bool untold;          /* held, and the driver does not know yet */
     } at[KB_PROFILE_POLICIES];
     uint32_t sorter;    /* which of them orders the queue */
     uint32_t grouper;   /* … and which says what group a pod is of; UINT32_MAX: none */
@@ -57,10 +64,18 @@ struct kb_profile {
 };
 
 /* Check the descriptors (ABI, size, exactly one queue_sort, at most one `group`), configure the
- * policies. -KB_EINVAL, and nothing was made. */
+ * policies. Borrows the guard. -KB_EINVAL, and nothing was made. */
 int kb_profile_init(struct kb_profile *p, const char *name, const struct kb_policy_host *host,
-                    const struct kb_profile_entry *entries, size_t n, struct kb_err *err);
+                    struct kb_guard *guard, const struct kb_profile_entry *entries, size_t n,
+                    struct kb_err *err);
 void kb_profile_finish(struct kb_profile *p);
+/* Is this a descriptor that a profile can use? -KB_EINVAL with the reason. */
+int kb_policy_check(const struct kb_policy *policy, struct kb_err *err);
+
+/* Hold a policy: it is not asked any more, and the profile goes on without it. With
+ * KB_POLICY_REQUIRED no node takes a pod of the profile meanwhile. One that orders the queue is
+ * stood in for by PrioritySort. Plans that were made with it must have been dropped before. */
+void kb_profile_hold(struct kb_profile *p, uint32_t policy, const char *why);
 
 /* The default profile of Kubernetes, as far as its policies are built in. */
 extern const struct kb_profile_entry kb_profile_default[];

@@ -210,7 +210,8 @@ uint32_t kb_image_id(struct kb_intern *in, kb_str image)
     }
     if (colon > slash || image.n + sizeof(":latest") > sizeof(name))
         return kb_intern_id(in, image);
-    memcpy(name, image.p, image.n);
+    if (image.n > 0)
+        memcpy(name, image.p, image.n);
     memcpy(name + image.n, ":latest", sizeof(":latest"));
     return kb_intern_id(in, kb_str_of(name));
 }
