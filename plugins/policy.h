@@ -571,9 +571,10 @@ struct kb_policy {
     void (*filter)(struct kb_policy_cycle *cycle, uint32_t from, uint32_t to, uint32_t *verdict);
     /* Emit the reasons behind a code (without KB_POLICY_UNRESOLVABLE), one call for each. */
     void (*reason)(struct kb_policy_cycle *cycle, uint32_t code, kb_policy_emit *emit, void *to);
-    /* No node fits: can room be made? OK: the pod is nominated to the node, and what was evicted
-     * makes room. UNSCHEDULABLE: no; the next policy is asked. That may be reused for an identical
-     * pod of the same priority while nothing changes. */
+    /* No node fits: can room be made? OK: the pod is nominated to *ret_node, and who was evicted
+     * makes room there. UNSCHEDULABLE: no, and the next policy is asked; this may be reused for an
+     * identical pod of the same priority while nothing changes. *ret_node is the nominated node
+     * when called; UINT32_MAX with UNSCHEDULABLE takes the nomination away. */
     enum kb_policy_status (*post_filter)(struct kb_policy_cycle *cycle, uint32_t *ret_node);
 
     enum kb_policy_status (*pre_score)(struct kb_policy_cycle *cycle);

@@ -166,6 +166,36 @@ struct kb_doc *kb__sched_pod(kb_val pod, const struct kb_sched_edit *edit)
     return doc;
 }
 
+struct kb_doc *kb__sched_disruption(kb_str uid, const char *scheduler, int64_t wall_us)
+{
+    struct kb_w w = {0};
+    char now[KB_TIME_BYTES], text[256];
+    kb_time_format(wall_us, now);
+    snprintf(text, sizeof(text), "%s: preempting to accommodate a higher priority pod", scheduler);
+    kb_w_map(&w);
+    kb_w_key(&w, "metadata");
+    kb_w_map(&w);
+    kb_w_kstr(&w, "uid", uid);
+    kb_w_end(&w);
+    kb_w_key(&w, "status");
+    kb_w_map(&w);
+    kb_w_key(&w, "conditions");
+    kb_w_array(&w);
+    kb_w_map(&w);
+    kb_w_kcstr(&w, "type", "DisruptionTarget");
+    kb_w_kcstr(&w, "status", "True");
+    kb_w_kcstr(&w, "reason", "PreemptionByScheduler");
+    kb_w_kcstr(&w, "message", text);
+    kb_w_kcstr(&w, "lastTransitionTime", now);
+    kb_w_end(&w);
+    kb_w_end(&w);
+    kb_w_end(&w);
+    kb_w_end(&w);
+    struct kb_doc *doc = kb_w_doc(&w);
+    kb_w_finish(&w);
+    return doc;
+}
+
 static void write_involved(struct kb_w *w, const struct kb_sched_about *about)
 {
     char rev[24];

@@ -24,6 +24,9 @@ struct kb_doc *kb__sched_pod(kb_val pod, const struct kb_sched_edit *edit);
 /* Is the condition there with this status, reason and message? */
 bool kb__sched_has_condition(kb_val pod, const struct kb_sched_condition *condition);
 
+/* A patch of the status of a pod that a scheduler evicts: the condition DisruptionTarget. */
+struct kb_doc *kb__sched_disruption(kb_str uid, const char *scheduler, int64_t wall_us);
+
 /* What an event is about, and when. `serial` helps to make its name unique. */
 struct kb_sched_about {
     kb_str ns, name, uid;

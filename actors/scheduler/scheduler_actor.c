@@ -17,6 +17,7 @@
 #include "bus/base/check.h"
 #include "bus/base/log.h"
 #include "bus/loop.h"
+#include "bus/model/key.h"
 
 #include <stdlib.h>
 
@@ -56,6 +57,7 @@ struct flight {
     enum kb_sched_wish_kind kind;
     char *key;
     uint64_t attempt;
+    struct kb_doc *doc; /* of EVICT */
 };
 
 struct event {
@@ -81,6 +83,7 @@ static struct flight *flight_new(struct kb_sched_actor *a, enum kb_sched_wish_ki
 static void flight_end(struct flight *f)
 {
     kb_list_remove(&f->link);
+    kb_doc_destroy(&f->doc);
     free(f->key);
     free(f);
 }
@@ -129,6 +132,69 @@ static void write_pod(struct kb_sched_actor *a, struct kb_sched_wish *wish)
     a->writes++;
     f->id = kb_call(a->store, "store.txn", kb_w_val(w), WRITE_TIMEOUT_MS, written, f);
 }
+
+/* ---- evictions: the condition, then the deletion ---- */
+
+static void evict_end(struct flight *f, int rc, const struct kb_err *err)
+{
+    struct kb_sched_actor *a = f->a;
+    if (rc < 0 && rc != -KB_ENOTFOUND)
+        kb_warn("evict %s: %s", f->key, err->text);
+    kb_sched_evict_done(a->sched, kb_str_of(f->key), rc);
+    flight_end(f);
+    schedule_work(a);
+}
+
+/* A call on the pod of a flight; the map is left open. */
+static struct kb_w *about_pod(struct flight *f)
+{
+    struct kb_w *w = &f->a->body;
+    struct kb_key key = {0};
+    kb_key_parse(kb_str_of(f->key), &key, NULL);
+    kb_buf_clear(&w->buf);
+    kb_w_map(w);
+    kb_w_kcstr(w, "resource", "pods");
+    kb_w_kstr(w, "ns", key.ns);
+    kb_w_kstr(w, "name", key.name);
+    return w;
+}
+
+static void evict_deleted(void *user, const struct kb_err *err, kb_val body)
+{
+    (void)body;
+    evict_end(user, err ? -abs(err->code) : 0, err);
+}
+
+static void evict_marked(void *user, const struct kb_err *err, kb_val body)
+{
+    struct flight *f = user;
+    (void)body;
+    if (err) {
+        evict_end(f, -abs(err->code), err);
+        return;
+    }
+    struct kb_w *w = about_pod(f);
+    kb_w_kraw(w, "uid", kb_doc_at(f->doc, "metadata.uid"));
+    kb_w_end(w);
+    f->id = kb_call(f->peer, "object.delete", kb_w_val(w), WRITE_TIMEOUT_MS, evict_deleted, f);
+}
+
+static void evict(struct kb_sched_actor *a, struct kb_sched_wish *wish)
+{
+    struct flight *f = flight_new(a, KB_SCHED_EVICT);
+    f->key = KB_STEAL(wish->key);
+    f->doc = KB_STEAL(wish->doc);
+    f->peer = a->api;
+    struct kb_w *w = about_pod(f);
+    kb_w_kcstr(w, "subresource", "status");
+    kb_w_kcstr(w, "type", "strategic");
+    kb_w_kraw(w, "patch", kb_doc_root(f->doc));
+    kb_w_kcstr(w, "manager", "kube-scheduler");
+    kb_w_end(w);
+    f->id = kb_call(a->api, "object.patch", kb_w_val(w), WRITE_TIMEOUT_MS, evict_marked, f);
+}
+
+/* ---- events ---- */
 
 static void event_written(void *user, const struct kb_err *err, kb_val body)
 {
@@ -192,6 +258,8 @@ static void perform(struct kb_sched_actor *a)
     for (size_t i = 0; i < a->out.n; i++) {
         if (a->out.wishes[i].kind == KB_SCHED_EVENT)
             queue_event(a, &a->out.wishes[i]);
+        else if (a->out.wishes[i].kind == KB_SCHED_EVICT)
+            evict(a, &a->out.wishes[i]);
         else
             write_pod(a, &a->out.wishes[i]);
     }
@@ -213,6 +281,7 @@ static void show_gauges(struct kb_sched_actor *a)
     kb_actor_gauge(a->actor, "pods_waiting", (int64_t)(c.waiting.active + c.waiting.backoff));
     kb_actor_gauge(a->actor, "pods_unschedulable", (int64_t)c.waiting.unschedulable);
     kb_actor_gauge(a->actor, "pods_gated", (int64_t)c.waiting.gated);
+    kb_actor_gauge(a->actor, "pods_held", (int64_t)c.held);
     kb_actor_gauge(a->actor, "bound", (int64_t)c.bound);
     kb_actor_gauge(a->actor, "conflicts", (int64_t)c.conflicts);
     kb_actor_gauge(a->actor, "events_dropped", (int64_t)a->events_dropped);

@@ -1,6 +1,7 @@
 #include "actors/scheduler/objects.h"
 #include "actors/scheduler/scheduler_impl.h"
 #include "bus/base/check.h"
+#include "bus/base/clock.h"
 #include "bus/model/key.h"
 
 #include <stdio.h>
@@ -68,6 +69,7 @@ int kb_sched_new_with(uint64_t seed, const char *name, const struct kb_profile_e
         return rc;
     }
     s->pending = kb_pending_new(s->core);
+    kb_list_init(&s->claims);
     *ret = s;
     return 0;
 }
@@ -85,6 +87,7 @@ struct kb_sched *kb_sched_new(uint64_t seed)
 static void forget(struct kb_sched *s, struct kb_sched_pod *pod)
 {
     kb_pending_remove(s->pending, &pod->wait);
+    kb__sched_unpromise(s, pod);
     kb_cycle_undo(s->core, &pod->wait.cycle);
     kb_group_leave(s->core, &pod->wait);
     kb_core_spec_release(s->core, &pod->wait.spec);
@@ -105,6 +108,7 @@ void kb_sched_destroy(struct kb_sched **s_p)
     kb_map_finish(&s->pods);
     kb_core_spec_release(s->core, &s->diagnosis.spec);
     kb_buf_finish(&s->diagnosis.text);
+    kb_preemption_finish(&s->preemption);
     kb_pending_destroy(&s->pending);
     kb_sched_core_destroy(&s->core);
     free(s);
@@ -134,15 +138,21 @@ void kb__sched_happened(struct kb_sched *s, uint32_t events)
 void kb_sched_node_put(struct kb_sched *s, kb_str key, kb_val node)
 {
     struct kb_key k;
-    if (kb_key_parse(key, &k, NULL) == 0)
-        kb__sched_happened(s, kb_core_node_put(s->core, k.name, node));
+    if (kb_key_parse(key, &k, NULL) < 0)
+        return;
+    uint32_t events = kb_core_node_put(s->core, k.name, node);
+    kb__sched_happened(s, events);
+    if (events & KB_POLICY_ON_NODE_ADD)
+        kb__sched_claims(s);
 }
 
 void kb_sched_node_del(struct kb_sched *s, kb_str key)
 {
     struct kb_key k;
-    if (kb_key_parse(key, &k, NULL) == 0)
-        kb_core_node_del(s->core, k.name);
+    if (kb_key_parse(key, &k, NULL) < 0)
+        return;
+    kb__sched_node_lost(s, k.name);
+    kb_core_node_del(s->core, k.name);
 }
 
 /* ---- pods come and go ---- */
@@ -154,8 +164,28 @@ struct seen {
     int32_t priority;
     uint32_t gates;
     uint32_t gpus; /* set */
-    bool ended, deleting;
+    kb_str nominated;
+    int64_t started_us;
+    bool ended, deleting, never_preempts;
+    bool evicted; /* by a scheduler, and on its way out */
 };
+
+static int64_t time_of(kb_val val)
+{
+    char text[KB_TIME_BYTES];
+    int64_t us = 0;
+    return kb_str_copy(kb_val_str(val), text, sizeof(text)) && kb_time_parse(text, &us) == 0 ? us
+                                                                                             : 0;
+}
+
+static bool was_preempted(kb_val conditions)
+{
+    for (struct kb_iter it = kb_iter(conditions); kb_iter_next(&it);)
+        if (kb_str_is(kb_val_str(kb_val_get(it.val, "type")), "DisruptionTarget"))
+            return kb_str_is(kb_val_str(kb_val_get(it.val, "status")), "True") &&
+                   kb_str_is(kb_val_str(kb_val_get(it.val, "reason")), "PreemptionByScheduler");
+    return false;
+}
 
 static struct seen look(const struct kb_sched *s, kb_val pod)
 {
@@ -171,12 +201,26 @@ static struct seen look(const struct kb_sched *s, kb_val pod)
             seen.priority = (int32_t)kb_val_int(it.val, 0);
         else if (kb_str_is(it.key, "schedulingGates"))
             seen.gates = (uint32_t)kb_val_count(it.val);
+        else if (kb_str_is(it.key, "preemptionPolicy"))
+            seen.never_preempts = kb_str_is(kb_val_str(it.val), "Never");
     }
-    kb_str phase = kb_val_str(kb_val_get(kb_val_get(pod, "status"), "phase"));
+    kb_str phase = {0};
+    kb_val conditions = {0};
+    for (struct kb_iter it = kb_iter(kb_val_get(pod, "status")); kb_iter_next(&it);) {
+        if (kb_str_is(it.key, "phase"))
+            phase = kb_val_str(it.val);
+        else if (kb_str_is(it.key, "nominatedNodeName"))
+            seen.nominated = kb_val_str(it.val);
+        else if (kb_str_is(it.key, "startTime"))
+            seen.started_us = time_of(it.val);
+        else if (kb_str_is(it.key, "conditions"))
+            conditions = it.val;
+    }
     seen.gpus = kb_gpu_index_of(pod);
     seen.ended = kb_str_is(phase, "Succeeded") || kb_str_is(phase, "Failed");
     seen.uid = kb_val_str(kb_val_get(metadata, "uid"));
     seen.deleting = kb_val_present(kb_val_get(metadata, "deletionTimestamp"));
+    seen.evicted = seen.deleting && was_preempted(conditions);
     seen.profile =
         kb_core_profile(s->core, scheduler.n ? scheduler : kb_str_of("default-scheduler"));
     return seen;
@@ -199,6 +243,7 @@ void kb__sched_take_back(struct kb_sched *s, struct kb_sched_pod *pod)
 {
     kb__sched_lift(s, pod);
     pod->state = POD_WAITING;
+    kb__sched_promise(s, pod);
 }
 
 void kb__sched_arrived(struct kb_sched *s, struct kb_sched_pod *pod)
@@ -272,6 +317,11 @@ static void put_placed(struct kb_sched *s, struct kb_sched_pod *pod, const struc
         s->counts.placed++;
     }
     pod->state = POD_PLACED;
+    pod->evicting &= !seen->deleting;
+    pod->core.view.started_us = seen->started_us;
+    pod->core.view.leaving = seen->evicted || pod->evicting;
+    pod->nominated = 0;
+    kb__sched_unpromise(s, pod);
     kb_core_spec_release(s->core, &spec);
     kb_pending_remove(s->pending, &pod->wait);
     kb__sched_arrived(s, pod);
@@ -301,6 +351,9 @@ static void put_waiting(struct kb_sched *s, struct kb_sched_pod *pod, const stru
     pod->wait.spec = spec;
     pod->wait.q.gates = seen->gates;
     pod->wait.q.priority = seen->priority;
+    pod->wait.q.never_preempts = seen->never_preempts;
+    pod->wait.q.pod = &spec->pod;
+    kb__sched_believe(s, pod, seen->nominated);
     bool under_way = pod->state == POD_HELD ||
                      (pod->state == POD_ASSUMED && pod->attempt != 0); /* it will conflict */
     if (pod->wait.where == KB_NOWHERE && !under_way)
@@ -311,6 +364,7 @@ static void put_waiting(struct kb_sched *s, struct kb_sched_pod *pod, const stru
 static void put_foreign(struct kb_sched *s, struct kb_sched_pod *pod, kb_val val)
 {
     kb__sched_take_back(s, pod);
+    kb__sched_unpromise(s, pod);
     kb_pending_remove(s->pending, &pod->wait);
     kb_group_leave(s->core, &pod->wait);
     pod->wait.q.group = 0;

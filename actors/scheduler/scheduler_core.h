@@ -23,6 +23,8 @@ struct kb_sched;
 enum kb_sched_wish_kind {
     KB_SCHED_BIND,      /* put `doc` if `rev` is current; report with kb_sched_bind_done */
     KB_SCHED_CONDITION, /* put `doc` if `rev` is current; report with kb_sched_condition_done */
+    KB_SCHED_EVICT,     /* patch the status by `doc` (strategic; metadata.uid is a condition), then
+                           delete gracefully; report with kb_sched_evict_done */
     KB_SCHED_EVENT,     /* create `doc`, an Event, in the namespace of `key` */
 };
 
@@ -74,8 +76,9 @@ size_t kb_sched_decide(struct kb_sched *s, size_t most, struct kb_sched_out *out
  * seen; any other: unknown. The event of a success is appended to `out`. */
 void kb_sched_bind_done(struct kb_sched *s, kb_str key, uint64_t attempt, int rc, int64_t rev,
                         struct kb_sched_out *out);
-/* How a CONDITION went. */
+/* How a CONDITION went; how an EVICT went. */
 void kb_sched_condition_done(struct kb_sched *s, kb_str key, int rc);
+void kb_sched_evict_done(struct kb_sched *s, kb_str key, int rc);
 /* Until decide may have something by time alone: 0 now, -1 never. */
 kb_ms kb_sched_wait_ms(const struct kb_sched *s);
 

@@ -12,25 +12,41 @@
 
 /* ---- nowhere to go ---- */
 
-static const struct kb_sched_diagnosis *diagnose(struct kb_sched *s, const struct kb_sched_pod *pod)
+/* Does the last diagnosis hold for this pod, word for word? */
+static bool known(const struct kb_sched *s, const struct kb_sched_pod *pod)
+{
+    const struct kb_sched_diagnosis *d = &s->diagnosis;
+    return d->spec == pod->wait.spec && pod->nomination == NULL &&
+           d->generation == kb_core_columns(s->core)->view.generation &&
+           d->promises == kb_core_promises(s->core) && d->priority == pod->wait.q.priority &&
+           d->never_preempts == pod->wait.q.never_preempts;
+}
+
+/* Why no node takes it, and what preemption made of that. */
+static const struct kb_sched_diagnosis *diagnose(struct kb_sched *s, struct kb_sched_pod *pod,
+                                                 struct kb_sched_out *out)
 {
     struct kb_sched_diagnosis *d = &s->diagnosis;
     struct kb_podspec *spec = pod->wait.spec;
-    uint64_t generation = kb_core_columns(s->core)->view.generation;
-    int32_t priority = pod->wait.q.priority;
-    bool may_preempt =
-        !kb_str_is(kb_val_str(kb_doc_at(pod->doc, "spec.preemptionPolicy")), "Never");
-    if (d->spec == spec && d->generation == generation && d->priority == priority &&
-        d->may_preempt == may_preempt)
+    bool overruled = kb_core_overruled(s->core), nominated = pod->nomination != NULL;
+    if (!overruled && known(s, pod))
         return d;
+    kb_buf_clear(&d->text);
+    d->events = kb_core_diagnose(s->core, spec, &d->text);
+    kb__sched_preempt(s, pod, out);
+    if (s->preemption.text.n > 0)
+        kb_buf_printf(&d->text, " %s", s->preemption.text.p);
+    if (s->preemption.found || overruled)
+        d->events |= KB_POLICY_ON_POD_DELETE;
     kb_core_spec_release(s->core, &d->spec);
+    if (s->preemption.found || overruled || nominated)
+        return d; /* for this pod alone */
     spec->refs++;
     d->spec = spec;
-    d->generation = generation;
-    d->priority = priority;
-    d->may_preempt = may_preempt;
-    kb_buf_clear(&d->text);
-    d->events = kb_core_diagnose(s->core, spec, priority, may_preempt, &d->text);
+    d->generation = kb_core_columns(s->core)->view.generation;
+    d->promises = kb_core_promises(s->core);
+    d->priority = pod->wait.q.priority;
+    d->never_preempts = pod->wait.q.never_preempts;
     return d;
 }
 
@@ -40,11 +56,13 @@ static void unschedulable(struct kb_sched *s, struct kb_sched_pod *pod, const ch
                           uint32_t events, struct kb_sched_out *out)
 {
     struct kb_sched_condition condition = {false, "Unschedulable", why, s->wall_us};
+    struct kb_sched_edit edit = {.condition = &condition, .nominated = kb__sched_nominated(s, pod)};
     uint64_t hash = kb_hash64(why, strlen(why));
     kb_val root = kb_doc_root(pod->doc);
-    if (!kb__sched_has_condition(root, &condition))
-        kb__sched_wish(out, KB_SCHED_CONDITION, pod)->doc =
-            kb__sched_pod(root, &(struct kb_sched_edit){.condition = &condition});
+    kb_str was = kb_val_str(kb_val_get(kb_val_get(root, "status"), "nominatedNodeName"));
+    if (!kb__sched_has_condition(root, &condition) ||
+        (edit.nominated && !kb_str_is(was, edit.nominated)))
+        kb__sched_wish(out, KB_SCHED_CONDITION, pod)->doc = kb__sched_pod(root, &edit);
     if (pod->told != hash)
         kb__sched_wish_event(s, pod, "Warning", "FailedScheduling", why, out);
     pod->told = hash;
@@ -53,7 +71,7 @@ static void unschedulable(struct kb_sched *s, struct kb_sched_pod *pod, const ch
 
 static void no_node(struct kb_sched *s, struct kb_sched_pod *pod, struct kb_sched_out *out)
 {
-    const struct kb_sched_diagnosis *d = diagnose(s, pod);
+    const struct kb_sched_diagnosis *d = diagnose(s, pod, out);
     unschedulable(s, pod, d->text.p, d->events, out);
 }
 
@@ -86,6 +104,7 @@ static void bind(struct kb_sched *s, struct kb_sched_pod *pod, struct kb_sched_o
 
 static void assume(struct kb_sched *s, struct kb_sched_pod *pod, uint32_t slot)
 {
+    kb__sched_unpromise(s, pod);
     pod->core.gpus = kb_core_assign(s->core, pod->wait.spec, slot);
     kb_core_place(s->core, &pod->core, pod->wait.spec, slot, pod->wait.q.priority);
     pod->state = POD_ASSUMED;
@@ -156,17 +175,22 @@ static bool again(struct kb_sched *s, struct kb_sched_pod *pod)
 
 static void decide(struct kb_sched *s, struct kb_sched_pod *pod, struct kb_sched_out *out)
 {
+    struct kb_podspec *spec = pod->wait.spec;
     uint32_t slot;
     if (pod->readmit) {
         kb__sched_readmit(s, pod);
         return;
     }
-    if (again(s, pod))
+    if (again(s, pod)) {
         bind(s, pod, out);
-    else if (kb_core_decide(s->core, pod->wait.spec, &slot))
-        place(s, pod, slot, out);
-    else
+        return;
+    }
+    bool found = kb_core_decide_for(s->core, spec, &pod->wait.q, pod->nomination, &slot);
+    if (!found)
         no_node(s, pod, out);
+    kb_core_decided(s->core, spec);
+    if (found)
+        place(s, pod, slot, out);
 }
 
 size_t kb_sched_decide(struct kb_sched *s, size_t most, struct kb_sched_out *out)

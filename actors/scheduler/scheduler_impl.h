@@ -4,6 +4,7 @@
 #define KUBUS_SCHEDULER_SCHEDULER_IMPL_H
 
 #include "actors/scheduler/core/lifecycle.h"
+#include "actors/scheduler/core/preempt.h"
 #include "actors/scheduler/scheduler_core.h"
 
 /* HELD: has a place, and waits for a permit, for what pre_bind wants, or for somebody else to bind
@@ -26,6 +27,11 @@ struct kb_sched_pod {
     uint64_t told;     /* hash of the last message about it */
     int64_t bound_rev; /* of our binding, until the view shows it; else 0 */
     kb_ms bound_ms;    /* when it was answered */
+    uint32_t nominated;   /* the node's name, interned; 0: none */
+    bool nominated_by_us; /* and not just believed */
+    bool evicting;        /* an eviction is under way, or was and the view does not show it yet */
+    struct kb_nomination *nomination; /* while it waits and the node is there */
+    struct kb_link claim;             /* … and while it is not */
 };
 
 struct kb_sched {
@@ -36,12 +42,14 @@ struct kb_sched {
     int64_t wall_us;
     uint64_t attempt, serial, ids;
     struct kb_sched_counts counts;
+    struct kb_link claims; /* of pods nominated to nodes that are not known */
+    struct kb_preemption preemption;
     /* The last diagnosis: identical pods get it without the work. */
     struct kb_sched_diagnosis {
         struct kb_podspec *spec; /* a reference */
-        uint64_t generation;
+        uint64_t generation, promises;
         int32_t priority;
-        bool may_preempt;
+        bool never_preempts;
         uint32_t events;
         struct kb_buf text;
     } diagnosis;
@@ -61,5 +69,21 @@ void kb__sched_readmit(struct kb_sched *s, struct kb_sched_pod *pod);
 void kb__sched_happened(struct kb_sched *s, uint32_t events);
 /* Policies' post_bind; nothing is kept of the way to its node. */
 void kb__sched_arrived(struct kb_sched *s, struct kb_sched_pod *pod);
+
+/* ---- scheduler_preempt.c ---- */
+
+/* Bring what the core knows in line with pod->nominated: it waits or not, the node is there or not.
+ */
+void kb__sched_promise(struct kb_sched *s, struct kb_sched_pod *pod);
+void kb__sched_unpromise(struct kb_sched *s, struct kb_sched_pod *pod);
+/* What its status says, unless we know better. */
+void kb__sched_believe(struct kb_sched *s, struct kb_sched_pod *pod, kb_str nominated);
+/* A node came: perhaps somebody is nominated to it. A node goes: those nominated to it wait. */
+void kb__sched_claims(struct kb_sched *s);
+void kb__sched_node_lost(struct kb_sched *s, kb_str node);
+/* What status.nominatedNodeName shall be, "" for none; NULL: as it is. */
+const char *kb__sched_nominated(struct kb_sched *s, const struct kb_sched_pod *pod);
+/* No node fits: post_filter. What it has to say is in s->preemption.text. */
+void kb__sched_preempt(struct kb_sched *s, struct kb_sched_pod *pod, struct kb_sched_out *out);
 
 #endif

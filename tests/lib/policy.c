@@ -1,5 +1,6 @@
 #include "tests/lib/policy.h"
 
+#include "actors/scheduler/core/preempt.h"
 #include "bus/base/check.h"
 #include "bus/model/json.h"
 
@@ -38,18 +39,21 @@ struct kb_ptest *kb_ptest_new(const struct kb_profile_entry *entries, size_t n)
     struct kb_profile_entry all[KB_PROFILE_POLICIES];
     struct kb_err err = {0};
     uint32_t profile;
-    bool sorts = false;
-    KB_ASSERT(t != NULL && n + 2 <= KB_PROFILE_POLICIES);
+    bool sorts = false, preempts = false;
+    KB_ASSERT(t != NULL && n + 3 <= KB_PROFILE_POLICIES);
     t->core = kb_sched_core_new(1);
     kb_list_init(&t->pods);
     for (size_t i = 0; i < n; i++) {
         all[i] = entries[i];
         sorts |= entries[i].policy->queue_sort != NULL;
+        preempts |= entries[i].policy->post_filter != NULL;
     }
     if (!sorts) {
         all[n++] = (struct kb_profile_entry){.policy = kb_policy_builtin("SchedulingGates")};
         all[n++] = (struct kb_profile_entry){.policy = kb_policy_builtin("PrioritySort")};
     }
+    if (!preempts)
+        all[n++] = (struct kb_profile_entry){.policy = kb_policy_builtin("DefaultPreemption")};
     if (kb_core_add_profile(t->core, "default-scheduler", all, n, &profile, &err) < 0) {
         fprintf(stderr, "%s\n", err.text);
         abort();
@@ -163,10 +167,18 @@ const char *kb_ptest_place(struct kb_ptest *t, const char *pod)
         kb_buf_puts(&t->text, kb_core_node_name(t->core, slot));
         put_on(t, slot, spec, pod);
     } else {
-        kb_core_diagnose(
-            t->core, spec, (int32_t)kb_val_int_at(kb_doc_root(doc), "spec.priority", 0),
-            !kb_str_is(kb_val_str_at(kb_doc_root(doc), "spec.preemptionPolicy"), "Never"),
-            &t->text);
+        kb_val root = kb_doc_root(doc);
+        struct kb_policy_queued who = {
+            .size = sizeof(who),
+            .pod = &spec->pod,
+            .priority = (int32_t)kb_val_int_at(root, "spec.priority", 0),
+            .never_preempts = kb_str_is(kb_val_str_at(root, "spec.preemptionPolicy"), "Never")};
+        struct kb_preemption p = {0};
+        kb_core_diagnose(t->core, spec, &t->text);
+        kb_core_post_filter(t->core, spec, &who, NULL, &p);
+        if (p.text.n > 0)
+            kb_buf_printf(&t->text, " %s", p.text.p);
+        kb_preemption_finish(&p);
     }
     kb_core_spec_release(t->core, &spec);
     return t->text.p;

@@ -9,7 +9,8 @@
  *     KB_CHECK_STR(kb_ptest_place(t, POD), "n1");
  *     kb_ptest_destroy(&t);
  *
- * SchedulingGates and PrioritySort are added when the entries order no queue. */
+ * SchedulingGates and PrioritySort are added when the entries order no queue, DefaultPreemption when
+ * none of them makes room. */
 #ifndef KUBUS_TESTS_LIB_POLICY_H
 #define KUBUS_TESTS_LIB_POLICY_H
 

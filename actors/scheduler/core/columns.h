@@ -78,6 +78,9 @@ struct kb_columns {
     struct kb_domain_tables domains;
     uint64_t labels_version; /* rises when labels of any node change */
 
+    bool pretending;
+    uint64_t hypotheses;
+
     uint32_t *log; /* ring of slots: entry g % log_cap was changed at generation g */
     uint32_t log_cap;
     uint64_t log_floor; /* the log holds nothing from before this generation */
@@ -104,6 +107,9 @@ void kb_columns_pod_add(struct kb_columns *c, uint32_t slot, const struct kb_pol
 void kb_columns_pod_del(struct kb_columns *c, uint32_t slot, const struct kb_policy_pod *pod,
                         uint32_t gpus, int32_t priority, struct kb_link *link,
                         kb_priority_fn *priority_of);
+/* From here on changes are thoughts: neither the generation nor the log knows of them, and whoever
+ * made them takes them back before `false` ends it. */
+void kb_columns_pretend(struct kb_columns *c, bool on);
 /* Something that all verdicts and scores may depend on changed: whoever derived something from the
  * columns has to look at all slots again. */
 void kb_columns_touch_all(struct kb_columns *c);

@@ -2,6 +2,7 @@
 
 #include "actors/scheduler/core/host.h"
 #include "actors/scheduler/core/lifecycle.h"
+#include "actors/scheduler/core/preempt.h"
 #include "actors/scheduler/core/selectors.h"
 #include "actors/scheduler/core/workload.h"
 #include "bus/base/check.h"
@@ -32,6 +33,7 @@ struct kb_core {
     struct kb_guard guard;
     struct kb_guard_page *own_page;
     uint32_t first; /* a profile that is at work */
+    struct kb_promises *promises;
 };
 
 /* ---- what policies may ask ---- */
@@ -122,6 +124,7 @@ struct kb_core *kb_sched_core_new(uint64_t seed)
                                          .lifecycle = &kb__lifecycle_host};
     kb__host_fill_pods(&core->host);
     core->life = kb__lifecycle_new();
+    core->promises = kb__promises_new();
     return core;
 }
 
@@ -131,6 +134,7 @@ void kb_sched_core_destroy(struct kb_core **core_p)
     if (core == NULL)
         return;
     kb__lifecycle_destroy(&core->life);
+    kb__promises_destroy(&core->promises);
     kb_podspecs_finish(&core->specs);
     for (uint32_t i = 0; i < core->profiles_n; i++)
         kb_profile_finish(&core->profiles[i]);
@@ -591,6 +595,16 @@ void kb_core_unreserve(struct kb_core *core, struct kb_podspec *spec, uint32_t s
 struct kb_lifecycle *kb__core_life(const struct kb_core *core)
 {
     return core->life;
+}
+
+struct kb_promises *kb__core_promises(const struct kb_core *core)
+{
+    return core->promises;
+}
+
+struct kb_rand *kb__core_rand(struct kb_core *core)
+{
+    return &core->rand;
 }
 
 uint32_t kb__core_intern(struct kb_core *core, kb_str text)

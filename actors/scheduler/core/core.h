@@ -19,6 +19,7 @@ enum { KB_CORE_PROFILES = 16 };
 
 struct kb_core;
 struct kb_lifecycle;
+struct kb_promises;
 
 /* A pod that is counted on a node; embed it in the owner, zero-initialized. */
 struct kb_core_pod {
@@ -111,9 +112,8 @@ uint32_t kb_core_assign(struct kb_core *core, struct kb_podspec *spec, uint32_t 
 bool kb_core_fits_any(struct kb_core *core, struct kb_podspec *spec);
 
 /* Why no node takes it, in the words of Kubernetes: "0/3 nodes are available: 1 Insufficient cpu,
- * …. preemption: …". Returns the set of KB_POLICY_ON_… that could change that. */
-uint32_t kb_core_diagnose(struct kb_core *core, struct kb_podspec *spec, int32_t priority,
-                          bool may_preempt, struct kb_buf *ret_text);
+ * ….". Returns the set of KB_POLICY_ON_… that could change that. */
+uint32_t kb_core_diagnose(struct kb_core *core, struct kb_podspec *spec, struct kb_buf *ret_text);
 /* Every node with the policy that rules it out and its reasons, or its total and each policy's
  * share: a map {generation, nodes: [{name, refusedBy, reasons: […]} | {name, total, scores: {…}}]}.
  */
@@ -140,6 +140,8 @@ struct kb_plan *kb__core_plan(struct kb_core *core, struct kb_podspec *spec);
 /* As it is, however old. */
 struct kb_plan *kb__core_plan_kept(struct kb_core *core, struct kb_podspec *spec);
 struct kb_lifecycle *kb__core_life(const struct kb_core *core);
+struct kb_promises *kb__core_promises(const struct kb_core *core);
+struct kb_rand *kb__core_rand(struct kb_core *core);
 uint32_t kb__core_intern(struct kb_core *core, kb_str text);
 const struct kb_profile *kb__core_profile(const struct kb_core *core, uint32_t profile);
 

@@ -3,6 +3,7 @@
  * nodes times text. */
 #include "actors/scheduler/core/core.h"
 
+#include "actors/scheduler/core/histogram.h"
 #include "bus/base/check.h"
 
 #include <stdio.h>
@@ -38,59 +39,6 @@ static void tally_add(struct tally *t, uint32_t verdict)
     t->rows[t->last].n++;
 }
 
-/* Reasons in words, with how many nodes have each. */
-struct histogram {
-    struct histogram_row {
-        char *text;
-        uint32_t n;
-    } * rows;
-    size_t n;
-    uint32_t weight; /* nodes that the reason being emitted stands for */
-};
-
-static void histogram_finish(struct histogram *h)
-{
-    for (size_t i = 0; i < h->n; i++)
-        free(h->rows[i].text);
-    free(h->rows);
-}
-
-static void histogram_add(void *to, const char *reason)
-{
-    struct histogram *h = to;
-    for (size_t i = 0; i < h->n; i++) {
-        if (strcmp(h->rows[i].text, reason) == 0) {
-            h->rows[i].n += h->weight;
-            return;
-        }
-    }
-    h->rows = realloc(h->rows, (h->n + 1) * sizeof(*h->rows));
-    KB_ASSERT(h->rows != NULL);
-    h->rows[h->n++] = (struct histogram_row){kb_str_dup(kb_str_of(reason)), h->weight};
-}
-
-static int by_text(const void *a, const void *b)
-{
-    return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
-/* " 1 Insufficient cpu, 2 Too many pods." — sorted as texts, number first, as Kubernetes does. */
-static void histogram_write(const struct histogram *h, struct kb_buf *out)
-{
-    char **lines = calloc(h->n + 1, sizeof(*lines));
-    KB_ASSERT(lines != NULL);
-    for (size_t i = 0; i < h->n; i++)
-        lines[i] = kb_strf("%u %s", h->rows[i].n, h->rows[i].text);
-    qsort(lines, h->n, sizeof(*lines), by_text);
-    for (size_t i = 0; i < h->n; i++) {
-        kb_buf_printf(out, "%s%s", i ? ", " : " ", lines[i]);
-        free(lines[i]);
-    }
-    if (h->n > 0)
-        kb_buf_putc(out, '.');
-    free(lines);
-}
-
 /* ---- the message of an unschedulable pod ---- */
 
 static void ask_reason(const struct kb_profile *profile, struct kb_plan *plan, uint32_t policy,
@@ -102,38 +50,12 @@ static void ask_reason(const struct kb_profile *profile, struct kb_plan *plan, u
                p->reason(kb_plan_cycle(plan, policy), code, emit, to));
 }
 
-/* What preemption could do on each node. Evicting pods is not carried out by this scheduler, and it
- * does not claim that it found nobody to evict where there is somebody. */
-static void write_preemption(const struct kb_columns *c, struct kb_plan *plan, int32_t priority,
-                             bool may_preempt, struct kb_buf *out)
-{
-    if (!may_preempt) {
-        kb_buf_puts(out, " preemption: not eligible due to preemptionPolicy=Never.");
-        return;
-    }
-    KB_AUTO(histogram_finish) struct histogram h = {.weight = 1};
-    bool refused = kb_plan_refused_by(plan) != UINT32_MAX;
-    for (uint32_t slot = 0; slot < c->view.count; slot++) {
-        if (!c->view.present[slot])
-            continue;
-        if (refused || (kb_plan_verdict(plan, slot) & KB_POLICY_UNRESOLVABLE))
-            histogram_add(&h, "Preemption is not helpful for scheduling");
-        else if (c->view.lowest_priority[slot] >= priority)
-            histogram_add(&h, "No preemption victims found for incoming pod");
-        else
-            histogram_add(&h, "Preemption of pods with lower priority is not available");
-    }
-    kb_buf_printf(out, " preemption: 0/%u nodes are available:", c->view.present_n);
-    histogram_write(&h, out);
-}
-
 static void write_one(void *to, const char *reason)
 {
     kb_buf_printf(to, " %s.", reason);
 }
 
-uint32_t kb_core_diagnose(struct kb_core *core, struct kb_podspec *spec, int32_t priority,
-                          bool may_preempt, struct kb_buf *ret_text)
+uint32_t kb_core_diagnose(struct kb_core *core, struct kb_podspec *spec, struct kb_buf *ret_text)
 {
     const struct kb_columns *c = kb_core_columns(core);
     const struct kb_profile *profile = kb__core_profile(core, spec->profile);
@@ -149,7 +71,7 @@ uint32_t kb_core_diagnose(struct kb_core *core, struct kb_podspec *spec, int32_t
         ask_reason(profile, plan, refused_by, 0, write_one, ret_text);
     } else {
         struct tally t = {0};
-        KB_AUTO(histogram_finish) struct histogram h = {0};
+        KB_AUTO(kb_histogram_finish) struct kb_histogram h = {0};
         for (uint32_t slot = 0; slot < c->view.count; slot++)
             if (c->view.present[slot] && kb_plan_verdict(plan, slot) != 0)
                 tally_add(&t, kb_plan_verdict(plan, slot));
@@ -157,12 +79,12 @@ uint32_t kb_core_diagnose(struct kb_core *core, struct kb_podspec *spec, int32_t
             uint32_t policy = KB_PLAN_POLICY(t.rows[i].verdict);
             h.weight = t.rows[i].n;
             events |= profile->at[policy].policy->events;
-            ask_reason(profile, plan, policy, KB_PLAN_CODE(t.rows[i].verdict), histogram_add, &h);
+            ask_reason(profile, plan, policy, KB_PLAN_CODE(t.rows[i].verdict), kb_histogram_add,
+                       &h);
         }
         free(t.rows);
-        histogram_write(&h, ret_text);
+        kb_histogram_write(&h, ret_text);
     }
-    write_preemption(c, plan, priority, may_preempt, ret_text);
     return events;
 }
 

@@ -1,68 +1,8 @@
-#include "actors/scheduler/core/plan.h"
-
 #include "actors/scheduler/core/nonsense.h"
+#include "actors/scheduler/core/plan_impl.h"
 #include "bus/base/check.h"
 
 #include <stdlib.h>
-
-enum { BLOCK = 64 }; /* slots under one leaf of the tree */
-
-/* Highest total below, and how many have it. */
-struct best {
-    int32_t total;
-    uint32_t ties;
-};
-
-typedef void filter_fn(struct kb_policy_cycle *cycle, uint32_t from, uint32_t to,
-                       uint32_t *verdict);
-
-/* The narrow or the filter of a policy. Its place in the list is its rank: what narrows comes
- * first, then in the order of the profile. A verdict in here has 1 + rank on top, so that the
- * first objection is the smallest number. */
-struct filter {
-    uint32_t policy;
-    filter_fn *fn;
-    bool global, active;
-    bool spoke;       /* its column is part of the verdicts */
-    uint32_t *column; /* [slot] of a global one: its verdicts */
-};
-
-/* A policy that scores, with what normalization needs. */
-struct scorer {
-    uint32_t policy, normalize_by;
-    int64_t weight;
-    bool global, active;
-    bool moved;       /* all its shares are to be made again */
-    int64_t *raw;     /* [slot]; NULL: its scores go into `base` */
-    int32_t *share;   /* [slot] normalized and weighted */
-    int64_t min, max; /* over nodes that fit; max is 0 at least */
-    uint32_t ties;    /* how many have the maximum; followed for BY_MAX and REVERSE */
-};
-
-struct kb_plan {
-    const struct kb_profile *profile;
-    struct kb_podspec *spec;
-    struct kb_columns *columns;
-    const struct kb_policy_host *host;
-    uint64_t generation; /* up to date with */
-    uint32_t cap;        /* slots that the arrays hold */
-    uint32_t count;      /* slots evaluated */
-    bool prepared, evaluated;
-    bool fits_changed; /* of any node, in this update */
-    uint32_t filters_n, scorers_n, globals_n;
-    struct filter filters[2 * KB_PROFILE_POLICIES];
-    struct scorer scorers[KB_PROFILE_POLICIES];
-    struct kb_policy_cycle cycles[KB_PROFILE_POLICIES];
-    bool refused[KB_PROFILE_POLICIES]; /* by its pre_filter */
-    bool stale[KB_PROFILE_POLICIES];   /* of a global one: to be asked anew in this update */
-    uint32_t *local;                   /* [slot] verdict of the policies that are not global */
-    uint32_t *verdict;                 /* [slot] of all */
-    uint8_t *fits;                     /* [slot] */
-    int32_t *base;                     /* [slot] weighted sum of the scores that are as they are */
-    int32_t *total;                    /* [slot] */
-    uint32_t leaves;                   /* of the tree: a power of two */
-    struct best *tree;                 /* [1] is the root, children of i are 2i and 2i+1 */
-};
 
 /* ---- making ---- */
 
@@ -307,6 +247,11 @@ static void merge(struct kb_plan *plan, uint32_t from, uint32_t to)
         for (uint32_t i = 0; i < n; i++)
             first[i] = column[i] - 1 < first[i] ? column[i] - 1 : first[i];
     }
+    for (uint32_t k = 0; k < plan->overruled_n; k++) {
+        uint32_t i = plan->overruled[k].slot - from;
+        if (i < n && first[i] == UINT32_MAX)
+            first[i] = plan->overruled[k].verdict - 1;
+    }
     uint8_t flips = 0;
     for (uint32_t i = 0; i < n; i++) {
         plan->verdict[from + i] = present[i] ? first[i] + 1 : KB_PLAN_ABSENT;
@@ -530,7 +475,7 @@ static bool ask_stale(struct kb_plan *plan, uint32_t policy, bool all)
 {
     const struct kb_policy *p = policy_of(plan, policy);
     bool stale = true;
-    if (!all && p->stale)
+    if (!all && !plan->doubted && p->stale)
         KB_ASK(plan->profile, policy, KB_POINT_PRE_FILTER, stale = p->stale(&plan->cycles[policy]));
     return stale;
 }
@@ -709,7 +654,29 @@ void kb_plan_update(struct kb_plan *plan)
     score_globals(plan, &u, &total);
     total_up(plan, &u, total);
     plan->evaluated = true;
+    plan->doubted = false;
     plan->generation = c->view.generation;
+}
+
+void kb_plan_overrule(struct kb_plan *plan, const struct kb_overruled *list, uint32_t n)
+{
+    if (n == 0 && plan->overruled_n == 0)
+        return;
+    struct update u = {.verdicts = true, .from = plan->columns->view.generation};
+    bool total = false;
+    plan->overruled = list;
+    plan->overruled_n = n;
+    if (!plan->evaluated || plan->generation != u.from ||
+        plan->count != plan->columns->view.count) {
+        plan->evaluated = false; /* the next update sees to it */
+        return;
+    }
+    memset(plan->stale, 0, sizeof(plan->stale));
+    plan->fits_changed = false;
+    EACH_RUN(plan, from, to)
+    merge(plan, from, to);
+    score_globals(plan, &u, &total);
+    total_up(plan, &u, total);
 }
 
 void kb_plan_distrust(struct kb_plan *plan)
@@ -748,7 +715,11 @@ uint32_t kb_plan_pick(struct kb_plan *plan, struct kb_rand *rand)
 
 uint32_t kb_plan_verdict(const struct kb_plan *plan, uint32_t slot)
 {
-    uint32_t verdict = slot < plan->count ? plan->verdict[slot] : KB_PLAN_ABSENT;
+    return kb_plan_verdict_of(plan, slot < plan->count ? plan->verdict[slot] : KB_PLAN_ABSENT);
+}
+
+uint32_t kb_plan_verdict_of(const struct kb_plan *plan, uint32_t verdict)
+{
     if (verdict == 0 || verdict == KB_PLAN_ABSENT)
         return verdict;
     return (plan->filters[(verdict >> 24) - 1].policy + 1) << 24 | (verdict & 0xffffffu);

@@ -40,6 +40,20 @@ size_t kb_plan_bytes(const struct kb_plan *plan);
 void kb_plan_update(struct kb_plan *plan);
 /* Judge everything anew at the next update: policies were asked about a cluster that is not. */
 void kb_plan_distrust(struct kb_plan *plan);
+/* Nodes that a pod may not have although all policies agree, because room on them is promised to
+ * others: as if these verdicts (from kb_plan_try) were theirs. Replaces the list before; it is
+ * borrowed until then. O(nodes), unless both are empty. Up to date plans only. */
+struct kb_overruled {
+    uint32_t slot, verdict;
+};
+void kb_plan_overrule(struct kb_plan *plan, const struct kb_overruled *list, uint32_t n);
+/* What the policies say of one slot in the columns as they are now, which may be a hypothesis:
+ * nothing of the plan changes. 0: it fits. Global policies are prepared anew for it, and once more
+ * by the next update. */
+uint32_t kb_plan_try(struct kb_plan *plan, uint32_t slot);
+/* Such a verdict in the form that KB_PLAN_POLICY and KB_PLAN_CODE take. */
+uint32_t kb_plan_verdict_of(const struct kb_plan *plan, uint32_t verdict);
+
 /* The slot of highest score, ties broken evenly by `rand`, or the first of them without it;
  * UINT32_MAX: no node fits. Up to date plans only. O(log slots). */
 uint32_t kb_plan_pick(struct kb_plan *plan, struct kb_rand *rand);

@@ -15,7 +15,8 @@
     X(NodePorts)                                                                                   \
     X(NodeResourcesFit)                                                                            \
     X(GpuShare)                                                                                    \
-    X(NodeResourcesBalancedAllocation)
+    X(NodeResourcesBalancedAllocation)                                                             \
+    X(DefaultPreemption)
 
 #define X(name) extern const struct kb_policy kubus_policy_##name;
 BUILTIN(X)

@@ -97,10 +97,67 @@ bool world_tell_reply(struct world *w)
         r->rc = -KB_EUNAVAILABLE;
     if (r->kind == KB_SCHED_BIND)
         kb_sched_bind_done(w->sched, kb_str_of(r->key), r->attempt, r->rc, r->rev, &w->out);
+    else if (r->kind == KB_SCHED_EVICT)
+        kb_sched_evict_done(w->sched, kb_str_of(r->key), r->rc);
     else
         kb_sched_condition_done(w->sched, kb_str_of(r->key), r->rc);
     free(r);
     return true;
+}
+
+static bool same_uid(const struct kb_doc *pod, const struct kb_doc *patch)
+{
+    kb_str uid = kb_val_str(kb_doc_at(pod, "metadata.uid"));
+    return pod != NULL && kb_str_eq(kb_val_str(kb_doc_at(patch, "metadata.uid")), uid);
+}
+
+static void copy_but(struct kb_w *w, kb_val map, const char *but)
+{
+    for (struct kb_iter it = kb_iter(map); kb_iter_next(&it);) {
+        if (kb_str_is(it.key, but))
+            continue;
+        kb_w_str(w, it.key);
+        kb_w_raw(w, it.val);
+    }
+}
+
+/* As the api would: the condition, then a deletionTimestamp; what runs nowhere is gone at once. */
+static void evict(struct world *world, const struct kb_sched_wish *wish)
+{
+    struct kb_doc *old = world_find(world, wish->key)->doc;
+    world->evictions++;
+    if (!kb_val_present(kb_doc_at(old, "spec.nodeName"))) {
+        world_store(world, wish->key, NULL);
+        return;
+    }
+    struct kb_w w = {0};
+    kb_w_map(&w);
+    kb_w_key(&w, "metadata");
+    kb_w_map(&w);
+    copy_but(&w, kb_doc_at(old, "metadata"), "deletionTimestamp");
+    kb_w_kcstr(&w, "deletionTimestamp", "1970-01-01T00:00:30Z");
+    kb_w_end(&w);
+    kb_w_kraw(&w, "spec", kb_doc_at(old, "spec"));
+    kb_w_key(&w, "status");
+    kb_w_map(&w);
+    copy_but(&w, kb_doc_at(old, "status"), "conditions");
+    kb_w_kraw(&w, "conditions", kb_doc_at(wish->doc, "status.conditions"));
+    kb_w_end(&w);
+    kb_w_end(&w);
+    world_store(world, wish->key, kb_w_doc(&w));
+    kb_w_finish(&w);
+}
+
+bool world_end_evicted(struct world *w)
+{
+    bool any = false;
+    for (int i = 0; i < w->n; i++) {
+        if (!kb_val_present(kb_doc_at(w->objects[i].doc, "metadata.deletionTimestamp")))
+            continue;
+        world_store(w, w->objects[i].key, NULL);
+        any = true;
+    }
+    return any;
 }
 
 /* Carry the wishes out, as the store would. */
@@ -118,10 +175,14 @@ void world_perform(struct world *w)
         struct reply *r = calloc(1, sizeof(*r));
         *r = (struct reply){.attempt = wish->attempt, .kind = wish->kind};
         snprintf(r->key, sizeof(r->key), "%s", wish->key);
-        r->rc = o->doc == NULL ? -KB_ENOTFOUND : o->rev != wish->rev ? -KB_ECONFLICT : 0;
+        bool current =
+            wish->kind == KB_SCHED_EVICT ? same_uid(o->doc, wish->doc) : o->rev == wish->rev;
+        r->rc = o->doc == NULL ? -KB_ENOTFOUND : current ? 0 : -KB_ECONFLICT;
         if (w->lose && kb_rand_below(&w->rand, w->lose) == 0)
             r->rc = -KB_ETIMEOUT;
-        if (r->rc == 0)
+        if (r->rc == 0 && wish->kind == KB_SCHED_EVICT)
+            evict(w, wish);
+        else if (r->rc == 0)
             world_store(w, wish->key, KB_STEAL(wish->doc));
         r->rev = w->rev;
         kb_list_push(&w->replies, &r->link);

@@ -39,7 +39,7 @@ struct world {
     size_t policies_n;
     struct kb_sched *sched;
     struct kb_sched_out out;
-    int events;
+    int events, evictions;
     char last_event[512];
     struct kb_rand rand;
     uint64_t lose; /* one answer, and one write, in so many is lost; 0: none */
@@ -57,6 +57,9 @@ void world_store(struct world *w, const char *key, struct kb_doc *doc); /* takes
 void world_store_json(struct world *w, const char *key, const char *json);
 /* The text at a path of an object; valid until the next call. */
 const char *world_text_of(struct world *w, const char *key, const char *path);
+
+/* What is being deleted is gone: the agent of its node has ended it. */
+bool world_end_evicted(struct world *w);
 
 /* One step each; false: nothing was under way. */
 bool world_tell_change(struct world *w);

@@ -1,0 +1,326 @@
+/* Preemption: whom it chooses, what is written and promised, and who has to wait for whom. */
+#include "tests/lib/test.h"
+#include "tests/unit/scheduler/world.h"
+
+#include <stdlib.h>
+
+
+/* A pod that runs on a node. */
+static void runs(struct world *w, const char *name, const char *node, int milli, int priority,
+                 const char *minute)
+{
+    char key[64], json[512];
+    snprintf(key, sizeof(key), "pods/x/%s", name);
+    snprintf(json, sizeof(json),
+             "{'metadata': {'name': '%s', 'namespace': 'x', 'uid': 'u-%s', 'labels': {'app': "
+             "'%s'}}, 'spec': {'nodeName': '%s', 'priority': %d, 'containers': [{'resources': "
+             "{'requests': {'cpu': '%dm'}}}]}, 'status': {'startTime': "
+             "'2025-01-01T00:%s:00Z'}}",
+             name, name, name, node, priority, milli, minute);
+    world_store_json(w, key, json);
+}
+
+static void arrives(struct world *w, const char *name, int milli, int priority, const char *more)
+{
+    char key[64], json[512];
+    snprintf(key, sizeof(key), "pods/x/%s", name);
+    snprintf(json, sizeof(json),
+             "{'metadata': {'name': '%s', 'namespace': 'x', 'uid': 'u-%s'}, 'spec': {%s "
+             "'priority': %d, 'containers': [{'resources': {'requests': {'cpu': '%dm'}}}]}}",
+             name, name, more, priority, milli);
+    world_store_json(w, key, json);
+}
+
+static const char *nominated(struct world *w, const char *key)
+{
+    return world_text_of(w, key, "status.nominatedNodeName");
+}
+
+static const char *message(struct world *w, const char *key)
+{
+    return world_text_of(w, key, "status.conditions[0].message");
+}
+
+static bool leaving(struct world *w, const char *key)
+{
+    return kb_val_present(kb_doc_at(world_find(w, key)->doc, "metadata.deletionTimestamp"));
+}
+
+KB_TEST(preempt, a_pod_of_lower_priority_makes_room_gracefully)
+{
+    struct world w;
+    world_start(&w);
+    world_store_json(&w, "nodes//n1", NODE_OF("1"));
+    runs(&w, "low", "n1", 1000, 0, "01");
+    arrives(&w, "high", 500, 10, "");
+    world_settle(&w);
+    KB_CHECK_STR(nominated(&w, "pods/x/high"), "n1");
+    KB_CHECK_STR(message(&w, "pods/x/high"), "0/1 nodes are available: 1 Insufficient cpu.");
+    KB_CHECK(leaving(&w, "pods/x/low"));
+    KB_CHECK_STR(world_text_of(&w, "pods/x/low", "status.conditions[0].type"), "DisruptionTarget");
+    KB_CHECK_STR(world_text_of(&w, "pods/x/low", "status.conditions[0].reason"),
+                 "PreemptionByScheduler");
+    KB_CHECK_STR(message(&w, "pods/x/low"),
+                 "default-scheduler: preempting to accommodate a higher priority pod");
+    KB_CHECK_I64(w.evictions, ==, 1);
+    world_end_evicted(&w);
+    world_wait_ms(&w, 1000);
+    world_settle(&w);
+    KB_CHECK_STR(world_text_of(&w, "pods/x/high", "spec.nodeName"), "n1");
+    KB_CHECK_STR(w.last_event, "Successfully assigned x/high to n1");
+    world_end(&w);
+}
+
+KB_TEST(preempt, the_victim_is_told_by_whom)
+{
+    struct world w;
+    world_start(&w);
+    world_store_json(&w, "nodes//n1", NODE_OF("1"));
+    runs(&w, "low", "n1", 1000, 0, "01");
+    while (world_tell_change(&w))
+        ;
+    arrives(&w, "high", 500, 10, "");
+    world_tell_change(&w);
+    kb_sched_decide(w.sched, 1, &w.out);
+    kb_str reason = {0}, text = {0};
+    for (size_t i = 0; i < w.out.n; i++) {
+        if (w.out.wishes[i].kind != KB_SCHED_EVENT ||
+            strcmp(w.out.wishes[i].key, "pods/x/low") != 0)
+            continue;
+        reason = kb_val_str(kb_doc_at(w.out.wishes[i].doc, "reason"));
+        text = kb_val_str(kb_doc_at(w.out.wishes[i].doc, "message"));
+    }
+    KB_CHECK(kb_str_is(reason, "Preempted"));
+    KB_CHECK(kb_str_is(text, "Preempted by pod u-high on node n1"));
+    world_end(&w);
+}
+
+KB_TEST(preempt, who_never_preempts_or_has_no_lower_pods_says_so)
+{
+    struct world w;
+    world_start(&w);
+    world_store_json(&w, "nodes//n1", NODE_OF("1"));
+    runs(&w, "low", "n1", 1000, 5, "01");
+    arrives(&w, "polite", 500, 10, "'preemptionPolicy': 'Never',");
+    arrives(&w, "equal", 500, 5, "");
+    arrives(&w, "large", 2000, 10, "");
+    world_settle(&w);
+    KB_CHECK_STR(message(&w, "pods/x/polite"),
+                 "0/1 nodes are available: 1 Insufficient cpu. preemption: not eligible due to "
+                 "preemptionPolicy=Never.");
+    KB_CHECK_STR(message(&w, "pods/x/equal"),
+                 "0/1 nodes are available: 1 Insufficient cpu. preemption: 0/1 nodes are "
+                 "available: 1 No preemption victims found for incoming pod.");
+    KB_CHECK_STR(message(&w, "pods/x/large"),
+                 "0/1 nodes are available: 1 Insufficient cpu. preemption: 0/1 nodes are "
+                 "available: 1 Preemption is not helpful for scheduling.");
+    KB_CHECK_I64(w.evictions, ==, 0);
+    world_end(&w);
+}
+
+/* ---- the choice ---- */
+
+struct victim {
+    const char *name, *node;
+    int milli, priority;
+    const char *minute;
+};
+
+/* A pod of 1 CPU and priority 10 comes to nodes of 2 CPUs; who has to go? Names, joined. */
+static const char *victims(const struct victim *all, const char *budget)
+{
+    static char names[256];
+    struct world w;
+    world_start(&w);
+    names[0] = 0;
+    for (int i = 1; i <= 3; i++) {
+        char key[32];
+        snprintf(key, sizeof(key), "nodes//n%d", i);
+        bool used = false;
+        for (const struct victim *v = all; v->name; v++)
+            used |= strcmp(v->node, key + 7) == 0;
+        if (used)
+            world_store_json(&w, key, NODE_OF("2"));
+    }
+    for (const struct victim *v = all; v->name; v++)
+        runs(&w, v->name, v->node, v->milli, v->priority, v->minute);
+    if (budget)
+        world_store_json(&w, "poddisruptionbudgets.policy/x/b", budget);
+    arrives(&w, "high", 1000, 10, "");
+    world_settle(&w);
+    for (const struct victim *v = all; v->name; v++) {
+        char key[64];
+        snprintf(key, sizeof(key), "pods/x/%s", v->name);
+        size_t n = strlen(names);
+        if (leaving(&w, key))
+            snprintf(names + n, sizeof(names) - n, "%s%s", n ? " " : "", v->name);
+    }
+    world_end(&w);
+    return names;
+}
+
+KB_TEST(preempt_choice, as_many_as_possible_stay_the_most_important_first)
+{
+    KB_CHECK_STR(victims((struct victim[]){{"a", "n1", 500, 1, "01"},
+                                           {"b", "n1", 500, 2, "01"},
+                                           {"c", "n1", 500, 3, "01"},
+                                           {"d", "n1", 500, 4, "01"},
+                                           {0}},
+                         NULL),
+                 "a b");
+    KB_CHECK_STR(victims((struct victim[]){{"a", "n1", 1000, 4, "01"},
+                                           {"b", "n1", 500, 2, "01"},
+                                           {"c", "n1", 500, 3, "01"},
+                                           {0}},
+                         NULL),
+                 "b c");
+    /* Of equals, who has run for longer stays. */
+    KB_CHECK_STR(
+        victims((struct victim[]){{"a", "n1", 1000, 4, "09"}, {"b", "n1", 1000, 4, "03"}, {0}},
+                NULL),
+        "a");
+}
+
+KB_TEST(preempt_choice, the_node_whose_highest_victim_is_lowest)
+{
+    KB_CHECK_STR(victims((struct victim[]){{"a", "n1", 2000, 5, "01"},
+                                           {"b", "n2", 1000, 4, "01"},
+                                           {"c", "n2", 1000, 4, "02"},
+                                           {"d", "n3", 1500, 6, "01"},
+                                           {0}},
+                         NULL),
+                 "c");
+}
+
+KB_TEST(preempt_choice, then_the_smallest_sum_of_priorities_then_the_fewest)
+{
+    KB_CHECK_STR(victims((struct victim[]){{"a", "n1", 1500, 5, "01"},
+                                           {"b", "n1", 500, 5, "01"},
+                                           {"c", "n2", 750, 5, "01"},
+                                           {"d", "n2", 1250, 9, "02"},
+                                           {"e", "n2", 0, 9, "02"},
+                                           {0}},
+                         NULL),
+                 "a");
+    KB_CHECK_STR(victims((struct victim[]){{"a", "n1", 1000, -1, "01"},
+                                           {"b", "n1", 1000, 5, "01"},
+                                           {"c", "n2", 500, -1, "01"},
+                                           {"d", "n2", 500, -1, "01"},
+                                           {"e", "n2", 1000, 5, "01"},
+                                           {0}},
+                         NULL),
+                 "a");
+}
+
+KB_TEST(preempt_choice, then_the_one_whose_most_important_victims_started_last)
+{
+    KB_CHECK_STR(victims((struct victim[]){{"a", "n1", 2000, 5, "05"},
+                                           {"b", "n2", 2000, 5, "07"},
+                                           {"c", "n3", 2000, 5, "06"},
+                                           {0}},
+                         NULL),
+                 "b");
+}
+
+/* ---- promises ---- */
+
+KB_TEST(preempt, what_was_promised_is_not_given_to_a_lower_pod)
+{
+    struct world w;
+    world_start(&w);
+    world_store_json(&w, "nodes//n1", NODE_OF("1"));
+    runs(&w, "low", "n1", 1000, 0, "01");
+    arrives(&w, "high", 1000, 10, "");
+    world_settle(&w);
+    world_end_evicted(&w);
+    arrives(&w, "sneak", 500, 5, "");
+    world_settle(&w); /* high is in its back-off: sneak could take the place */
+    KB_CHECK_STR(world_text_of(&w, "pods/x/sneak", "spec.nodeName"), "");
+    KB_CHECK_STR(message(&w, "pods/x/sneak"),
+                 "0/1 nodes are available: 1 Insufficient cpu. preemption: 0/1 nodes are "
+                 "available: 1 No preemption victims found for incoming pod.");
+    world_wait_ms(&w, 1000);
+    world_settle(&w);
+    KB_CHECK_STR(world_text_of(&w, "pods/x/high", "spec.nodeName"), "n1");
+    world_end(&w);
+}
+
+KB_TEST(preempt, a_more_important_pod_takes_the_room_and_the_nomination_is_gone)
+{
+    struct world w;
+    world_start(&w);
+    world_store_json(&w, "nodes//n1", NODE_OF("1"));
+    runs(&w, "low", "n1", 1000, 0, "01");
+    arrives(&w, "high", 1000, 10, "");
+    world_settle(&w);
+    arrives(&w, "higher", 1000, 20, "");
+    world_settle(&w);
+    KB_CHECK_STR(nominated(&w, "pods/x/high"), "");
+    KB_CHECK_STR(nominated(&w, "pods/x/higher"), "n1");
+    KB_CHECK_I64(w.evictions, ==, 1); /* low goes already */
+    world_end_evicted(&w);
+    for (int i = 0; i < 3; i++) {
+        world_wait_ms(&w, 5000);
+        world_settle(&w);
+    }
+    KB_CHECK_STR(world_text_of(&w, "pods/x/higher", "spec.nodeName"), "n1");
+    KB_CHECK_STR(world_text_of(&w, "pods/x/high", "spec.nodeName"), "");
+    world_end(&w);
+}
+
+KB_TEST(preempt, nobody_else_goes_while_a_victim_is_on_its_way_out)
+{
+    struct world w;
+    world_start(&w);
+    world_store_json(&w, "nodes//n1", NODE_OF("2"));
+    runs(&w, "a", "n1", 1000, 0, "01");
+    runs(&w, "b", "n1", 1000, 0, "02");
+    arrives(&w, "high", 1000, 10, "");
+    world_settle(&w);
+    KB_CHECK(leaving(&w, "pods/x/b"));
+    world_wait_ms(&w, 20000);
+    world_store_json(&w, "nodes//n2", NODE_OF("1m")); /* no help */
+    world_wait_ms(&w, KB_PENDING_FLUSH_MS);
+    world_settle(&w);
+    KB_CHECK(!leaving(&w, "pods/x/a"));
+    KB_CHECK_STR(message(&w, "pods/x/high"),
+                 "0/2 nodes are available: 2 Insufficient cpu. preemption: not eligible due to a "
+                 "terminating pod on the nominated node.");
+    KB_CHECK_STR(nominated(&w, "pods/x/high"), "n1");
+    world_end(&w);
+}
+
+KB_TEST(preempt, a_scheduler_that_comes_back_knows_who_was_promised_what)
+{
+    struct world w;
+    world_start(&w);
+    world_store_json(&w, "nodes//n1", NODE_OF("1"));
+    runs(&w, "low", "n1", 1000, 0, "01");
+    arrives(&w, "high", 1000, 10, "");
+    world_settle(&w);
+    world_end_evicted(&w);
+    arrives(&w, "sneak", 500, 5, "");
+    world_restart(&w);
+    world_settle(&w);
+    KB_CHECK_STR(world_text_of(&w, "pods/x/high", "spec.nodeName"), "n1");
+    KB_CHECK_STR(world_text_of(&w, "pods/x/sneak", "spec.nodeName"), "");
+    world_end(&w);
+}
+
+KB_TEST(preempt, a_node_that_goes_frees_who_was_nominated_to_it)
+{
+    struct world w;
+    world_start(&w);
+    world_store_json(&w, "nodes//n1", NODE_OF("1"));
+    runs(&w, "low", "n1", 1000, 0, "01");
+    arrives(&w, "high", 1000, 10, "");
+    world_settle(&w);
+    world_store(&w, "pods/x/low", NULL);
+    world_store(&w, "nodes//n1", NULL);
+    world_settle(&w);
+    world_store_json(&w, "nodes//n2", NODE_OF("1"));
+    world_wait_ms(&w, 1000);
+    world_settle(&w);
+    KB_CHECK_STR(world_text_of(&w, "pods/x/high", "spec.nodeName"), "n2");
+    world_end(&w);
+}
