@@ -159,6 +159,16 @@ struct kb_policy_count {
     const struct kb_policy_count_change *log;
 };
 
+struct kb_policy_domains;
+
+/* A count summed up by the domains of a label. */
+struct kb_policy_tally {
+    uint64_t version;     /* rises with each change of the sums */
+    uint64_t placed;      /* pods in all domains together */
+    const uint32_t *pods; /* [domain]; 0 for domain 0 */
+    const struct kb_policy_domains *domains;
+};
+
 /* Terms that pods of the cluster carry, and that mean the pod in question. */
 enum kb_policy_carried_kind {
     KB_POLICY_CARRIED_ANTI_AFFINITY, /* required */
@@ -342,6 +352,23 @@ struct kb_policy_port_use {
     struct kb_policy_port port;
 };
 
+enum kb_policy_arg_kind {
+    KB_POLICY_ARG_NONE,
+    KB_POLICY_ARG_BOOL,
+    KB_POLICY_ARG_NUMBER,
+    KB_POLICY_ARG_TEXT,
+    KB_POLICY_ARG_LIST,
+    KB_POLICY_ARG_OBJECT,
+};
+
+/* A value of a policy's arguments. */
+struct kb_policy_arg {
+    enum kb_policy_arg_kind kind;
+    double number; /* of a number, and of a bool */
+    uint32_t text; /* interned */
+    uint32_t n;    /* members of a list or object */
+};
+
 /* What a policy may ask for. All functions are cheap; none may be kept past the policy's life. */
 struct kb_policy_host {
     uint32_t size;
@@ -379,6 +406,9 @@ struct kb_policy_host {
     const struct kb_policy_count *(*count)(void *core, const struct kb_policy_pods_selector *all,
                                            uint32_t n, bool ending);
     void (*count_end)(void *core, const struct kb_policy_count *count);
+    /* Valid until the next call of `tally` or `domains`. */
+    const struct kb_policy_tally *(*tally)(void *core, const struct kb_policy_count *count,
+                                           uint32_t topology_key);
     bool (*selects)(void *core, const struct kb_policy_pods_selector *pods,
                     const struct kb_policy_pod *pod);
     /* Valid until versions->carried changes. */
@@ -391,6 +421,15 @@ struct kb_policy_host {
     const struct kb_policy_versions *(*versions)(void *core);
     /* Who holds an image. Valid until the call ends. */
     uint32_t (*image)(void *core, uint32_t name, const struct kb_policy_image **ret_nodes);
+
+    /* ---- arguments ---- */
+
+    /* What stands at a path ("resources[0].name") of the JSON text that `configure` was given;
+     * false, and NONE: nothing does. Reads the text anew each time. */
+    bool (*arg)(void *core, const char *args, const char *path, struct kb_policy_arg *ret);
+    /* A list of node selector terms at a path. They live as long as the core. */
+    bool (*arg_terms)(void *core, const char *args, const char *path, uint32_t *ret_n,
+                      const struct kb_policy_term **ret_terms);
 };
 
 /* ---- lifecycle ---- */
@@ -514,6 +553,8 @@ enum kb_policy_event {
     KB_POLICY_ON_NODE_TAINT = 1 << 3, /* and spec.unschedulable */
     KB_POLICY_ON_POD_DELETE = 1 << 4, /* a pod left its node, or ended on it */
     KB_POLICY_ON_POD_UPDATE = 1 << 5, /* the waiting pod itself changed */
+    KB_POLICY_ON_POD_ADD = 1 << 6,    /* a pod came to a node, or its labels changed there */
+    KB_POLICY_ON_OBJECT = 1 << 7,     /* a namespace, service or controller; a volume or claim */
 };
 
 /* How raw scores become 0 … KB_POLICY_SCORE_MAX over the nodes that fit. */

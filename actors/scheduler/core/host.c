@@ -1,6 +1,7 @@
 #include "actors/scheduler/core/host.h"
 
 #include "actors/scheduler/core/core.h"
+#include "bus/model/json.h"
 
 static struct kb_columns *columns(void *core)
 {
@@ -81,6 +82,64 @@ static void host_count_end(void *core, const struct kb_policy_count *count)
     kb_pods_count_end(&columns(core)->pods, count);
 }
 
+static const struct kb_policy_tally *host_tally(void *core, const struct kb_policy_count *count,
+                                                uint32_t key)
+{
+    struct kb_columns *c = columns(core);
+    return kb_pods_tally(&c->pods, count, key, kb_columns_domains(c, key));
+}
+
+/* ---- arguments ---- */
+
+static bool host_arg(void *core, const char *args, const char *path, struct kb_policy_arg *ret)
+{
+    struct kb_err err = {0};
+    KB_AUTO(kb_doc_destroy) struct kb_doc *doc = NULL;
+    *ret = (struct kb_policy_arg){.kind = KB_POLICY_ARG_NONE};
+    if (args == NULL || kb_json_doc(kb_str_of(args), &doc, &err) < 0)
+        return false;
+    kb_val v = kb_doc_at(doc, path);
+    if (!kb_val_present(v))
+        return false;
+    switch (kb_val_type(v)) {
+    case KB_BOOL:
+        ret->kind = KB_POLICY_ARG_BOOL;
+        ret->number = kb_val_bool(v, false);
+        break;
+    case KB_INT:
+    case KB_DOUBLE:
+        ret->kind = KB_POLICY_ARG_NUMBER;
+        ret->number = kb_val_double(v, 0);
+        break;
+    case KB_STR:
+        ret->kind = KB_POLICY_ARG_TEXT;
+        ret->text = kb_intern_id(columns(core)->intern, kb_val_str(v));
+        break;
+    case KB_ARRAY:
+        ret->kind = KB_POLICY_ARG_LIST;
+        ret->n = (uint32_t)kb_val_count(v);
+        break;
+    default:
+        ret->kind = KB_POLICY_ARG_OBJECT;
+        ret->n = (uint32_t)kb_val_count(v);
+    }
+    return true;
+}
+
+/* Node selector terms at a path of the arguments, as a pod's required node affinity. They live as
+ * long as the core. */
+static bool host_arg_terms(void *core, const char *args, const char *path, uint32_t *ret_n,
+                           const struct kb_policy_term **ret_terms)
+{
+    struct kb_err err = {0};
+    KB_AUTO(kb_doc_destroy) struct kb_doc *doc = NULL;
+    if (args == NULL || kb_json_doc(kb_str_of(args), &doc, &err) < 0)
+        return false;
+    kb_val list = kb_doc_at(doc, path);
+    *ret_terms = kb_podspec_terms(columns(core), &columns(core)->intern->arena, list, ret_n);
+    return kb_val_present(list);
+}
+
 static bool host_selects(void *core, const struct kb_policy_pods_selector *pods,
                          const struct kb_policy_pod *pod)
 {
@@ -116,6 +175,9 @@ void kb__host_fill_pods(struct kb_policy_host *host)
     host->domains = host_domains;
     host->count = host_count;
     host->count_end = host_count_end;
+    host->tally = host_tally;
+    host->arg = host_arg;
+    host->arg_terms = host_arg_terms;
     host->selects = host_selects;
     host->carried = host_carried;
     host->default_spread = host_default_spread;

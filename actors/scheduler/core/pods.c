@@ -11,12 +11,23 @@ struct place {
     uint32_t n;
 };
 
+/* A count summed up by the domains of a label. */
+struct tally {
+    struct kb_policy_tally view;
+    struct tally *next;
+    uint32_t key;
+    uint64_t seen;    /* version of the count that is summed up */
+    uint64_t domains; /* and of the domains, 0: never */
+    uint32_t *pods;
+};
+
 /* What is counted, and where. */
 struct count {
     struct kb_policy_count view;
     struct kb_link link;
     struct kb_policy_count_change log[KB_POLICY_COUNT_LOG];
     uint32_t *at;
+    struct tally *tallies;
     uint32_t refs;
     bool ending, by_namespace_labels;
     uint32_t n;
@@ -204,6 +215,12 @@ static void count_init(struct count *c, struct kb_link *list, kb_str key)
 
 static void count_free(struct count *c)
 {
+    while (c->tallies != NULL) {
+        struct tally *t = c->tallies;
+        c->tallies = t->next;
+        free(t->pods);
+        free(t);
+    }
     kb_list_remove(&c->link);
     kb_arena_finish(&c->arena);
     free(c->at);
@@ -311,6 +328,67 @@ void kb_pods_count_end(struct kb_pods *p, const struct kb_policy_count *view)
     unsubscribe(KB_CONTAINER(it, struct kb_pod_group, link), c);
     kb_map_del(&p->by_what, c->key);
     count_free(c);
+}
+
+/* ---- tallies ---- */
+
+static struct tally *tally_of(struct count *c, uint32_t key)
+{
+    for (struct tally *t = c->tallies; t != NULL; t = t->next)
+        if (t->key == key)
+            return t;
+    struct tally *t = calloc(1, sizeof(*t));
+    KB_ASSERT(t != NULL);
+    t->key = key;
+    t->next = c->tallies;
+    c->tallies = t;
+    return t;
+}
+
+static void sum_up(struct tally *t, const struct count *c, const struct kb_policy_domains *d,
+                   uint32_t slots)
+{
+    free(t->pods);
+    t->pods = calloc(d->n, sizeof(*t->pods));
+    KB_ASSERT(t->pods != NULL);
+    for (uint32_t slot = 0; c->at != NULL && slot < slots; slot++)
+        t->pods[d->of[slot]] += c->at[slot];
+    t->pods[0] = 0;
+    t->view.placed = 0;
+    for (uint32_t i = 1; i < d->n; i++)
+        t->view.placed += t->pods[i];
+}
+
+/* The changes since last time, from the log. */
+static void follow(struct tally *t, const struct count *c, const struct kb_policy_domains *d)
+{
+    for (; t->seen < c->view.version; t->seen++) {
+        struct kb_policy_count_change change = c->log[t->seen % KB_POLICY_COUNT_LOG];
+        uint32_t domain = d->of[change.slot];
+        if (domain == 0)
+            continue;
+        t->pods[domain] += (uint32_t)change.by;
+        t->view.placed += (uint64_t)(int64_t)change.by;
+        t->view.version++;
+    }
+}
+
+const struct kb_policy_tally *kb_pods_tally(struct kb_pods *p, const struct kb_policy_count *count,
+                                            uint32_t key, const struct kb_policy_domains *d)
+{
+    struct count *c = KB_CONTAINER((void *)(uintptr_t)count, struct count, view);
+    struct tally *t = tally_of(c, key);
+    if (t->domains != d->version || c->view.version - t->seen > KB_POLICY_COUNT_LOG) {
+        sum_up(t, c, d, p->cap);
+        t->view.version++;
+        t->domains = d->version;
+        t->seen = c->view.version;
+    } else {
+        follow(t, c, d);
+    }
+    t->view.domains = d;
+    t->view.pods = t->pods;
+    return &t->view;
 }
 
 /* ---- groups ---- */

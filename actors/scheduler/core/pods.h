@@ -67,6 +67,8 @@ const struct kb_policy_count *kb_pods_count(struct kb_pods *p,
                                             const struct kb_policy_pods_selector *all, uint32_t n,
                                             bool ending);
 void kb_pods_count_end(struct kb_pods *p, const struct kb_policy_count *count);
+const struct kb_policy_tally *kb_pods_tally(struct kb_pods *p, const struct kb_policy_count *count,
+                                            uint32_t key, const struct kb_policy_domains *domains);
 uint32_t kb_pods_carried(struct kb_pods *p, const struct kb_policy_pod *pod,
                          const struct kb_policy_carried **ret_terms);
 

@@ -277,6 +277,28 @@ static struct kb_policy_term read_term(struct decoder *d, kb_val v)
     return term;
 }
 
+/* nodeSelectorTerms, or those of preferences. */
+static const struct kb_policy_term *read_terms(struct decoder *d, kb_val list, bool preferred,
+                                               uint32_t *ret_n)
+{
+    struct kb_policy_term *t = kb_arena_alloc(d->arena, (kb_val_count(list) + 1) * sizeof(*t));
+    *ret_n = 0;
+    for (struct kb_iter it = kb_iter(list); kb_iter_next(&it);) {
+        struct kb_policy_term *term = &t[(*ret_n)++];
+        *term = read_term(d, preferred ? kb_val_get(it.val, "preference") : it.val);
+        if (preferred)
+            term->weight = kb_val_int(kb_val_get(it.val, "weight"), 0);
+    }
+    return t;
+}
+
+const struct kb_policy_term *kb_podspec_terms(struct kb_columns *columns, struct kb_arena *arena,
+                                              kb_val list, uint32_t *ret_n)
+{
+    struct decoder d = {columns, arena};
+    return read_terms(&d, list, false, ret_n);
+}
+
 static void read_affinity(struct decoder *d, const struct fields *f, struct kb_policy_pod *pod)
 {
     struct kb_policy_requirement *sel =
@@ -292,16 +314,8 @@ static void read_affinity(struct decoder *d, const struct fields *f, struct kb_p
     kb_val preferred = kb_val_get(f->affinity, "preferredDuringSchedulingIgnoredDuringExecution");
     kb_val terms = kb_val_get(required, "nodeSelectorTerms");
     pod->has_required = kb_val_present(required);
-    struct kb_policy_term *t = kb_arena_alloc(d->arena, (kb_val_count(terms) + 1) * sizeof(*t));
-    for (struct kb_iter it = kb_iter(terms); kb_iter_next(&it);)
-        t[pod->required_n++] = read_term(d, it.val);
-    pod->required = t;
-    t = kb_arena_alloc(d->arena, (kb_val_count(preferred) + 1) * sizeof(*t));
-    for (struct kb_iter it = kb_iter(preferred); kb_iter_next(&it);) {
-        t[pod->preferred_n] = read_term(d, kb_val_get(it.val, "preference"));
-        t[pod->preferred_n++].weight = kb_val_int(kb_val_get(it.val, "weight"), 0);
-    }
-    pod->preferred = t;
+    pod->required = read_terms(d, terms, false, &pod->required_n);
+    pod->preferred = read_terms(d, preferred, true, &pod->preferred_n);
 }
 
 static void read_tolerations(struct decoder *d, const struct fields *f, struct kb_policy_pod *pod)

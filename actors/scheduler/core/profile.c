@@ -15,8 +15,11 @@
     X(NodePorts)                                                                                   \
     X(NodeResourcesFit)                                                                            \
     X(GpuShare)                                                                                    \
+    X(PodTopologySpread)                                                                           \
+    X(InterPodAffinity)                                                                            \
+    X(DefaultPreemption)                                                                           \
     X(NodeResourcesBalancedAllocation)                                                             \
-    X(DefaultPreemption)
+    X(ImageLocality)
 
 #define X(name) extern const struct kb_policy kubus_policy_##name;
 BUILTIN(X)

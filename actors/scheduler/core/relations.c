@@ -73,15 +73,6 @@ static uint32_t label_of(const struct kb_policy_pod *pod, uint32_t key)
     return 0;
 }
 
-/* An object that came through the API has its matchLabelKeys in the selector already. */
-static bool has_requirement(const struct kb_policy_selector *s, uint32_t key, uint32_t op)
-{
-    for (uint32_t i = 0; i < s->all_n; i++)
-        if (s->all[i].key == key && s->all[i].op == op && s->all[i].values_n == 1)
-            return true;
-    return false;
-}
-
 /* The pod's own values of these labels become part of the selector. */
 static void add_keys(struct reader *r, struct kb_policy_selector *s, kb_val keys,
                      enum kb_policy_op op)
@@ -89,7 +80,7 @@ static void add_keys(struct reader *r, struct kb_policy_selector *s, kb_val keys
     for (struct kb_iter it = kb_iter(keys); kb_iter_next(&it);) {
         uint32_t key = kb_intern_id(r->intern, kb_val_str(it.val));
         uint32_t value = label_of(r->pod, key);
-        if (value != 0 && !has_requirement(s, key, op))
+        if (value != 0)
             kb__selector_add(r->arena, s, key, op, value);
     }
 }
@@ -208,7 +199,7 @@ uint32_t kb_image_id(struct kb_intern *in, kb_str image)
         colon = image.p[i] == ':' ? i + 1 : colon;
         slash = image.p[i] == '/' ? i + 1 : slash;
     }
-    if (colon > slash || image.n + sizeof(":latest") > sizeof(name))
+    if (image.n == 0 || colon > slash || image.n + sizeof(":latest") > sizeof(name))
         return kb_intern_id(in, image);
     if (image.n > 0)
         memcpy(name, image.p, image.n);
