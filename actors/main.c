@@ -104,5 +104,7 @@ int main(int argc, char **argv)
     if (argc >= 2 && strcmp(argv[1], "store") == 0)
         return kb_store_cli(argc - 1, argv + 1);
 #endif
+    if (argc >= 2 && strcmp(argv[1], "sim") == 0)
+        return run_module("sim", argc - 1, argv + 1);
     return run_module("cli", argc, argv);
 }

@@ -42,6 +42,11 @@ const struct kb_command kb_commands[] = {
      "  kubus store restore FILE    into an empty data folder\n"
      "  kubus store check           of a stopped or running one\n",
      NULL},
+    {"sim", "Scheduling", "run the scheduler over a trace, compare policies", "[sweep] …",
+     "  kubus sim --help            all about it\n"
+     "  kubus sim --nodes N.csv --pods P.csv --policy FGD\n"
+     "  kubus sim sweep --nodes N.csv --pods P.csv --tune 1.3 --out DIR\n",
+     NULL},
     {"bus", "Cluster", "show the messages of a view live", "tail [VIEW]",
      "Follows a view of the store and prints every change, one line each:\n\n"
      "  kubus bus tail 'pods?ns=default'\n"

@@ -1,0 +1,165 @@
+#include "actors/scheduler/sim/contender.h"
+
+#include "bus/base/check.h"
+#include "bus/base/file.h"
+
+#include <dlfcn.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+/* ---- loading ---- */
+
+/* Where the policies lie that are found by name. Caller frees. */
+static char *library_path(const char *name)
+{
+    char exe[PATH_MAX];
+    const char *lib = getenv("KUBUS_LIB");
+    if (lib)
+        return kb_strf("%s/policies/%s.so", lib, name);
+    ssize_t n = readlink("/proc/self/exe", exe, sizeof(exe) - 1);
+    exe[n > 0 ? n : 0] = '\0';
+    char *slash = strrchr(exe, '/');
+    if (slash)
+        *slash = '\0';
+    char *path = kb_strf("%s/../lib/kubus/policies/%s.so", exe, name);
+    if (access(path, R_OK) == 0)
+        return path;
+    free(path);
+    return kb_strf("%s/../" KUBUS_LIB_FROM_PREFIX "/policies/%s.so", exe, name);
+}
+
+static int load(const char *path, const struct kb_policy **ret, struct kb_err *err)
+{
+    KB_AUTO(kb_auto_free) char *local = NULL;
+    if (strchr(path, '/') == NULL)
+        path = local = kb_strf("./%s", path);
+    if (access(path, R_OK) != 0)
+        return kb_err_set(err, KB_ENOTFOUND, "policy %s: no such file", path);
+    void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    if (library == NULL)
+        return kb_err_set(err, KB_EINVAL, "policy %s", dlerror());
+    const struct kb_policy *policy = dlsym(library, "kubus_policy");
+    if (policy == NULL || policy->abi != KB_POLICY_ABI || policy->name == NULL) {
+        int rc = policy == NULL ? kb_err_set(err, KB_EINVAL, "%s is no policy: see KB_POLICY", path)
+                                : kb_err_set(err, KB_EINVAL, "%s: built for ABI %u, this is %u",
+                                             path, policy->abi, KB_POLICY_ABI);
+        dlclose(library);
+        return rc;
+    }
+    *ret = policy;
+    return 0;
+}
+
+int kb_contender_policy(const char *name, const struct kb_policy **ret, struct kb_err *err)
+{
+    if (strchr(name, '/') || kb_str_ends(kb_str_of(name), ".so"))
+        return load(name, ret, err);
+    *ret = kb_policy_builtin(name);
+    if (*ret != NULL)
+        return 0;
+    KB_AUTO(kb_auto_free) char *path = library_path(name);
+    if (access(path, R_OK) != 0)
+        return kb_err_set(err, KB_ENOTFOUND, "there is no policy '%s' (looked at %s)", name, path);
+    return load(path, ret, err);
+}
+
+/* ---- contenders ---- */
+
+void kb_contenders_finish(struct kb_contenders *c)
+{
+    kb_config_finish(&c->config);
+    free(c->at);
+    free(c->loaded);
+    *c = (struct kb_contenders){0};
+}
+
+static struct kb_contender *add(struct kb_contenders *c, const char *name, const char *profile)
+{
+    if (c->at == NULL)
+        c->at = calloc(KB_CONTENDERS, sizeof(*c->at));
+    KB_ASSERT(c->at != NULL);
+    if (c->n == KB_CONTENDERS)
+        return NULL;
+    struct kb_contender *one = &c->at[c->n++];
+    snprintf(one->name, sizeof(one->name), "%s", name);
+    one->profile = profile;
+    return one;
+}
+
+void kb_contenders_add_default(struct kb_contenders *c)
+{
+    struct kb_contender *one = add(c, "Kubernetes", "default-scheduler");
+    for (size_t i = 0; one != NULL && i < kb_profile_default_n; i++)
+        one->entries[one->n++] = kb_profile_default[i];
+}
+
+int kb_contenders_add_policy(struct kb_contenders *c, const char *name_or_file, struct kb_err *err)
+{
+    const struct kb_policy *policy;
+    bool there = false;
+    int rc = kb_contender_policy(name_or_file, &policy, err);
+    if (rc < 0)
+        return rc;
+    struct kb_contender *one = add(c, policy->name, "default-scheduler");
+    if (one == NULL)
+        return kb_err_set(err, KB_EFULL, "more than %d contenders", KB_CONTENDERS);
+    for (size_t i = 0; i < kb_profile_default_n; i++) {
+        struct kb_profile_entry *entry = &one->entries[one->n++];
+        *entry = kb_profile_default[i];
+        if (entry->policy == policy)
+            there = true;
+        else
+            entry->without |= 1u << KB_POINT_PRE_SCORE | 1u << KB_POINT_SCORE;
+    }
+    if (!there)
+        one->entries[one->n++] = (struct kb_profile_entry){.policy = policy};
+    return 0;
+}
+
+int kb_contenders_know(struct kb_contenders *c, const char *file, struct kb_err *err)
+{
+    const struct kb_policy *policy;
+    int rc = kb_contender_policy(file, &policy, err);
+    if (rc < 0)
+        return rc;
+    c->loaded = realloc(c->loaded, (c->files_n + 1) * sizeof(*c->loaded));
+    KB_ASSERT(c->loaded != NULL);
+    c->loaded[c->files_n++] = policy;
+    return 0;
+}
+
+static const struct kb_policy *resolve(void *user, const char *name)
+{
+    struct kb_contenders *c = user;
+    const struct kb_policy *policy;
+    struct kb_err err = {0};
+    for (size_t i = 0; i < c->files_n; i++)
+        if (strcmp(c->loaded[i]->name, name) == 0)
+            return c->loaded[i];
+    if (strchr(name, '/') || kb_contender_policy(name, &policy, &err) < 0)
+        return NULL;
+    return policy;
+}
+
+int kb_contenders_add_profiles(struct kb_contenders *c, const char *path, struct kb_err *err)
+{
+    KB_AUTO(kb_buf_finish) struct kb_buf text = {0};
+    int rc = kb_file_read(path, KB_CONFIG_MAX_BYTES, &text, err);
+    if (rc < 0)
+        return rc;
+    rc = kb_config_parse(kb_buf_str(&text), resolve, c, &c->config, err);
+    if (rc < 0)
+        return kb_err_wrap(err, "%s", path);
+    for (size_t i = 0; i < c->config.profiles_n; i++) {
+        const struct kb_config_profile *p = &c->config.profiles[i];
+        struct kb_contender *one = add(c, p->name, p->name);
+        if (one == NULL)
+            return kb_err_set(err, KB_EFULL, "more than %d contenders", KB_CONTENDERS);
+        one->n = p->n;
+        for (size_t k = 0; k < p->n; k++)
+            one->entries[k] = p->entries[k];
+    }
+    return 0;
+}
