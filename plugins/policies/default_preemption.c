@@ -123,10 +123,15 @@ static bool choose_victims(struct kb_policy_cycle *c, struct candidate *it, plac
 static bool look_at(struct kb_policy_cycle *c, uint32_t node, struct candidate *ret)
 {
     const placed *pods;
+    *ret = (struct candidate){.node = node};
+    if (c->nodes->lowest_priority[node] >= c->who->priority) { /* without a look at each pod */
+        c->preemption->count(c, "No preemption victims found for incoming pod", 1);
+        return false;
+    }
     uint32_t all = c->preemption->pods(c, node, &pods), n = 0;
     placed *lower = calloc(all + 1, sizeof(*lower));
     bool *violates = calloc(all + 1, sizeof(*violates)), possible = false;
-    *ret = (struct candidate){.node = node, .victims = calloc(all + 1, sizeof(*ret->victims))};
+    ret->victims = calloc(all + 1, sizeof(*ret->victims));
     for (uint32_t i = 0; lower && i < all; i++)
         if (pods[i]->priority < c->who->priority)
             lower[n++] = pods[i];

@@ -9,8 +9,8 @@
 #include <stdlib.h>
 
 static const char *const fates[] = {
-    [KB_SIM_WAITING] = "waiting", [KB_SIM_BOUND] = "bound", [KB_SIM_DROPPED] = "dropped",
-    [KB_SIM_DELETED] = "deleted", [KB_SIM_LOST] = "lost",
+    [KB_SIM_WAITING] = "waiting",     [KB_SIM_BOUND] = "bound",     [KB_SIM_DROPPED] = "dropped",
+    [KB_SIM_PREEMPTED] = "preempted", [KB_SIM_DELETED] = "deleted", [KB_SIM_LOST] = "lost",
 };
 
 /* ---- CSV ---- */

@@ -466,11 +466,24 @@ static void fault_due(struct kb_sim *s, const struct kb_trace_fault *fault)
 
 /* ---- steps ---- */
 
-static void grant(struct kb_sim *s, size_t at)
+static void preempt(struct kb_sim *s, struct sim_pod *victim)
+{
+    kb_sched_evict_done(s->sched, kb_str_of(victim->key), 0);
+    if (victim->state != POD_RUNNING)
+        return;
+    leave(s, victim, KB_SIM_PREEMPTED);
+    arrive(s, victim, true);
+}
+
+static void grant(struct kb_sim *s, size_t at, bool drop)
 {
     struct kb_sched_wish *w = &s->out.wishes[at];
     struct sim_pod *pod = kb_map_get(&s->pod_of, kb_str_of(w->key));
-    if (pod == NULL || pod->state != POD_WAITING)
+    if (pod == NULL)
+        return;
+    if (w->kind == KB_SCHED_EVICT)
+        preempt(s, pod);
+    if (pod->state != POD_WAITING)
         return;
     if (w->kind == KB_SCHED_BIND) {
         KB_AUTO(kb_doc_destroy) struct kb_doc *doc = KB_STEAL(w->doc);
@@ -478,7 +491,7 @@ static void grant(struct kb_sim *s, size_t at)
         bound(s, pod, doc);
     } else if (w->kind == KB_SCHED_CONDITION) {
         kb_sched_condition_done(s->sched, kb_str_of(pod->key), 0);
-        if (s->config.drop || s->config.tune > 0)
+        if (drop)
             leave(s, pod, KB_SIM_DROPPED);
     }
 }
@@ -488,8 +501,11 @@ static void decide(struct kb_sim *s)
     size_t n;
     do {
         n = kb_sched_decide(s->sched, DECIDE_MOST, &s->out);
+        bool drop = s->config.drop || s->config.tune > 0;
+        for (size_t i = 0; i < s->out.n; i++) /* who makes others leave will find a place */
+            drop &= s->out.wishes[i].kind != KB_SCHED_EVICT;
         for (size_t i = 0; i < s->out.n; i++)
-            grant(s, i);
+            grant(s, i, drop);
         kb_sched_out_clear(&s->out);
     } while (n > 0 || kb_sched_wait_ms(s->sched) == 0);
 }

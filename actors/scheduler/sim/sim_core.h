@@ -33,10 +33,16 @@ struct kb_sim_config {
     double popularity;    /* percent of the pods that are typical, for fragmentation; 0: 95 */
 };
 
-enum kb_sim_fate { KB_SIM_WAITING, KB_SIM_BOUND, KB_SIM_DROPPED, KB_SIM_DELETED, KB_SIM_LOST };
+enum kb_sim_fate {
+    KB_SIM_WAITING,
+    KB_SIM_BOUND, /* also of one that has run its time */
+    KB_SIM_DROPPED,
+    KB_SIM_DELETED,
+    KB_SIM_LOST,      /* its node failed, and it came again */
+    KB_SIM_PREEMPTED, /* it had to make room, and came again */
+};
 
-/* What became of a pod: one for each time that it came. KB_SIM_LOST: its node failed, and it came
- * again. */
+/* What became of a pod: one for each time that it came. */
 struct kb_sim_decision {
     const char *key; /* of the simulation */
     const char *node;

@@ -107,6 +107,32 @@ KB_TEST(sim, failures_by_rate_lose_no_pod)
     KB_CHECK_U64(last_point(sim).running, ==, 0);
 }
 
+KB_TEST(sim, a_pod_of_higher_priority_makes_another_leave_and_come_again)
+{
+    KB_AUTO(kb_trace_finish) struct kb_trace t = {0};
+    add(&t, NODES "n,1000,1024,0,\n");
+    KB_CHECK_OK(
+        kb_trace_parse(
+            &t, KB_TRACE_JSONL,
+            kb_str_of("{\"at\": 0, \"run\": 100, \"object\": {\"kind\": \"Pod\", \"metadata\": "
+                      "{\"name\": \"low\"}, \"spec\": {\"containers\": [{\"resources\": "
+                      "{\"requests\": {\"cpu\": \"1\"}}}]}}}\n"
+                      "{\"at\": 20, \"run\": 100, \"object\": {\"kind\": \"Pod\", \"metadata\": "
+                      "{\"name\": \"high\"}, \"spec\": {\"priority\": 9, \"containers\": "
+                      "[{\"resources\": {\"requests\": {\"cpu\": \"1\"}}}]}}}\n"),
+            "f", KB_TRACE_BOTH, &err),
+        &err);
+    KB_AUTO(kb_sim_destroy) struct kb_sim *sim = run_with(&t, (struct kb_sim_config){.seed = 1});
+    size_t n;
+    const struct kb_sim_decision *d = kb_sim_decisions(sim, &n);
+    KB_CHECK_U64(n, ==, 3);
+    KB_CHECK(d[0].fate == KB_SIM_PREEMPTED && d[0].left_ms == 20000);
+    KB_CHECK(decision(sim, "pods/default/high")->fate == KB_SIM_BOUND);
+    KB_CHECK(decision(sim, "pods/default/high")->decided_ms < 22000); /* after its back-off */
+    KB_CHECK(decision(sim, "pods/default/low")->fate == KB_SIM_BOUND);
+    KB_CHECK_U64(last_point(sim).running + last_point(sim).waiting, ==, 0);
+}
+
 static void random_trace(struct kb_rand *rand, struct kb_trace *t)
 {
     KB_AUTO(kb_buf_finish) struct kb_buf nodes = {0}, pods = {0};
