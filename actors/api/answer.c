@@ -70,7 +70,7 @@ void kb__answer_json(struct kb__api *api, struct kb_http_req *req, int code,
                                 .headers = headers,
                                 .headers_n = n};
     struct kb_blob *blob = kb_blob_take(json);
-    kb__count(api, "code=\"%d\"", code);
+    kb__count_answer(api, code);
     kb_http_reply_blob(req, &head, &blob);
     while (warnings > 0)
         free(texts[--warnings]);
@@ -116,7 +116,7 @@ void kb__answer_text(struct kb__api *api, struct kb_http_req *req, int code, kb_
                                 .content_type = "text/plain; charset=utf-8",
                                 .headers = &header,
                                 .headers_n = 1};
-    kb__count(api, "code=\"%d\"", code);
+    kb__count_answer(api, code);
     kb_http_reply(req, &head, text);
 }
 
@@ -145,18 +145,8 @@ bool kb__param_true(struct kb_http_req *req, const char *name)
     return kb_str_is(value, "true") || kb_str_is(value, "1") || kb_str_is(value, "True");
 }
 
-void kb__count(struct kb__api *api, const char *format, ...)
+void kb__count_answer(struct kb__api *api, int code)
 {
-    char labels[256];
-    va_list args;
-    va_start(args, format);
-    vsnprintf(labels, sizeof(labels), format, args);
-    va_end(args);
-    uint64_t *counter = kb_map_get(&api->counters, kb_str_of(labels));
-    if (counter == NULL) {
-        counter = calloc(1, sizeof(*counter));
-        KB_ASSERT(counter != NULL);
-        kb_map_put(&api->counters, kb_str_of(labels), counter);
-    }
-    (*counter)++;
+    if (code >= 0 && (size_t)code < KB_COUNT(api->answers))
+        api->answers[code]++;
 }

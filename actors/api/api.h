@@ -41,7 +41,9 @@ struct kb__api {
     struct kb_map heat;     /* resource -> how often it is read */
     struct kb_map hubs;     /* resource -> struct kb__hub */
     struct kb_proto *proto; /* made with the first body that is protobuf */
-    struct kb_map counters; /* labels of a metric -> uint64_t on the heap */
+    struct kb_map requests; /* labels of the metric -> uint64_t on the heap */
+    struct kb_buf labels;   /* scratch, to look one up */
+    uint64_t answers[600];  /* by HTTP status */
     struct kb_map openapi;  /* "GROUP/VERSION" -> struct kb_blob */
     size_t watchers;
     bool bootstrapped, stopping;
@@ -100,8 +102,7 @@ void kb__answer_store_err(struct kb__api *api, struct kb_http_req *req, const st
                           kb_str name, const struct kb_err *err);
 bool kb__param_true(struct kb_http_req *req, const char *name); /* "true" or "1" */
 kb_str kb__param(struct kb_http_req *req, const char *name);
-/* Add one to a counter named by its labels: `verb="get",resource="pods"`. */
-void kb__count(struct kb__api *api, const char *format, ...) KB_PRINTF(2, 3);
+void kb__count_answer(struct kb__api *api, int code);
 
 /* ---- the parts that serve; each answers, at once or later ---- */
 

@@ -239,7 +239,7 @@ static void list_stream(struct list *list)
                                 .headers_n = 1,
                                 .compress = true};
     struct kb_buf json = {0};
-    kb__count(list->op.api, "code=\"200\"");
+    kb__count_answer(list->op.api, 200);
     kb_http_stream_start(list->op.req, &head);
     kb__render_list_head(&list->look, list->rev, (kb_str){0}, 0, &json);
     struct kb_blob *blob = kb_blob_take(&json);

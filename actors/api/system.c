@@ -170,16 +170,15 @@ static void answer_metrics(struct kb__api *api, struct kb_http_req *req)
     metrics_http(api, &out);
     kb_buf_puts(&out, "# HELP apiserver_request_total Requests by verb and resource.\n"
                       "# TYPE apiserver_request_total counter\n");
-    for (size_t i = 0; kb_map_next(&api->counters, &i, &labels, &value);)
-        if (!kb_str_starts(labels, "code="))
-            kb_buf_printf(&out, "apiserver_request_total{" KB_STR_FMT "} %llu\n",
-                          KB_STR_ARG(labels), (unsigned long long)*(uint64_t *)value);
+    for (size_t i = 0; kb_map_next(&api->requests, &i, &labels, &value);)
+        kb_buf_printf(&out, "apiserver_request_total{" KB_STR_FMT "} %llu\n", KB_STR_ARG(labels),
+                      (unsigned long long)*(uint64_t *)value);
     kb_buf_puts(&out, "# HELP kubus_http_responses_total Answers by HTTP status.\n"
                       "# TYPE kubus_http_responses_total counter\n");
-    for (size_t i = 0; kb_map_next(&api->counters, &i, &labels, &value);)
-        if (kb_str_starts(labels, "code="))
-            kb_buf_printf(&out, "kubus_http_responses_total{" KB_STR_FMT "} %llu\n",
-                          KB_STR_ARG(labels), (unsigned long long)*(uint64_t *)value);
+    for (size_t code = 0; code < KB_COUNT(api->answers); code++)
+        if (api->answers[code] > 0)
+            kb_buf_printf(&out, "kubus_http_responses_total{code=\"%zu\"} %llu\n", code,
+                          (unsigned long long)api->answers[code]);
     struct timespec cpu;
     clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &cpu);
     metric(&out, "process_cpu_seconds_total", "counter", "CPU time.",

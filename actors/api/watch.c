@@ -312,7 +312,7 @@ static void start(struct kb__watcher *w, bool list_first)
     struct kb_http_header header = {"cache-control", "no-cache, private"};
     struct kb_http_head head = {
         .status = 200, .content_type = "application/json", .headers = &header, .headers_n = 1};
-    kb__count(w->op.api, "code=\"200\"");
+    kb__count_answer(w->op.api, 200);
     kb_http_stream_start(w->op.req, &head);
     arm_timeout(w);
     if (list_first)

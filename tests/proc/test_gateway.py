@@ -467,7 +467,19 @@ class Doors(Case):
         _, found = here.ask("GET", "/api", headers={"Accept": accept})
         self.assertEqual(found["kind"], "APIGroupDiscoveryList")
         self.assertIn(b"[+]store ok", here.ask("GET", "/readyz?verbose")[1])
-        self.assertIn(b"apiserver_request_total", here.ask("GET", "/metrics")[1])
+
+    def test_requests_are_counted_by_words_of_our_own_alone(self):
+        self.make("counted")
+        for i in range(20):  # whoever makes up subresources shall not fill the memory with counters
+            here.ask("GET", f"{MAPS}/counted/made-up-{i}\"", cert=None)
+            here.ask("MADE-UP", f"{MAPS}/counted")
+        here.ask("GET", "/api/v1/namespaces/default/pods/nobody/log")
+        metrics = here.ask("GET", "/metrics")[1].decode()
+        self.assertNotIn("made-up", metrics.lower())
+        for labels in ('verb="create",resource="configmaps",subresource=""',
+                       'verb="get",resource="pods",subresource="log"'):
+            self.assertIn(f"apiserver_request_total{{{labels}}} ", metrics)
+        self.assertRegex(metrics, r'(?m)^kubus_http_responses_total\{code="201"\} [1-9]')
 
 
 class Zstop(Case):
