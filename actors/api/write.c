@@ -6,6 +6,8 @@
 
 #include <stdlib.h>
 
+enum { USUAL_BYTES = 1024 }; /* of an answer: most need no second allocation */
+
 struct write {
     struct kb__op op;
     struct kb__look look;
@@ -27,6 +29,7 @@ static void write_done(void *user, const struct kb_object_reply *reply)
     struct kb__api *api = write->op.api;
     struct kb_buf json = {0};
     bool object = reply->rev > 0 && !reply->failed;
+    kb_buf_reserve(&json, USUAL_BYTES);
     if (object && write->look.accept.form != KB_FORM_OBJECT)
         kb__render(&write->look, reply->doc, reply->rev,
                    kb_clock_wall_us(kb_actor_clock(api->actor)), true, &json);

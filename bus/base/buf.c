@@ -36,13 +36,26 @@ void kb_buf_printf(struct kb_buf *buf, const char *format, ...)
     va_list args, again;
     va_start(args, format);
     va_copy(again, args);
-    int n = vsnprintf(NULL, 0, format, args);
+    size_t room = buf->cap - buf->n;
+    int n = vsnprintf(room ? buf->p + buf->n : NULL, room, format, args);
     KB_ASSERT(n >= 0);
-    char *at = kb_buf_reserve(buf, (size_t)n);
-    vsnprintf(at, (size_t)n + 1, format, again);
+    if ((size_t)n >= room)
+        vsnprintf(kb_buf_grow(buf, (size_t)n), (size_t)n + 1, format, again);
     buf->n += (size_t)n;
     va_end(again);
     va_end(args);
+}
+
+void kb_buf_puti(struct kb_buf *buf, int64_t i)
+{
+    char text[24], *p = text + sizeof(text);
+    uint64_t x = i < 0 ? 0 - (uint64_t)i : (uint64_t)i;
+    do
+        *--p = (char)('0' + x % 10);
+    while ((x /= 10) != 0);
+    if (i < 0)
+        *--p = '-';
+    kb_buf_add(buf, p, (size_t)(text + sizeof(text) - p));
 }
 
 void kb_buf_drop(struct kb_buf *buf, size_t n)

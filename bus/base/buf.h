@@ -47,6 +47,7 @@ static inline void kb_buf_putc(struct kb_buf *buf, char c)
     kb_buf_add(buf, &c, 1);
 }
 
+KB_API void kb_buf_puti(struct kb_buf *buf, int64_t i); /* in decimal */
 KB_API void kb_buf_printf(struct kb_buf *buf, const char *format, ...) KB_PRINTF(2, 3);
 /* Remove the first `n` bytes. O(rest). */
 KB_API void kb_buf_drop(struct kb_buf *buf, size_t n);

@@ -26,7 +26,8 @@ static inline int64_t kb_clock_wall_us(const struct kb_clock *clock)
 }
 
 /* RFC 3339 in UTC: "2006-01-02T15:04:05Z" (metav1.Time) and with microseconds
- * "2006-01-02T15:04:05.000000Z" (metav1.MicroTime). `out` needs 32 bytes. */
+ * "2006-01-02T15:04:05.000000Z" (metav1.MicroTime). Times outside of the years 0 to 9999 become the
+ * nearest one inside. */
 enum { KB_TIME_BYTES = 32 };
 KB_API void kb_time_format(int64_t wall_us, char out[KB_TIME_BYTES]);
 KB_API void kb_time_format_micro(int64_t wall_us, char out[KB_TIME_BYTES]);

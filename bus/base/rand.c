@@ -2,7 +2,6 @@
 
 #include "bus/base/check.h"
 
-#include <stdio.h>
 #include <sys/random.h>
 
 static uint64_t splitmix(uint64_t *state)
@@ -72,7 +71,13 @@ void kb_rand_uuid(struct kb_rand *rand, char out[KB_UUID_BYTES])
     uint64_t hi = kb_rand_next(rand), lo = kb_rand_next(rand);
     hi = (hi & ~UINT64_C(0xf000)) | 0x4000u;
     lo = (lo & ~(UINT64_C(3) << 62)) | (UINT64_C(2) << 62);
-    snprintf(out, KB_UUID_BYTES, "%08x-%04x-%04x-%04x-%04x%08x", (unsigned)(hi >> 32),
-             (unsigned)(hi >> 16) & 0xffff, (unsigned)hi & 0xffff, (unsigned)(lo >> 48),
-             (unsigned)(lo >> 32) & 0xffff, (unsigned)lo);
+    for (int i = 0, digit = 0; i < KB_UUID_BYTES - 1; i++) {
+        if (i == 8 || i == 13 || i == 18 || i == 23) {
+            out[i] = '-';
+            continue;
+        }
+        uint64_t half = digit < 16 ? hi : lo;
+        out[i] = "0123456789abcdef"[half >> (60 - digit++ % 16 * 4) & 15];
+    }
+    out[KB_UUID_BYTES - 1] = '\0';
 }

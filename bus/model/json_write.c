@@ -129,18 +129,6 @@ void kb_json_write_double(struct kb_buf *out, double d)
     }
 }
 
-static void write_int(struct kb_buf *out, int64_t i)
-{
-    char text[24], *p = text + sizeof(text);
-    uint64_t x = i < 0 ? 0 - (uint64_t)i : (uint64_t)i;
-    do
-        *--p = (char)('0' + x % 10);
-    while ((x /= 10) != 0);
-    if (i < 0)
-        *--p = '-';
-    kb_buf_add(out, p, (size_t)(text + sizeof(text) - p));
-}
-
 static void new_line(struct kb_buf *out, unsigned depth, bool pretty)
 {
     if (!pretty)
@@ -200,7 +188,7 @@ static void walk_value(struct walk *w, unsigned depth)
         w->p += head.n;
         return;
     case KB_INT:
-        write_int(w->out, head.i);
+        kb_buf_puti(w->out, head.i);
         return;
     case KB_BOOL:
         kb_buf_puts(w->out, head.i ? "true" : "false");
@@ -249,7 +237,7 @@ static void walk_metadata(struct walk *w, uint64_t rev)
         kb_buf_putc(w->out, ',');
     }
     kb_buf_puts(w->out, "\"resourceVersion\":\"");
-    write_int(w->out, (int64_t)rev);
+    kb_buf_puti(w->out, (int64_t)rev);
     kb_buf_puts(w->out, "\"}");
 }
 
@@ -321,7 +309,7 @@ static void node_value(struct kb_buf *out, const struct kb_node *node, unsigned 
         kb_json_write_str(out, node->s);
         return;
     case KB_INT:
-        write_int(out, node->i);
+        kb_buf_puti(out, node->i);
         return;
     case KB_BOOL:
         kb_buf_puts(out, node->b ? "true" : "false");

@@ -1,7 +1,5 @@
 #include "bus/model/key.h"
 
-#include <stdio.h>
-
 int kb_key_parse(kb_str text, struct kb_key *ret_key, struct kb_err *err)
 {
     kb_str rest = text;
@@ -23,7 +21,16 @@ int kb_key_parse(kb_str text, struct kb_key *ret_key, struct kb_err *err)
 
 bool kb_key_format(struct kb_key key, char *out, size_t cap)
 {
-    int n = snprintf(out, cap, KB_STR_FMT "/" KB_STR_FMT "/" KB_STR_FMT, KB_STR_ARG(key.resource),
-                     KB_STR_ARG(key.ns), KB_STR_ARG(key.name));
-    return n >= 0 && (size_t)n < cap && (size_t)n <= KB_KEY_MAX_BYTES;
+    kb_str parts[] = {key.resource, key.ns, key.name};
+    size_t n = key.resource.n + key.ns.n + key.name.n + 2;
+    if (n >= cap || n > KB_KEY_MAX_BYTES)
+        return false;
+    for (size_t i = 0; i < KB_COUNT(parts); i++) {
+        if (parts[i].n)
+            memcpy(out, parts[i].p, parts[i].n);
+        out += parts[i].n;
+        *out++ = '/';
+    }
+    out[-1] = '\0';
+    return true;
 }

@@ -129,6 +129,14 @@ static ptrdiff_t h1_input(struct kb__conn *conn, kb_str data)
     return (ptrdiff_t)data.n;
 }
 
+static void put_header(struct kb_buf *out, const char *name, const char *value)
+{
+    kb_buf_puts(out, name);
+    kb_buf_add(out, ": ", 2);
+    kb_buf_puts(out, value);
+    kb_buf_add(out, "\r\n", 2);
+}
+
 static void h1_start(struct kb_http_req *req, const struct kb_http_head *head, int64_t length)
 {
     struct kb__conn *conn = req->conn;
@@ -137,21 +145,28 @@ static void h1_start(struct kb_http_req *req, const struct kb_http_head *head, i
     req->chunked = length < 0 && !req->no_body && !switching && !kb_h1_is_1_0(conn->h1);
     conn->keep_alive &=
         !conn->server->stopping && (length >= 0 || req->chunked || req->no_body || switching);
-    kb_buf_printf(out, "HTTP/1.1 %d %s\r\n", head->status, kb__status_text(head->status));
+    kb_buf_puts(out, "HTTP/1.1 ");
+    kb_buf_puti(out, head->status);
+    kb_buf_putc(out, ' ');
+    kb_buf_puts(out, kb__status_text(head->status));
+    kb_buf_puts(out, "\r\n");
     for (size_t i = 0; i < head->headers_n; i++)
-        kb_buf_printf(out, "%s: %s\r\n", head->headers[i].name, head->headers[i].value);
+        put_header(out, head->headers[i].name, head->headers[i].value);
     if (head->content_type)
-        kb_buf_printf(out, "content-type: %s\r\n", head->content_type);
+        put_header(out, "content-type", head->content_type);
     if (!switching)
-        kb_buf_printf(out, "date: %s\r\n", kb__server_date(conn->server));
+        put_header(out, "date", kb__server_date(conn->server));
     if (req->chunked)
-        kb_buf_puts(out, "transfer-encoding: chunked\r\n");
-    else if (length >= 0 && head->status != 204 && head->status != 304)
-        kb_buf_printf(out, "content-length: %lld\r\n", (long long)length);
+        put_header(out, "transfer-encoding", "chunked");
+    else if (length >= 0 && head->status != 204 && head->status != 304) {
+        kb_buf_puts(out, "content-length: ");
+        kb_buf_puti(out, length);
+        kb_buf_puts(out, "\r\n");
+    }
     if (!switching && !conn->keep_alive)
-        kb_buf_puts(out, "connection: close\r\n");
+        put_header(out, "connection", "close");
     else if (!switching && kb_h1_is_1_0(conn->h1))
-        kb_buf_puts(out, "connection: keep-alive\r\n");
+        put_header(out, "connection", "keep-alive");
     kb_buf_puts(out, "\r\n");
     kb__conn_dirty(conn);
 }

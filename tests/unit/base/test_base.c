@@ -9,6 +9,7 @@
 #include "tests/lib/test.h"
 
 #include <stdlib.h>
+#include <time.h>
 
 KB_TEST(err, wrapping_puts_the_place_before_the_cause)
 {
@@ -94,6 +95,85 @@ KB_TEST(clock, times_survive_a_round_trip)
     KB_CHECK_STR(text, "2024-02-29T21:59:59Z");
     KB_CHECK_I64(kb_time_parse("2023-02-29T00:00:00Z", &us), <, 0);
     KB_CHECK_I64(kb_time_parse("yesterday", &us), <, 0);
+}
+
+static void check_time_refused(const char *text)
+{
+    int64_t us;
+    KB_CHECK_I64(kb_time_parse(text, &us), ==, -KB_EINVAL);
+}
+
+KB_TEST(clock, dates_that_do_not_exist_are_refused)
+{
+    int64_t us, same;
+    static const char *const bad[] = {
+        "",
+        "2024-01-01",
+        "2024-00-10T00:00:00Z",
+        "2024-13-10T00:00:00Z",
+        "2024-04-31T00:00:00Z",
+        "1900-02-29T00:00:00Z",
+        "2024-01-01T24:00:00Z",
+        "2024-01-01T00:60:00Z",
+        "2024-01-01T00:00:61Z",
+        "2024-01-01T00:00:00",
+        "2024-01-01T00:00:00.Z",
+        "2024-01-01T00:00:00+1:00",
+        "2024-01-01T00:00:00+24:00",
+        "2024-01-01T00:00:00+01:00 ",
+    };
+    for (size_t i = 0; i < KB_COUNT(bad); i++)
+        check_time_refused(bad[i]);
+    KB_CHECK_I64(kb_time_parse("2000-02-29t00:00:60z", &us), ==, 0); /* a leap second */
+    KB_CHECK_I64(kb_time_parse("2000-02-29T00:01:00-00:00", &same), ==, 0);
+    KB_CHECK_I64(us, ==, same);
+}
+
+/* The calendar's arithmetic against the C library's, over all years that a time can have. */
+KB_TEST(clock, the_calendar_agrees_with_the_library)
+{
+    const int64_t first = INT64_C(-62167219200), behind = INT64_C(253402300800);
+    struct kb_rand rand;
+    kb_rand_init(&rand, kb_test_seed());
+    for (int i = 0; i < 20000; i++) {
+        char text[KB_TIME_BYTES], want[64];
+        struct tm tm;
+        int64_t us;
+        time_t seconds = first + (int64_t)kb_rand_below(&rand, (uint64_t)(behind - first));
+        int fraction = (int)kb_rand_below(&rand, 1000000);
+        gmtime_r(&seconds, &tm);
+        snprintf(want, sizeof(want), "%04d-%02d-%02dT%02d:%02d:%02d.%06dZ", tm.tm_year + 1900,
+                 tm.tm_mon + 1, tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec, fraction);
+        kb_time_format_micro((int64_t)seconds * 1000000 + fraction, text);
+        KB_CHECK_STR(text, want);
+        KB_CHECK_I64(kb_time_parse(text, &us), ==, 0);
+        KB_CHECK_I64(us, ==, (int64_t)seconds * 1000000 + fraction);
+    }
+}
+
+KB_TEST(clock, times_out_of_range_become_the_nearest)
+{
+    char text[KB_TIME_BYTES];
+    kb_time_format_micro(INT64_MIN, text);
+    KB_CHECK_STR(text, "0000-01-01T00:00:00.000000Z");
+    kb_time_format_micro(INT64_MAX, text);
+    KB_CHECK_STR(text, "9999-12-31T23:59:59.999999Z");
+    kb_time_format(-1, text);
+    KB_CHECK_STR(text, "1969-12-31T23:59:59Z");
+}
+
+KB_TEST(buf, what_is_printed_fits_wherever_the_memory_ends)
+{
+    for (size_t before = 0; before < 70; before++) {
+        KB_AUTO(kb_buf_finish) struct kb_buf buf = {0};
+        for (size_t i = 0; i < before; i++)
+            kb_buf_putc(&buf, '.');
+        kb_buf_printf(&buf, "%s=%d", "answer", 42);
+        kb_buf_puti(&buf, INT64_MIN);
+        kb_buf_puti(&buf, 0);
+        KB_CHECK_STR(buf.p + before, "answer=42-92233720368547758080");
+        KB_CHECK_U64(buf.n, ==, strlen(buf.p));
+    }
 }
 
 KB_TEST(file, a_written_file_reads_back_and_bounds_hold)
