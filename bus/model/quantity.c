@@ -156,18 +156,35 @@ static void shift_ten(struct big *b, int64_t ten, bool *rest)
         *rest |= big_div(b, 10) != 0;
 }
 
-int kb_quantity_parse(kb_str text, struct kb_quantity *ret, struct kb_err *err)
+/* What nearly every quantity is, without the large integer: some digits, and a suffix that keeps
+ * them exact and below the cap. False: the long way. */
+static bool take_short(const struct parts *parts, int64_t ten, int two, struct kb_quantity *q)
 {
-    struct parts parts;
-    struct kb_quantity q = {0};
+    enum { SHORT_DIGITS = 18 };
+    int64_t value = 0, factor = 1;
+    if (parts->fraction.n || parts->whole.n > SHORT_DIGITS || ten < -9 || ten > SHORT_DIGITS)
+        return false;
+    for (size_t i = 0; i < parts->whole.n; i++)
+        value = value * 10 + (parts->whole.p[i] - '0');
+    for (int64_t i = ten < 0 ? -ten : ten; i > 0; i--)
+        factor *= 10;
+    if (ten < 0) {
+        q->whole = value / factor;
+        q->nano = (int32_t)(value % factor * (NANO / factor));
+        return true;
+    }
+    factor <<= two; /* with which `ten` is 0 */
+    if (value > (INT64_MAX - 1) / factor)
+        return false;
+    q->whole = value * factor;
+    return true;
+}
+
+static void take_long(const struct parts *parts, int64_t ten, int two, struct kb_quantity *q)
+{
     struct big b = {0};
-    int64_t ten;
-    int two, scale;
-    if (text.n == 0 || !parts_read(text, &parts) || parts.whole.n + parts.fraction.n == 0)
-        return kb_err_set(err, KB_EINVAL, "%s", format_wrong);
-    if (!suffix_read(parts.suffix, &ten, &two, &q.format))
-        return kb_err_set(err, KB_EINVAL, "unable to parse quantity's suffix");
-    bool rest = digits_read(&parts, &b, &scale);
+    int scale;
+    bool rest = digits_read(parts, &b, &scale);
     for (; two > 0; two--)
         big_mul_add(&b, 2, 0);
     if (ten > 400) /* far past the cap, or far below a billionth: bound the loop */
@@ -177,7 +194,21 @@ int kb_quantity_parse(kb_str text, struct kb_quantity *ret, struct kb_err *err)
     shift_ten(&b, ten + 9 - scale, &rest);
     if (rest)
         big_mul_add(&b, 1, 1);
-    big_take(&b, &q);
+    big_take(&b, q);
+}
+
+int kb_quantity_parse(kb_str text, struct kb_quantity *ret, struct kb_err *err)
+{
+    struct parts parts;
+    struct kb_quantity q = {0};
+    int64_t ten;
+    int two;
+    if (text.n == 0 || !parts_read(text, &parts) || parts.whole.n + parts.fraction.n == 0)
+        return kb_err_set(err, KB_EINVAL, "%s", format_wrong);
+    if (!suffix_read(parts.suffix, &ten, &two, &q.format))
+        return kb_err_set(err, KB_EINVAL, "unable to parse quantity's suffix");
+    if (!take_short(&parts, ten, two, &q))
+        take_long(&parts, ten, two, &q);
     q.negative = parts.negative && (q.whole || q.nano);
     *ret = q;
     return 0;

@@ -116,3 +116,30 @@ KB_TEST(quantity, sums_and_comparisons_agree_with_thousandths)
     }
     KB_CHECK_I64(kb_quantity_value(kb_quantity_add(q_of("8E"), q_of("8E"))), ==, INT64_MAX);
 }
+
+/* Without a fraction there is a short way; with a fraction of nothing, the long one is taken. */
+KB_TEST(quantity, the_short_way_and_the_long_one_agree)
+{
+    static const char *const suffixes[] = {
+        "n",  "u",  "m",  "",   "k",  "M",  "G",   "T",   "P",    "E",   "Ki",  "Mi",  "Gi",
+        "Ti", "Pi", "Ei", "e3", "E9", "e0", "e-1", "e-9", "e-10", "e18", "e19", "e400"};
+    struct kb_rand rand;
+    kb_rand_init(&rand, kb_test_seed());
+    for (int i = 0; i < 50000; i++) {
+        char digits[24], brief[32], full[32];
+        struct kb_quantity a, b;
+        size_t n = 1 + kb_rand_below(&rand, 20);
+        for (size_t k = 0; k < n; k++)
+            digits[k] = (char)('0' + (kb_rand_below(&rand, 3) ? kb_rand_below(&rand, 10) : 0));
+        digits[n] = '\0';
+        const char *suffix = suffixes[kb_rand_below(&rand, KB_COUNT(suffixes))];
+        const char *sign = kb_rand_below(&rand, 4) ? "" : "-";
+        snprintf(brief, sizeof(brief), "%s%s%s", sign, digits, suffix);
+        snprintf(full, sizeof(full), "%s%s.0%s", sign, digits, suffix);
+        KB_CHECK_I64(kb_quantity_parse(kb_str_of(brief), &a, NULL), ==, 0);
+        KB_CHECK_I64(kb_quantity_parse(kb_str_of(full), &b, NULL), ==, 0);
+        if (a.whole != b.whole || a.nano != b.nano || a.negative != b.negative ||
+            a.format != b.format)
+            kb_test_fail(__FILE__, __LINE__, "%s is not %s", brief, full);
+    }
+}
