@@ -203,7 +203,7 @@ static void write_involved(struct kb_w *w, const struct kb_sched_about *about)
     kb_w_key(w, "involvedObject");
     kb_w_map(w);
     kb_w_kcstr(w, "apiVersion", "v1");
-    kb_w_kcstr(w, "kind", "Pod");
+    kb_w_kcstr(w, "kind", about->kind ? about->kind : "Pod");
     kb_w_kstr(w, "name", about->name);
     kb_w_kstr(w, "namespace", about->ns);
     kb_w_kcstr(w, "resourceVersion", rev);

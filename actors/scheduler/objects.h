@@ -32,6 +32,7 @@ struct kb_sched_about {
     kb_str ns, name, uid;
     int64_t rev, wall_us;
     uint64_t serial;
+    const char *kind; /* of apiVersion v1; NULL: Pod */
 };
 /* An Event (core/v1) from default-scheduler. Caller owns. */
 struct kb_doc *kb__sched_event(const struct kb_sched_about *about, const char *type,

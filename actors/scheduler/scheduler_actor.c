@@ -12,6 +12,7 @@
  * It decides nothing before both views are complete: half a picture would overfill nodes. */
 #include "actors/scheduler/scheduler_actor.h"
 
+#include "actors/scheduler/live.h"
 #include "actors/scheduler/scheduler_core.h"
 #include "bus/actor.h"
 #include "bus/base/check.h"
@@ -37,6 +38,7 @@ struct kb_sched_actor {
     struct kb_peer *store, *api;
     struct kb_view *nodes, *pods;
     struct kb_sched *sched;
+    struct kb_sched_live *live;
     struct kb_sched_out out;
     struct kb_loop_timer timer, lull;
     kb_ms busy_ms; /* when a binding was last written */
@@ -240,7 +242,7 @@ static void send_events(struct kb_sched_actor *a)
     }
 }
 
-static void queue_event(struct kb_sched_actor *a, struct kb_sched_wish *wish)
+static void queue_event(struct kb_sched_actor *a, struct kb_doc **doc_p)
 {
     if (a->events_n == EVENTS_MAX) {
         a->events_dropped++;
@@ -248,7 +250,7 @@ static void queue_event(struct kb_sched_actor *a, struct kb_sched_wish *wish)
     }
     struct event *e = calloc(1, sizeof(*e));
     KB_ASSERT(e != NULL);
-    e->doc = KB_STEAL(wish->doc);
+    e->doc = KB_STEAL(*doc_p);
     kb_list_push(&a->events, &e->link);
     a->events_n++;
 }
@@ -257,7 +259,7 @@ static void perform(struct kb_sched_actor *a)
 {
     for (size_t i = 0; i < a->out.n; i++) {
         if (a->out.wishes[i].kind == KB_SCHED_EVENT)
-            queue_event(a, &a->out.wishes[i]);
+            queue_event(a, &a->out.wishes[i].doc);
         else if (a->out.wishes[i].kind == KB_SCHED_EVICT)
             evict(a, &a->out.wishes[i]);
         else
@@ -284,6 +286,7 @@ static void show_gauges(struct kb_sched_actor *a)
     kb_actor_gauge(a->actor, "pods_held", (int64_t)c.held);
     kb_actor_gauge(a->actor, "bound", (int64_t)c.bound);
     kb_actor_gauge(a->actor, "conflicts", (int64_t)c.conflicts);
+    kb_actor_gauge(a->actor, "policies_held", (int64_t)kb_sched_live_held(a->live));
     kb_actor_gauge(a->actor, "events_dropped", (int64_t)a->events_dropped);
 }
 
@@ -298,6 +301,7 @@ static void work(void *user)
     size_t room = a->writes < WRITES_MAX ? WRITES_MAX - a->writes : 0;
     size_t most = room < BATCH ? room : BATCH;
     size_t n = kb_sched_decide(a->sched, most, &a->out);
+    kb_sched_live_look(a->live);
     perform(a);
     send_events(a);
     show_gauges(a);
@@ -340,15 +344,32 @@ static void pod_changed(void *user, const struct kb_change *change)
         kb_sched_pod_del(a->sched, change->key);
 }
 
-static void synced(void *user, int64_t rev)
+/* Nodes, pods and the configuration: none is enough without the others. */
+static void go_on(struct kb_sched_actor *a)
 {
-    struct kb_sched_actor *a = user;
-    (void)rev;
-    if (!a->ready && a->nodes && a->pods && kb_view_synced(a->nodes) && kb_view_synced(a->pods)) {
+    if (!a->ready && a->nodes && a->pods && kb_view_synced(a->nodes) && kb_view_synced(a->pods) &&
+        kb_sched_live_ready(a->live)) {
         a->ready = true;
         kb_actor_ready(a->actor);
     }
     schedule_work(a);
+}
+
+static void synced(void *user, int64_t rev)
+{
+    (void)rev;
+    go_on(user);
+}
+
+static void configured(void *user)
+{
+    go_on(user);
+}
+
+static void take_event(void *user, struct kb_doc **doc_p)
+{
+    queue_event(user, doc_p);
+    schedule_work(user);
 }
 
 static const struct kb_view_handlers node_handlers = {node_changed, synced};
@@ -371,7 +392,32 @@ static void serve_explain(void *user, struct kb_request *request, kb_val body)
     kb_w_finish(&w);
 }
 
-static const struct kb_method methods[] = {{"scheduler.explain", serve_explain}};
+/* ---- scheduler.policies, scheduler.keep ---- */
+
+static void serve_policies(void *user, struct kb_request *request, kb_val body)
+{
+    struct kb_sched_actor *a = user;
+    KB_AUTO(kb_w_finish) struct kb_w w = {0};
+    (void)body;
+    kb_sched_live_describe(a->live, &w);
+    kb_request_reply(&request, kb_w_val(&w));
+}
+
+static void serve_keep(void *user, struct kb_request *request, kb_val body)
+{
+    struct kb_sched_actor *a = user;
+    KB_AUTO(kb_w_finish) struct kb_w w = {0};
+    KB_AUTO(kb_auto_free) char *path = kb_str_dup(kb_val_str(kb_val_get(body, "file")));
+    struct kb_err err = {0};
+    if (kb_sched_live_keep(a->live, path, &w, &err) < 0)
+        kb_request_fail(&request, &err);
+    else
+        kb_request_reply(&request, kb_w_val(&w));
+}
+
+static const struct kb_method methods[] = {{"scheduler.explain", serve_explain},
+                                           {"scheduler.policies", serve_policies},
+                                           {"scheduler.keep", serve_keep}};
 
 /* ---- life ---- */
 
@@ -388,10 +434,18 @@ struct kb_sched_actor *kb_sched_actor_new(struct kb_actor *actor, uint64_t seed)
     kb_list_init(&a->flights);
     kb_list_init(&a->events);
     a->sched = kb_sched_new(seed);
+    struct kb_sched_live_user live = {configured, take_event, a};
+    a->live = kb_sched_live_new(actor, a->sched, &live);
     kb_actor_serve(actor, methods, KB_COUNT(methods), a);
     a->nodes = kb_view_open(actor, "nodes", NULL, &node_handlers, a);
     a->pods = kb_view_open(actor, "pods", NULL, &pod_handlers, a);
     return a;
+}
+
+void kb_sched_actor_guard(struct kb_sched_actor *a, struct kb_guard_page *page,
+                          const struct kb_watchdog_found *found)
+{
+    kb_sched_live_guard(a->live, page, found);
 }
 
 void kb_sched_actor_destroy(struct kb_sched_actor **a_p)
@@ -418,6 +472,7 @@ void kb_sched_actor_destroy(struct kb_sched_actor **a_p)
     }
     kb_sched_out_finish(&a->out);
     kb_sched_destroy(&a->sched);
+    kb_sched_live_destroy(&a->live);
     kb_w_finish(&a->body);
     free(a);
     *a_p = NULL;

@@ -48,8 +48,8 @@ void kb__sched_wish_event(struct kb_sched *s, const struct kb_sched_pod *pod, co
     struct kb_key key;
     if (kb_key_parse(kb_str_of(pod->key), &key, NULL) < 0)
         return;
-    struct kb_sched_about about = {key.ns,   key.name,   kb_str_of(pod->uid),
-                                   pod->rev, s->wall_us, ++s->serial};
+    struct kb_sched_about about = {key.ns,      key.name, kb_str_of(pod->uid), pod->rev, s->wall_us,
+                                   ++s->serial, NULL};
     kb__sched_wish(out, KB_SCHED_EVENT, pod)->doc = kb__sched_event(&about, type, reason, message);
 }
 

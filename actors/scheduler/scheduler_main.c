@@ -1,7 +1,9 @@
-/* `kubus actor scheduler --data DIR [--seed N]` */
+/* `kubus actor scheduler --data DIR [--name NAME] [--seed N]` */
 #include "actors/scheduler/scheduler_actor.h"
 
+#include "actors/scheduler/watchdog.h"
 #include "bus/actor.h"
+#include "bus/base/file.h"
 #include "bus/base/log.h"
 #include "bus/base/rand.h"
 #include "bus/base/str.h"
@@ -12,7 +14,7 @@
 KB_API int kb_module_main(int argc, char **argv);
 
 struct flags {
-    const char *data_dir;
+    const char *data_dir, *name;
     uint64_t seed;
 };
 
@@ -20,18 +22,36 @@ static int parse(int argc, char **argv, struct flags *flags)
 {
     static const struct option options[] = {{"data", required_argument, NULL, 'd'},
                                             {"seed", required_argument, NULL, 's'},
+                                            {"name", required_argument, NULL, 'n'},
                                             {NULL, 0, NULL, 0}};
     struct kb_rand rand;
     int c;
     kb_rand_init_system(&rand);
     flags->seed = kb_rand_next(&rand);
+    flags->name = "scheduler";
     while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
         if (c == 'd')
             flags->data_dir = optarg;
+        else if (c == 'n')
+            flags->name = optarg;
         else if (c != 's' || !kb_str_u64(kb_str_of(optarg), &flags->seed))
             return -1;
     }
     return flags->data_dir && optind == argc ? 0 : -1;
+}
+
+/* Not to know who crashed is no reason not to schedule. */
+static void guard(struct kb_sched_actor *scheduler, const struct flags *flags)
+{
+    KB_AUTO(kb_auto_free) char *dir = kb_strf("%s/policies", flags->data_dir);
+    KB_AUTO(kb_auto_free) char *path = kb_strf("%s/%s.guard", dir, flags->name);
+    struct kb_guard_page *page;
+    struct kb_watchdog_found found;
+    struct kb_err err = {0};
+    if (kb_dir_make(dir, 0755, &err) < 0 || kb_watchdog_open(path, &page, &found, &err) < 0)
+        kb_warn("without a watchdog: %s", err.text);
+    else
+        kb_sched_actor_guard(scheduler, page, &found);
 }
 
 int kb_module_main(int argc, char **argv)
@@ -40,15 +60,16 @@ int kb_module_main(int argc, char **argv)
     struct kb_err err = {0};
     struct kb_actor *actor = NULL;
     if (parse(argc, argv, &flags) < 0) {
-        fprintf(stderr, "usage: kubus actor scheduler --data DIR [--seed N]\n");
+        fprintf(stderr, "usage: kubus actor scheduler --data DIR [--name NAME] [--seed N]\n");
         return 2;
     }
-    struct kb_actor_config config = {.name = "scheduler", .data_dir = flags.data_dir};
+    struct kb_actor_config config = {.name = flags.name, .data_dir = flags.data_dir};
     if (kb_actor_new(&config, &actor, &err) < 0) {
         kb_error("%s", err.text);
         return 1;
     }
     struct kb_sched_actor *scheduler = kb_sched_actor_new(actor, flags.seed);
+    guard(scheduler, &flags);
     int rc = kb_actor_run(actor, &err);
     if (rc < 0)
         kb_error("%s", err.text);

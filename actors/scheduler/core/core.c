@@ -295,6 +295,11 @@ uint32_t kb_core_profile(const struct kb_core *core, kb_str name)
     return UINT32_MAX;
 }
 
+uint32_t kb_core_profiles(const struct kb_core *core)
+{
+    return core->profiles_n;
+}
+
 const struct kb_profile *kb__core_profile(const struct kb_core *core, uint32_t profile)
 {
     KB_ASSERT(profile < core->profiles_n);

@@ -70,6 +70,8 @@ bool kb_core_next_held(struct kb_core *core, struct kb_core_held *ret);
 
 /* The index of a profile by spec.schedulerName; UINT32_MAX: not one of ours. */
 uint32_t kb_core_profile(const struct kb_core *core, kb_str name);
+/* How many indices there are; some may be of profiles that are gone. */
+uint32_t kb_core_profiles(const struct kb_core *core);
 /* In the order of the profile, or of any when there is no such profile. */
 bool kb_core_before(const struct kb_core *core, uint32_t profile, const struct kb_policy_queued *a,
                     const struct kb_policy_queued *b);

@@ -28,6 +28,7 @@ enum {
     KB_GUARD_NAME_BYTES = 64,
     KB_GUARD_VERSION_BYTES = 24,
     KB_GUARD_LOOP = 1000, /* `cause`, where others are signals */
+    KB_GUARD_EXIT,
 };
 
 /* Zero-initialized is empty. Layout of a file: both ends are the same program. */
