@@ -150,6 +150,18 @@ static void on_namespace(void *user, const struct kb_change *change)
         boot_from_start(objects);
 }
 
+static void on_priority(void *user, const struct kb_change *change)
+{
+    struct kb_objects *objects = user;
+    struct kb_key key;
+    if (kb_key_parse(change->key, &key, NULL) == 0)
+        kb_objects_core_priority(objects->core, key.name,
+                                 change->op == KB_PUT ? change->doc : (kb_val){0});
+    if (change->op == KB_DEL && kb_str_starts(key.name, "system-"))
+        boot_from_start(objects);
+}
+
+static const struct kb_view_handlers priority_handlers = {.change = on_priority};
 static const struct kb_view_handlers namespace_handlers = {.change = on_namespace};
 static const struct kb_view_handlers kubernetes_handlers = {.change = on_kubernetes};
 
@@ -283,6 +295,8 @@ struct kb_objects *kb_objects_new(struct kb_actor *actor, const struct kb_kinds 
     objects->namespaces = kb_view_open(actor, "namespaces", NULL, &namespace_handlers, objects);
     objects->kubernetes = kb_view_open(actor, "services?name=kubernetes&ns=default", NULL,
                                        &kubernetes_handlers, objects);
+    objects->priorities =
+        kb_view_open(actor, "priorityclasses.scheduling.k8s.io", NULL, &priority_handlers, objects);
     kb__objects_serve(objects);
     return objects;
 }
@@ -302,6 +316,7 @@ void kb_objects_destroy(struct kb_objects **objects_p)
     }
     kb_view_close(&objects->namespaces);
     kb_view_close(&objects->kubernetes);
+    kb_view_close(&objects->priorities);
     kb_objects_core_destroy(&objects->core);
     free(objects);
 }

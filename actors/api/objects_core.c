@@ -79,6 +79,7 @@ void kb_objects_core_destroy(struct kb_objects_core **core_p)
         op_free(op);
     }
     kb_map_finish(&core->namespaces);
+    kb__priorities_finish(core);
     free((char *)core->api_address.p);
     free(core);
 }
@@ -807,14 +808,21 @@ bool kb_objects_core_bootstrap(const struct kb_objects_core *core, size_t at, st
 {
     static const char *const namespaces[] = {"default", "kube-system", "kube-public",
                                              "kube-node-lease"};
-    enum { NAMESPACES = KB_COUNT(namespaces), SERVICE = NAMESPACES, PORTS };
+    enum { NAMESPACES = KB_COUNT(namespaces), SERVICE = NAMESPACES, PORTS, PRIORITIES };
     if (at < NAMESPACES) {
         *ret = request_of(a, object_node(a, "v1", "Namespace", namespaces[at]));
         ret->kind = kb_kinds_by_resource(core->kinds, kb_str_of("namespaces"));
         return true;
     }
-    if (at > PORTS)
-        return false;
+    if (at >= PRIORITIES) {
+        struct kb_node *priority = kb__system_priority(a, at - PRIORITIES);
+        if (priority == NULL)
+            return false;
+        *ret = request_of(a, priority);
+        ret->kind =
+            kb_kinds_by_resource(core->kinds, kb_str_of("priorityclasses.scheduling.k8s.io"));
+        return ret->kind != NULL;
+    }
     struct kb_node *service = kubernetes_service(core, a);
     if (at == PORTS) { /* one that is there already may name the port of an earlier start */
         struct kb_node *patch = kb_node_map(a);

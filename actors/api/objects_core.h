@@ -27,6 +27,9 @@ const struct kb_kinds *kb_objects_core_kinds(const struct kb_objects_core *core)
  * the store for its namespace. */
 void kb_objects_core_namespace(struct kb_objects_core *core, kb_str name, kb_val doc);
 
+/* What is known of a PriorityClass: its object, or KB_NONE when it is gone. */
+void kb_objects_core_priority(struct kb_objects_core *core, kb_str name, kb_val doc);
+
 enum kb_op_want { KB_OP_READ, KB_OP_COMMIT, KB_OP_DONE };
 
 /* Everything of the request that is needed later is copied. Never NULL. */

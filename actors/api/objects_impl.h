@@ -15,6 +15,7 @@ struct kb_objects_core {
     const struct kb_kinds *kinds;
     struct kb_rand rand;
     struct kb_map namespaces; /* name → a static word: ns_active or ns_terminating */
+    struct kb_map priorities; /* name → struct kb_priority */
     uint32_t service_net;     /* host order */
     int service_bits;         /* of the prefix */
     int node_port_first, node_port_last;
@@ -101,6 +102,19 @@ struct kb_logic {
     int64_t (*grace)(struct kb_object_op *op, int64_t asked);
 };
 const struct kb_logic *kb__logic_of(kb_str resource);
+
+/* What is known of PriorityClasses (logic/priority.c). */
+struct kb_priority {
+    char *name;
+    int64_t value;
+    bool global_default, never_preempts;
+};
+void kb__priorities_finish(struct kb_objects_core *core);
+/* Admission of a pod that is being created: its priority from its class. -KB_EFORBIDDEN with
+ * op->status. */
+int kb__admit_priority(struct kb_object_op *op, struct kb_node *spec);
+/* The PriorityClasses that every cluster has: the body of a create; NULL after the last one. */
+struct kb_node *kb__system_priority(struct kb_arena *a, size_t i);
 
 /* ---- the stages: each ends in a stage of its own ---- */
 void kb__op_start_create(struct kb_object_op *op);

@@ -21,7 +21,7 @@ enum { UP_TIMEOUT_MS = 60000, UP_POLL_MS = 10, STOP_TIMEOUT_MS = 60000 };
 
 static const char *const default_controllers[] = {
     "deployment", "replicaset",       "replicationcontroller", "node",
-    "namespace",  "garbagecollector", "serviceaccount",
+    "namespace",  "garbagecollector", "serviceaccount",        "disruption",
 };
 
 struct up {

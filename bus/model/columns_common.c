@@ -111,6 +111,24 @@ static void cell_integer(const struct kb__column *column, struct kb__row *row, s
     kb_w_int(w, kb_val_int(kb__cell_val(column, row), 0));
 }
 
+static void cell_boolean(const struct kb__column *column, struct kb__row *row, struct kb_w *w)
+{
+    kb_w_bool(w, kb_val_bool(kb__cell_val(column, row), false));
+}
+
+/* A number or a text, as text. */
+static void cell_value_or_na(const struct kb__column *column, struct kb__row *row, struct kb_w *w)
+{
+    char text[24];
+    kb_val val = kb__cell_val(column, row);
+    if (kb_val_type(val) != KB_INT) {
+        kb__cell_or(w, kb_val_str(val), "N/A");
+        return;
+    }
+    snprintf(text, sizeof(text), "%lld", (long long)kb_val_int(val, 0));
+    kb_w_cstr(w, text);
+}
+
 static void cell_count(const struct kb__column *column, struct kb__row *row, struct kb_w *w)
 {
     size_t n = 0;
@@ -196,6 +214,8 @@ kb__cell_fn kb__cell_common(kb_str name)
         {"name", kb__cell_name},
         {"age", kb__cell_age},
         {"integer", cell_integer},
+        {"boolean", cell_boolean},
+        {"value-or-na", cell_value_or_na},
         {"count", cell_count},
         {"ready-of", cell_ready_of},
         {"join", cell_join},

@@ -14,35 +14,23 @@ static void set_service_account(struct kb_object_op *op, struct kb_node *spec)
     kb_node_put(&op->arena, spec, "serviceAccount", kb_node_cstr(&op->arena, "default"));
 }
 
-static int set_priority(struct kb_object_op *op, struct kb_node *spec)
+/* Who has gates waits until they are gone, and it is said from the start. */
+static void set_gated(struct kb_object_op *op, const struct kb_node *spec, struct kb_node *status)
 {
-    static const struct {
-        const char *name;
-        int64_t value;
-    } classes[] = {
-        {"", 0}, {"system-cluster-critical", 2000000000}, {"system-node-critical", 2000001000}};
-    kb_str name = kb_node_text(kb_node_get(spec, "priorityClassName"));
-    const struct kb_node *given = kb_node_get(spec, "priority");
-    for (size_t i = 0; i < KB_COUNT(classes); i++) {
-        if (!kb_str_is(name, classes[i].name))
-            continue;
-        if (given && kb_node_num(given, 0) != classes[i].value) {
-            kb_status_forbidden(&op->status, &op->arena, op->kind, kb__op_name(op),
-                                "the integer value of priority (%lld) must not be provided in pod "
-                                "spec; priority admission controller computed %lld from the given "
-                                "PriorityClass name",
-                                (long long)kb_node_num(given, 0), (long long)classes[i].value);
-            return -KB_EFORBIDDEN;
-        }
-        kb_node_put(&op->arena, spec, "priority", kb_node_int(&op->arena, classes[i].value));
-        if (kb_node_get(spec, "preemptionPolicy") == NULL)
-            kb_node_put(&op->arena, spec, "preemptionPolicy",
-                        kb_node_cstr(&op->arena, "PreemptLowerPriority"));
-        return 0;
-    }
-    kb_status_forbidden(&op->status, &op->arena, op->kind, kb__op_name(op),
-                        "no PriorityClass with name " KB_STR_FMT " was found", KB_STR_ARG(name));
-    return -KB_EFORBIDDEN;
+    const struct kb_node *gates = kb_node_get(spec, "schedulingGates");
+    struct kb_arena *a = &op->arena;
+    if (gates == NULL || gates->type != KB_ARRAY || gates->count == 0)
+        return;
+    struct kb_node *list = kb_node_array(a), *condition = kb_node_map(a);
+    kb_node_put(a, condition, "lastProbeTime", kb_node_nil(a));
+    kb_node_put(a, condition, "lastTransitionTime", kb_node_nil(a));
+    kb_node_set_cstr(a, condition, "message",
+                     "Scheduling is blocked due to non-empty scheduling gates");
+    kb_node_set_cstr(a, condition, "reason", "SchedulingGated");
+    kb_node_set_cstr(a, condition, "status", "False");
+    kb_node_set_cstr(a, condition, "type", "PodScheduled");
+    kb_node_append(a, list, condition);
+    kb_node_put(a, status, "conditions", list);
 }
 
 static bool tolerates(const struct kb_node *list, const char *key)
@@ -90,9 +78,10 @@ static int prepare(struct kb_object_op *op)
     if (op->old == NULL) {
         set_service_account(op, spec);
         set_tolerations(op, spec);
-        if (set_priority(op, spec) < 0)
+        if (kb__admit_priority(op, spec) < 0)
             return -KB_EFORBIDDEN;
         status->count = 0;
+        set_gated(op, spec, status);
     }
     if (kb_node_text(kb_node_get(status, "phase")).n == 0)
         kb_node_put(a, status, "phase", kb_node_cstr(a, "Pending"));

@@ -16,6 +16,7 @@ import zlib
 FILES = {  # proto package -> the prefix of its messages here
     "k8s.io.api.core.v1": "core", "k8s.io.api.apps.v1": "apps", "k8s.io.api.coordination.v1": "coordination",
     "k8s.io.api.policy.v1": "policy", "k8s.io.api.autoscaling.v1": "autoscaling",
+    "k8s.io.api.scheduling.v1": "scheduling",
     "k8s.io.api.authentication.v1": "authentication", "k8s.io.apimachinery.pkg.apis.meta.v1": "meta",
     "k8s.io.apimachinery.pkg.runtime": "runtime", "k8s.io.apimachinery.pkg.api.resource": "resource",
     "k8s.io.apimachinery.pkg.util.intstr": "intstr",
@@ -24,7 +25,7 @@ ROOTS = """core.Pod core.Binding core.ConfigMap core.Secret core.ServiceAccount 
 core.Event core.ReplicationController apps.Deployment apps.ReplicaSet coordination.Lease policy.Eviction
 autoscaling.Scale meta.DeleteOptions core.PersistentVolume core.PersistentVolumeClaim core.Endpoints core.LimitRange
 core.ResourceQuota core.PodTemplate apps.StatefulSet apps.DaemonSet apps.ControllerRevision
-authentication.TokenRequest""".split()
+authentication.TokenRequest policy.PodDisruptionBudget scheduling.PriorityClass""".split()
 INLINE = {"volumeSource", "persistentVolumeSource", "ephemeralContainerCommon", "localObjectReference"}
 ZERO_BOOL = """hostNetwork hostPID hostIPC stdin stdinOnce tty readOnly unschedulable publishNotReadyAddresses
 paused""".split()

@@ -51,6 +51,88 @@ KB_TEST(objects, a_created_pod_is_complete)
     KB_CHECK(kb_val_equal(cluster_get(c, "pods/default/web"), kb_doc_root(a->doc)));
 }
 
+#define CLASSES           "priorityclasses.scheduling.k8s.io//"
+#define CLASS(name, more) "{\"metadata\":{\"name\":\"" name "\"}," more "}"
+#define POD_WITH(name, more)                                                                       \
+    "{\"metadata\":{\"name\":\"" name "\"},\"spec\":{\"containers\":[{\"name\":\"a\",\"image\":"   \
+    "\"busybox\"}]," more "}}"
+
+KB_TEST(objects, a_pod_gets_the_priority_of_its_class)
+{
+    KB_AUTO(cluster_destroy) struct cluster *c = cluster_new();
+    kb_val node = cluster_get(c, CLASSES "system-node-critical");
+    KB_CHECK_I64(kb_val_int_at(node, "value", 0), ==, 2000001000);
+    KB_CHECK_STRN(kb_val_str_at(node, "preemptionPolicy"), "PreemptLowerPriority");
+    cluster_do(c, CREATE, CLASSES, CLASS("quiet", "\"value\":7,\"preemptionPolicy\":\"Never\""));
+    cluster_tell_priority(c, "quiet");
+    const struct answer *a =
+        cluster_do(c, CREATE, "pods/default/", POD_WITH("p", "\"priorityClassName\":\"quiet\""));
+    KB_CHECK_STR(answer_at(a, "spec.priority"), "7");
+    KB_CHECK_STR(answer_at(a, "spec.preemptionPolicy"), "Never");
+    a = cluster_do(c, CREATE, "pods/default/", POD_WITH("q", "\"preemptionPolicy\":\"Never\""));
+    KB_CHECK_STR(
+        answer_at(a, "message"),
+        "pods \"q\" is forbidden: the string value of PreemptionPolicy (Never) must not be "
+        "provided in pod spec; priority admission controller computed "
+        "PreemptLowerPriority from the given PriorityClass name");
+    cluster_do(c, CREATE, CLASSES, CLASS("usual", "\"value\":3,\"globalDefault\":true"));
+    cluster_tell_priority(c, "usual");
+    a = cluster_do(c, CREATE, "pods/default/", POD_WITH("r", "\"restartPolicy\":\"Never\""));
+    KB_CHECK_STR(answer_at(a, "spec.priority"), "3");
+    KB_CHECK_STR(answer_at(a, "spec.priorityClassName"), "usual");
+    cluster_do(c, DELETE, CLASSES "usual", NULL);
+    cluster_tell_priority(c, "usual");
+    a = cluster_do(c, CREATE, "pods/default/", POD("s"));
+    KB_CHECK_STR(answer_at(a, "spec.priority"), "0");
+}
+
+KB_TEST(objects, priority_classes_are_what_kubernetes_admits)
+{
+    KB_AUTO(cluster_destroy) struct cluster *c = cluster_new();
+    const struct answer *a = cluster_do(c, CREATE, CLASSES, CLASS("a", "\"value\":1000000001"));
+    KB_CHECK_STR(answer_at(a, "message"),
+                 "PriorityClass.scheduling.k8s.io \"a\" is invalid: value: Forbidden: maximum "
+                 "allowed value of a user defined priority is 1000000000");
+    a = cluster_do(c, CREATE, CLASSES, CLASS("system-x", "\"value\":1"));
+    KB_CHECK_STR(
+        answer_at(a, "message"),
+        "PriorityClass.scheduling.k8s.io \"system-x\" is invalid: metadata.name: Forbidden: "
+        "priority class names with 'system-' prefix are reserved for system use only. "
+        "error: system-x is not a known system priority class");
+    cluster_do(c, CREATE, CLASSES, CLASS("b", "\"value\":1,\"globalDefault\":true"));
+    cluster_tell_priority(c, "b");
+    a = cluster_do(c, CREATE, CLASSES, CLASS("c", "\"value\":1,\"globalDefault\":true"));
+    KB_CHECK_STR(answer_at(a, "message"),
+                 "priorityclasses.scheduling.k8s.io \"c\" is forbidden: PriorityClass b is already "
+                 "marked as default. Only one default can exist");
+    a = cluster_do(c, PATCH, CLASSES "b", "{\"value\":2}");
+    KB_CHECK_STR(answer_at(a, "message"),
+                 "PriorityClass.scheduling.k8s.io \"b\" is invalid: value: Forbidden: may not be "
+                 "changed in an update.");
+}
+
+KB_TEST(objects, budgets_and_gates)
+{
+    KB_AUTO(cluster_destroy) struct cluster *c = cluster_new();
+    const struct answer *a =
+        cluster_do(c, CREATE, "poddisruptionbudgets.policy/default/",
+                   CLASS("b", "\"spec\":{\"minAvailable\":1,\"maxUnavailable\":1}"));
+    KB_CHECK_I64(a->code, ==, 422);
+    a = cluster_do(c, CREATE, "poddisruptionbudgets.policy/default/",
+                   CLASS("b", "\"spec\":{\"minAvailable\":\"101%\"}"));
+    KB_CHECK_STR(answer_at(a, "message"),
+                 "PodDisruptionBudget.policy \"b\" is invalid: spec.minAvailable: Invalid value: "
+                 "\"101%\": must not be greater than 100%");
+    a = cluster_do(c, CREATE, "poddisruptionbudgets.policy/default/",
+                   CLASS("b", "\"spec\":{\"minAvailable\":\"50%\",\"selector\":{}}"));
+    KB_CHECK_I64(a->code, ==, 201);
+    a = cluster_do(c, CREATE, "pods/default/",
+                   POD_WITH("p", "\"schedulingGates\":[{\"name\":\"x.io/g\"}]"));
+    KB_CHECK_STR(answer_at(a, "status.conditions[0].reason"), "SchedulingGated");
+    KB_CHECK_STR(answer_at(a, "status.conditions[0].message"),
+                 "Scheduling is blocked due to non-empty scheduling gates");
+}
+
 struct failure {
     unsigned verb;
     const char *target, *body;

@@ -30,7 +30,7 @@ KIND_WORDS = set("""group version kind plural singular shortNames categories nam
 subresourceOnly subresources generation columns selectableFields indices immutable immutableOnceSet immutableWhen
 mutable gracePath finalizersPath ttlSeconds""".split())
 COLUMN_WORDS = set("name type format priority description cell path paths of".split())
-CELLS = set("""name age integer count ready-of join text text-or-none text-or-unknown trimmed labels label-selector pod-ready
+CELLS = set("""name age integer boolean value-or-na count ready-of join text text-or-none text-or-unknown trimmed labels label-selector pod-ready
 pod-status pod-restarts pod-ip pod-gates node-status node-roles node-address service-external-ip service-ports
 event-last-seen event-first-seen event-object event-source event-count""".split())
 VERBS = set("create delete deletecollection get list patch update watch".split())

@@ -142,7 +142,7 @@ KB_TEST(openapi, index_leads_to_each_version_once)
     kb_buf_finish(&again);
     KB_AUTO(kb_doc_destroy) struct kb_doc *doc = parsed(&out);
     kb_val paths = kb_doc_at(doc, "paths");
-    KB_CHECK_U64(kb_val_count(paths), ==, 5);
+    KB_CHECK_U64(kb_val_count(paths), >=, 6);
     KB_CHECK(kb_str_starts(
         kb_val_str(kb_val_get(kb_val_get(paths, "apis/apps/v1"), "serverRelativeURL")),
         "/openapi/v3/apis/apps/v1?hash="));
@@ -156,13 +156,14 @@ KB_TEST(discovery, groups_and_resources)
     KB_AUTO(kb_kinds_destroy) struct kb_kinds *kinds = kb_kinds_builtin();
     struct kb_buf out = {0};
     kb_discovery_groups(kinds, &out);
-    KB_CHECK_STR(out.p,
-                 "{\"kind\":\"APIGroupList\",\"apiVersion\":\"v1\",\"groups\":[{\"name\":\"apps\","
-                 "\"versions\":[{\"groupVersion\":\"apps/v1\",\"version\":\"v1\"}],"
-                 "\"preferredVersion\":{\"groupVersion\":\"apps/v1\",\"version\":\"v1\"}},{"
-                 "\"name\":\"coordination.k8s.io\",\"versions\":[{\"groupVersion\":"
-                 "\"coordination.k8s.io/v1\",\"version\":\"v1\"}],\"preferredVersion\":{"
-                 "\"groupVersion\":\"coordination.k8s.io/v1\",\"version\":\"v1\"}}]}");
+    KB_CHECK(kb_str_starts(
+        kb_buf_str(&out),
+        "{\"kind\":\"APIGroupList\",\"apiVersion\":\"v1\",\"groups\":[{\"name\":\"apps\","
+        "\"versions\":[{\"groupVersion\":\"apps/v1\",\"version\":\"v1\"}],"
+        "\"preferredVersion\":{\"groupVersion\":\"apps/v1\",\"version\":\"v1\"}},{"
+        "\"name\":\"coordination.k8s.io\",\"versions\":[{\"groupVersion\":"
+        "\"coordination.k8s.io/v1\",\"version\":\"v1\"}],\"preferredVersion\":{"
+        "\"groupVersion\":\"coordination.k8s.io/v1\",\"version\":\"v1\"}},{\"name\":\"policy\""));
     kb_buf_clear(&out);
     KB_CHECK(kb_discovery_resources(kinds, kb_str_of("apps"), kb_str_of("v1"), &out) == 0);
     KB_AUTO(kb_doc_destroy) struct kb_doc *apps = parsed(&out);
@@ -177,7 +178,7 @@ KB_TEST(discovery, groups_and_resources)
                "\"get\",\"patch\",\"update\"]}");
     KB_CHECK(kb_discovery_resources(kinds, kb_str_of("apps"), kb_str_of("v2"), &out) ==
              -KB_ENOTFOUND);
-    KB_CHECK(kb_discovery_group(kinds, kb_str_of("policy"), &out) == -KB_ENOTFOUND);
+    KB_CHECK(kb_discovery_group(kinds, kb_str_of("no.example"), &out) == -KB_ENOTFOUND);
 }
 
 KB_TEST(discovery, aggregated)
@@ -193,7 +194,7 @@ KB_TEST(discovery, aggregated)
                "\"verbs\":[\"create\"]}");
     kb_discovery_aggregated(kinds, false, &out);
     KB_AUTO(kb_doc_destroy) struct kb_doc *rest = parsed(&out);
-    KB_CHECK_U64(kb_val_count(kb_doc_at(rest, "items")), ==, 2);
+    KB_CHECK_U64(kb_val_count(kb_doc_at(rest, "items")), >=, 4);
     KB_CHECK_STRN(kb_val_str(kb_doc_at(rest, "items[0].metadata.name")), "apps");
     check_json(kb_doc_at(rest, "items[0].versions[0].resources[1].subresources[0]"),
                "{\"subresource\":\"status\",\"responseKind\":{\"group\":\"apps\",\"version\":"
