@@ -9,7 +9,7 @@
  * a second, and each costs the cluster as much as a binding. Over EVENTS_MAX waiting, new ones are
  * dropped and counted, as Kubernetes' broadcaster does.
  *
- * It decides nothing before both views are complete: half a picture would overfill nodes. */
+ * It decides nothing before all views are complete: half a picture would overfill nodes. */
 #include "actors/scheduler/scheduler_actor.h"
 
 #include "actors/scheduler/live.h"
@@ -26,6 +26,7 @@ enum {
     BATCH = 256,       /* decisions in one pass, then the bus is served again */
     WRITES_MAX = 2048, /* under way at once */
     WRITE_TIMEOUT_MS = 10000,
+    OTHERS = 16,
     EVENTS_MAX = 20000,     /* waiting */
     EVENTS_FLIGHT = 64,     /* under way, when nothing else is to do */
     EVENTS_FLIGHT_BUSY = 2, /* … and while bindings are … */
@@ -37,6 +38,7 @@ struct kb_sched_actor {
     struct kb_loop *loop;
     struct kb_peer *store, *api;
     struct kb_view *nodes, *pods;
+    struct kb_view *others[OTHERS]; /* of kb_sched_resources */
     struct kb_sched *sched;
     struct kb_sched_live *live;
     struct kb_sched_out out;
@@ -344,11 +346,24 @@ static void pod_changed(void *user, const struct kb_change *change)
         kb_sched_pod_del(a->sched, change->key);
 }
 
-/* Nodes, pods and the configuration: none is enough without the others. */
+static void other_changed(void *user, const struct kb_change *change)
+{
+    struct kb_sched_actor *a = user;
+    kb_sched_object_put(a->sched, change->key, change->op == KB_PUT ? change->doc : (kb_val){0});
+}
+
+static bool all_synced(const struct kb_sched_actor *a)
+{
+    bool all = a->nodes && a->pods && kb_view_synced(a->nodes) && kb_view_synced(a->pods);
+    for (size_t i = 0; all && kb_sched_resources[i] != NULL; i++)
+        all = a->others[i] && kb_view_synced(a->others[i]);
+    return all;
+}
+
+/* All views and the configuration: none is enough without the others. */
 static void go_on(struct kb_sched_actor *a)
 {
-    if (!a->ready && a->nodes && a->pods && kb_view_synced(a->nodes) && kb_view_synced(a->pods) &&
-        kb_sched_live_ready(a->live)) {
+    if (!a->ready && all_synced(a) && kb_sched_live_ready(a->live)) {
         a->ready = true;
         kb_actor_ready(a->actor);
     }
@@ -374,6 +389,7 @@ static void take_event(void *user, struct kb_doc **doc_p)
 
 static const struct kb_view_handlers node_handlers = {node_changed, synced};
 static const struct kb_view_handlers pod_handlers = {pod_changed, synced};
+static const struct kb_view_handlers other_handlers = {other_changed, synced};
 
 /* ---- scheduler.explain ---- */
 
@@ -439,6 +455,10 @@ struct kb_sched_actor *kb_sched_actor_new(struct kb_actor *actor, uint64_t seed)
     kb_actor_serve(actor, methods, KB_COUNT(methods), a);
     a->nodes = kb_view_open(actor, "nodes", NULL, &node_handlers, a);
     a->pods = kb_view_open(actor, "pods", NULL, &pod_handlers, a);
+    for (size_t i = 0; kb_sched_resources[i] != NULL; i++) {
+        KB_ASSERT(i < OTHERS);
+        a->others[i] = kb_view_open(actor, kb_sched_resources[i], NULL, &other_handlers, a);
+    }
     return a;
 }
 
@@ -455,6 +475,8 @@ void kb_sched_actor_destroy(struct kb_sched_actor **a_p)
         return;
     kb_view_close(&a->nodes);
     kb_view_close(&a->pods);
+    for (size_t i = 0; i < OTHERS; i++)
+        kb_view_close(&a->others[i]);
     kb_loop_timer_stop(a->loop, &a->timer);
     kb_loop_timer_stop(a->loop, &a->lull);
     kb_loop_undefer(a->loop, a);

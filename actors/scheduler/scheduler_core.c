@@ -155,6 +155,20 @@ void kb_sched_node_del(struct kb_sched *s, kb_str key)
     kb_core_node_del(s->core, k.name);
 }
 
+/* ---- other objects ---- */
+
+const char *const kb_sched_resources[] = {
+    "namespaces",       "services",          "replicationcontrollers",
+    "replicasets.apps", "statefulsets.apps", NULL};
+
+void kb_sched_object_put(struct kb_sched *s, kb_str key, kb_val object)
+{
+    struct kb_key k;
+    if (kb_key_parse(key, &k, NULL) == 0 &&
+        kb_core_object_put(s->core, k.resource, k.ns, k.name, object))
+        kb__sched_happened(s, KB_POLICY_ON_OBJECT);
+}
+
 /* ---- pods come and go ---- */
 
 /* What the scheduler reads of a pod, in one place. */
@@ -314,6 +328,7 @@ static void put_placed(struct kb_sched *s, struct kb_sched_pod *pod, const struc
         uint32_t slot = kb_core_slot(s->core, seen->node);
         pod->core.gpus = seen->gpus;
         kb_core_place(s->core, &pod->core, spec, slot, seen->priority);
+        kb_pending_event(s->pending, KB_POLICY_ON_POD_ADD);
         s->counts.placed++;
     }
     pod->state = POD_PLACED;

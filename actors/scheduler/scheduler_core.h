@@ -63,10 +63,16 @@ int kb_sched_configure(struct kb_sched *s, const struct kb_config *config, struc
 /* The time of what follows. `now` never goes back; wall_us is only written into objects. */
 void kb_sched_time(struct kb_sched *s, kb_ms now, int64_t wall_us);
 
+/* What else placement depends on, by resource; the last is NULL. To be complete, like nodes and
+ * pods, before anything is decided. */
+extern const char *const kb_sched_resources[];
+
 /* Changes, in order of revision for each object. Keys are those of the store. */
 void kb_sched_node_put(struct kb_sched *s, kb_str key, kb_val node);
 void kb_sched_node_del(struct kb_sched *s, kb_str key);
 void kb_sched_pod_put(struct kb_sched *s, kb_str key, int64_t rev, kb_val pod);
+/* An object of another kind of kb_sched_resources came or changed, or is gone (KB_NONE). */
+void kb_sched_object_put(struct kb_sched *s, kb_str key, kb_val object);
 void kb_sched_pod_del(struct kb_sched *s, kb_str key);
 
 /* Decide at most `most` pods; their wishes are appended. Returns how many were decided, fewer than

@@ -31,8 +31,8 @@ struct parts {
 };
 
 struct state {
-    bool made, fits_itself; /* the pod matches all its own terms of affinity */
-    uint64_t carried;       /* version of the terms that mean the pod */
+    bool made, fits_itself;
+    uint64_t carried;                                /* version of the terms that mean the pod */
     struct parts affinity, anti_affinity, preferred; /* of the pod; by its terms */
     struct parts existing, weighing;                 /* of others: required, and scored */
 };
@@ -80,16 +80,22 @@ static void add_affinity(struct kb_policy_cycle *c, struct state *s)
     struct kb_policy_pods_selector *all = calloc(pod->required_affinity_n + 1, sizeof(*all));
     if (all == NULL)
         abort();
-    s->fits_itself = true;
-    for (uint32_t i = 0; i < pod->required_affinity_n; i++) {
+    for (uint32_t i = 0; i < pod->required_affinity_n; i++)
         all[i] = pod->required_affinity[i].pods;
-        s->fits_itself &= c->host->selects(c->host->core, &all[i], pod);
-    }
     for (uint32_t i = 0; i < pod->required_affinity_n; i++)
         add(&s->affinity,
             (struct part){c->host->count(c->host->core, all, pod->required_affinity_n, true),
                           pod->required_affinity[i].topology_key, 0, true, 0});
     free(all);
+}
+
+/* Does the pod match all its own terms? Labels of its namespace may have a say in that. */
+static bool fits_itself(struct kb_policy_cycle *c)
+{
+    for (uint32_t i = 0; i < c->pod->required_affinity_n; i++)
+        if (!c->host->selects(c->host->core, &c->pod->required_affinity[i].pods, c->pod))
+            return false;
+    return true;
 }
 
 /* ---- terms that mean the pod ---- */
@@ -126,8 +132,10 @@ static struct state *refresh(struct kb_policy_cycle *c)
                 c->pod->required_anti_affinity_n);
         add_own(c, &s->preferred, c->pod->preferred_affinity, c->pod->preferred_affinity_n);
     }
-    if (!s->made || s->carried != carried)
+    if (!s->made || s->carried != carried) {
+        s->fits_itself = fits_itself(c);
         add_carried(c, s);
+    }
     s->made = true;
     s->carried = carried;
     return s;
