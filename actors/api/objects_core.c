@@ -689,6 +689,8 @@ void kb_object_op_read(struct kb_object_op *op, int64_t rev, kb_val doc)
 void kb_object_op_committed(struct kb_object_op *op, int64_t rev)
 {
     KB_ASSERT(op->stage == KB_STAGE_COMMIT);
+    if (op->logic && op->logic->committed)
+        op->logic->committed(op);
     kb__op_done(op, rev);
 }
 

@@ -96,6 +96,8 @@ struct kb_logic {
     void (*release)(struct kb_object_op *op);
     /* An extra's key was taken by somebody else: choose again, or fail with op->status. */
     int (*taken)(struct kb_object_op *op, kb_str key);
+    /* It was written, or (op->removes) is gone: to know of it before the view shows it. */
+    void (*committed)(struct kb_object_op *op);
     /* May this object be deleted? -KB_E… with op->status. */
     int (*check_delete)(struct kb_object_op *op);
     /* Grace in seconds for a deletion that asks for `asked` (-1: nothing); < 0: no grace. */

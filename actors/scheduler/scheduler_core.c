@@ -157,15 +157,22 @@ void kb_sched_node_del(struct kb_sched *s, kb_str key)
 
 /* ---- other objects ---- */
 
-const char *const kb_sched_resources[] = {
-    "namespaces",       "services",          "replicationcontrollers",
-    "replicasets.apps", "statefulsets.apps", NULL};
+const char *const kb_sched_resources[] = {"namespaces",
+                                          "services",
+                                          "replicationcontrollers",
+                                          "replicasets.apps",
+                                          "statefulsets.apps",
+                                          "poddisruptionbudgets.policy",
+                                          NULL};
 
 void kb_sched_object_put(struct kb_sched *s, kb_str key, kb_val object)
 {
     struct kb_key k;
-    if (kb_key_parse(key, &k, NULL) == 0 &&
-        kb_core_object_put(s->core, k.resource, k.ns, k.name, object))
+    if (kb_key_parse(key, &k, NULL) < 0)
+        return;
+    if (kb_str_is(k.resource, "poddisruptionbudgets.policy"))
+        kb_core_budget_put(s->core, k.ns, k.name, object);
+    else if (kb_core_object_put(s->core, k.resource, k.ns, k.name, object))
         kb__sched_happened(s, KB_POLICY_ON_OBJECT);
 }
 
@@ -305,6 +312,7 @@ static struct kb_sched_pod *find_or_make(struct kb_sched *s, kb_str key, const s
     pod = calloc(1, sizeof(*pod));
     KB_ASSERT(pod != NULL);
     pod->key = kb_str_dup(key);
+    pod->core.key = pod->key;
     kb_str_copy(seen->uid, pod->uid, sizeof(pod->uid));
     kb_map_put(&s->pods, key, pod);
     name(s, pod, seen, val);

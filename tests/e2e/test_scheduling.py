@@ -89,10 +89,69 @@ class Scheduling(unittest.TestCase):
         self.assertIn("3 node(s) didn't have free ports for the requested pod ports",
                       self.why(f"port-{left}"))
 
+    def events_of(self, name, reason):
+        def found():
+            return [e for e in self.cluster.get("events")["items"]
+                    if e["involvedObject"]["name"] == name and e["reason"] == reason]
+        return self.cluster.until(found, 20, f"{name} has an event {reason}")
+
+    def condition(self, name, kind):
+        conditions = self.cluster.get("pod", name).get("status", {}).get("conditions", [])
+        return next((c for c in conditions if c["type"] == kind), None)
+
+    def priority_class(self, name, value, **more):
+        document = {"apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass",
+                    "metadata": {"name": name}, "value": value, **more}
+        self.cluster.kubectl("create", "-f", "-", stdin=json.dumps(document))
+        self.addCleanup(self.cluster.kubectl, "delete", "priorityclass", name, check=False)
+
+    def test_an_important_pod_takes_the_place_of_another(self):
+        self.priority_class("urgent", 1000)
+        self.priority_class("patient", 1000, preemptionPolicy="Never")
+        for node in self.nodes[1:]:
+            self.cluster.kubectl("cordon", node)
+            self.addCleanup(self.cluster.kubectl, "uncordon", node)
+        cpu = self.cluster.get("node", self.nodes[0])["status"]["allocatable"]["cpu"]
+        most = {"resources": {"requests": {"cpu": f"{int(cpu) * 700}m"}}}
+        victim = pod("victim", container=most)
+        victim["metadata"]["finalizers"] = ["example.com/slow"]  # it takes its time to go
+        self.create(victim)
+        release = ("patch", "pod", "victim", "--type=merge", "-p", '{"metadata":{"finalizers":null}}')
+        self.addCleanup(self.cluster.kubectl, *release, check=False)
+        self.assertEqual(self.node_of("victim"), self.nodes[0])
+        self.create(pod("patient", priorityClassName="patient", container=most))
+        unfit = "0/3 nodes are available: 1 Insufficient cpu, 2 node(s) were unschedulable."
+        self.assertEqual(self.why("patient"),
+                         unfit + " preemption: not eligible due to preemptionPolicy=Never.")
+        self.create(pod("urgent", priorityClassName="urgent", container=most))
+        nominated = self.cluster.until(
+            lambda: self.cluster.get("pod", "urgent")["status"].get("nominatedNodeName"),
+            20, "it is nominated")
+        self.assertEqual(nominated, self.nodes[0])
+        self.assertEqual(self.why("urgent"), unfit)
+        condition = self.cluster.until(lambda: self.condition("victim", "DisruptionTarget"), 20,
+                                       "the victim is told")
+        self.assertEqual((condition["status"], condition["reason"], condition["message"]),
+                         ("True", "PreemptionByScheduler", "default-scheduler: preempting to "
+                          "accommodate a higher priority pod"))
+        uid = self.cluster.get("pod", "urgent")["metadata"]["uid"]
+        event = self.events_of("victim", "Preempted")[0]
+        self.assertEqual((event["type"], event["message"]),
+                         ("Normal", f"Preempted by pod {uid} on node {self.nodes[0]}"))
+        self.cluster.until(
+            lambda: "deletionTimestamp" in self.cluster.get("pod", "victim")["metadata"], 20,
+            "the victim is on its way out")
+        self.cluster.kubectl(*release)
+        self.assertEqual(self.node_of("urgent"), self.nodes[0])
+
     def test_a_gated_pod_waits_for_its_gate(self):
         self.create(pod("gated", schedulingGates=[{"name": "example.com/wait"}]))
         self.create(pod("after"))
         self.node_of("after")
+        condition = self.condition("gated", "PodScheduled")
+        self.assertEqual((condition["status"], condition["reason"], condition["message"]),
+                         ("False", "SchedulingGated",
+                          "Scheduling is blocked due to non-empty scheduling gates"))
         self.assertNotIn("nodeName", self.cluster.get("pod", "gated")["spec"])
         self.cluster.kubectl("patch", "pod", "gated", "--type=json", "-p",
                              '[{"op": "remove", "path": "/spec/schedulingGates"}]')

@@ -189,10 +189,20 @@ static void class_validate(struct kb_object_op *op)
     }
 }
 
+/* Who makes a class makes pods of it next: the view may be a moment late. */
+static void class_committed(struct kb_object_op *op)
+{
+    KB_AUTO(kb_w_finish) struct kb_w w = {0};
+    kb_str name = kb_node_text_at(op->obj, "metadata.name");
+    kb_w_node(&w, op->obj);
+    kb_objects_core_priority(op->core, name, op->removes ? (kb_val){0} : kb_w_val(&w));
+}
+
 const struct kb_logic kb__logic_priorityclass = {
     .resource = "priorityclasses.scheduling.k8s.io",
     .prepare = class_prepare,
     .validate = class_validate,
+    .committed = class_committed,
 };
 
 /* ---- PodDisruptionBudget ---- */

@@ -25,6 +25,7 @@ struct kb_promises;
 struct kb_core_pod {
     struct kb_link node_link;
     struct kb_policy_placed view; /* the owner sets id, group, started_us and leaving */
+    const char *key;              /* "pods/NS/NAME", the owner's; NULL: not told */
     struct kb_podspec *spec;      /* while placed: one reference */
     uint32_t slot;
     uint32_t gpus; /* the set that it has on its node; set before placing, 0: not known, or none */

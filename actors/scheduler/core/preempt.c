@@ -13,6 +13,7 @@ struct kb_promises {
     struct kb_link nominations;
     size_t n;
     uint64_t version;
+    struct kb_budgets budgets;
     struct kb_overruled *overruled; /* in the decision under way */
     uint32_t overruled_n, overruled_cap;
     struct run *run; /* the post_filter under way */
@@ -31,6 +32,7 @@ void kb__promises_destroy(struct kb_promises **p_p)
     struct kb_promises *p = *p_p;
     if (p == NULL)
         return;
+    kb_budgets_finish(&p->budgets);
     free(p->overruled);
     free(p);
     *p_p = NULL;
@@ -44,6 +46,13 @@ uint64_t kb_core_promises(const struct kb_core *core)
 void kb_core_promises_changed(struct kb_core *core)
 {
     kb__core_promises(core)->version++;
+}
+
+void kb_core_budget_put(struct kb_core *core, kb_str ns, kb_str name, kb_val budget)
+{
+    struct kb_promises *p = kb__core_promises(core);
+    kb_budgets_put(&p->budgets, kb_core_columns(core)->intern, ns, name, budget);
+    p->version++;
 }
 
 bool kb_core_overruled(const struct kb_core *core)
@@ -300,10 +309,7 @@ static void ask_violations(struct kb_policy_cycle *cycle,
                            const struct kb_policy_placed *const *pods, uint32_t n,
                            bool *ret_violates)
 {
-    (void)cycle;
-    (void)pods;
-    for (uint32_t i = 0; i < n; i++)
-        ret_violates[i] = false;
+    kb_budgets_violations(&kb__core_promises(cycle->host->core)->budgets, pods, n, ret_violates);
 }
 
 static void do_count(struct kb_policy_cycle *cycle, const char *reason, uint32_t nodes)

@@ -10,7 +10,7 @@
 #ifndef KUBUS_SCHEDULER_PREEMPT_H
 #define KUBUS_SCHEDULER_PREEMPT_H
 
-#include "actors/scheduler/core/core.h"
+#include "actors/scheduler/core/budgets.h"
 
 /* Embed in the owner, zero-initialized. */
 struct kb_nomination {
@@ -31,6 +31,9 @@ struct kb_nomination *kb_core_nominated(const struct kb_core *core, uint32_t slo
 /* Rises when anything changes that post_filter depends on and the columns do not. */
 uint64_t kb_core_promises(const struct kb_core *core);
 void kb_core_promises_changed(struct kb_core *core);
+
+/* A PodDisruptionBudget as it is now; KB_NONE: gone. */
+void kb_core_budget_put(struct kb_core *core, kb_str ns, kb_str name, kb_val budget);
 
 /* As kb_core_decide, with regard to what is promised to others; the node that the pod itself is
  * nominated to (`own`, may be NULL) comes first. What follows (kb_core_diagnose,

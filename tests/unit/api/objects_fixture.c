@@ -205,10 +205,3 @@ const char *answer_at(const struct answer *answer, const char *path)
         kb_str_copy(kb_val_str(val), text, sizeof(text));
     return text;
 }
-
-void cluster_tell_priority(struct cluster *c, const char *name)
-{
-    char key[128];
-    snprintf(key, sizeof(key), "priorityclasses.scheduling.k8s.io//%s", name);
-    kb_objects_core_priority(c->core, kb_str_of(name), cluster_get(c, key));
-}

@@ -41,7 +41,4 @@ struct kb_objects_core *cluster_core(struct cluster *cluster);
 /* Text at a path of the answer; a number as its text; "" when absent. Until the next call. */
 const char *answer_at(const struct answer *answer, const char *path);
 
-/* Tell the core of a PriorityClass as it stands in the store, as its view would. */
-void cluster_tell_priority(struct cluster *c, const char *name);
-
 #endif

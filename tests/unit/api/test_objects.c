@@ -64,7 +64,6 @@ KB_TEST(objects, a_pod_gets_the_priority_of_its_class)
     KB_CHECK_I64(kb_val_int_at(node, "value", 0), ==, 2000001000);
     KB_CHECK_STRN(kb_val_str_at(node, "preemptionPolicy"), "PreemptLowerPriority");
     cluster_do(c, CREATE, CLASSES, CLASS("quiet", "\"value\":7,\"preemptionPolicy\":\"Never\""));
-    cluster_tell_priority(c, "quiet");
     const struct answer *a =
         cluster_do(c, CREATE, "pods/default/", POD_WITH("p", "\"priorityClassName\":\"quiet\""));
     KB_CHECK_STR(answer_at(a, "spec.priority"), "7");
@@ -76,12 +75,10 @@ KB_TEST(objects, a_pod_gets_the_priority_of_its_class)
         "provided in pod spec; priority admission controller computed "
         "PreemptLowerPriority from the given PriorityClass name");
     cluster_do(c, CREATE, CLASSES, CLASS("usual", "\"value\":3,\"globalDefault\":true"));
-    cluster_tell_priority(c, "usual");
     a = cluster_do(c, CREATE, "pods/default/", POD_WITH("r", "\"restartPolicy\":\"Never\""));
     KB_CHECK_STR(answer_at(a, "spec.priority"), "3");
     KB_CHECK_STR(answer_at(a, "spec.priorityClassName"), "usual");
     cluster_do(c, DELETE, CLASSES "usual", NULL);
-    cluster_tell_priority(c, "usual");
     a = cluster_do(c, CREATE, "pods/default/", POD("s"));
     KB_CHECK_STR(answer_at(a, "spec.priority"), "0");
 }
@@ -100,7 +97,6 @@ KB_TEST(objects, priority_classes_are_what_kubernetes_admits)
         "priority class names with 'system-' prefix are reserved for system use only. "
         "error: system-x is not a known system priority class");
     cluster_do(c, CREATE, CLASSES, CLASS("b", "\"value\":1,\"globalDefault\":true"));
-    cluster_tell_priority(c, "b");
     a = cluster_do(c, CREATE, CLASSES, CLASS("c", "\"value\":1,\"globalDefault\":true"));
     KB_CHECK_STR(answer_at(a, "message"),
                  "priorityclasses.scheduling.k8s.io \"c\" is forbidden: PriorityClass b is already "

@@ -4,7 +4,6 @@
 
 #include <stdlib.h>
 
-
 /* A pod that runs on a node. */
 static void runs(struct world *w, const char *name, const char *node, int milli, int priority,
                  const char *minute)
@@ -142,10 +141,10 @@ static const char *victims(const struct victim *all, const char *budget)
         if (used)
             world_store_json(&w, key, NODE_OF("2"));
     }
-    for (const struct victim *v = all; v->name; v++)
-        runs(&w, v->name, v->node, v->milli, v->priority, v->minute);
     if (budget)
         world_store_json(&w, "poddisruptionbudgets.policy/x/b", budget);
+    for (const struct victim *v = all; v->name; v++)
+        runs(&w, v->name, v->node, v->milli, v->priority, v->minute);
     arrives(&w, "high", 1000, 10, "");
     world_settle(&w);
     for (const struct victim *v = all; v->name; v++) {
@@ -220,6 +219,36 @@ KB_TEST(preempt_choice, then_the_one_whose_most_important_victims_started_last)
                                            {0}},
                          NULL),
                  "b");
+}
+
+#define BUDGET(selector, allowed, more)                                                            \
+    "{'spec': {'selector': " selector "}, 'status': {'disruptionsAllowed': " allowed more "}}"
+
+KB_TEST(preempt_choice, budgets_come_before_all_else)
+{
+    struct victim one_node[] = {{"a", "n1", 1000, 1, "01"}, {"b", "n1", 1000, 2, "01"}, {0}};
+    struct victim two_nodes[] = {{"a", "n1", 2000, 1, "01"}, {"b", "n2", 2000, 9, "01"}, {0}};
+    const char *a = "{'matchLabels': {'app': 'a'}}";
+    char budget[256];
+    snprintf(budget, sizeof(budget), BUDGET("%s", "0", ""), a);
+    KB_CHECK_STR(victims(one_node, NULL), "a");
+    KB_CHECK_STR(victims(one_node, budget), "b"); /* a is put back first */
+    KB_CHECK_STR(victims(two_nodes, NULL), "a");
+    KB_CHECK_STR(victims(two_nodes, budget), "b");
+    snprintf(budget, sizeof(budget), BUDGET("%s", "1", ""), a);
+    KB_CHECK_STR(victims(two_nodes, budget), "a");
+    snprintf(budget, sizeof(budget), BUDGET("%s", "0", ", 'disruptedPods': {'a': ''}"), a);
+    KB_CHECK_STR(victims(two_nodes, budget), "a");
+    KB_CHECK_STR(victims(two_nodes, BUDGET("{}", "0", "")), "a");
+}
+
+KB_TEST(preempt_choice, a_budget_is_violated_when_there_is_no_other_way)
+{
+    struct victim only[] = {{"a", "n1", 2000, 1, "01"}, {0}};
+    KB_CHECK_STR(victims(only, BUDGET("{'matchExpressions': [{'key': 'app', 'operator': "
+                                      "'Exists'}]}",
+                                      "0", "")),
+                 "a");
 }
 
 /* ---- promises ---- */

@@ -77,6 +77,8 @@ bool world_tell_change(struct world *w)
             kb_sched_node_put(w->sched, key, kb_doc_root(c->doc));
         else
             kb_sched_node_del(w->sched, key);
+    } else if (kb_str_starts(key, "poddisruptionbudgets.policy/")) {
+        kb_sched_object_put(w->sched, key, c->doc ? kb_doc_root(c->doc) : (kb_val){0});
     } else if (c->doc) {
         kb_sched_pod_put(w->sched, key, c->rev, kb_doc_root(c->doc));
     } else {
