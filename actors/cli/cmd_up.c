@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -201,6 +202,14 @@ static int start(struct up *up, struct kb_err *err)
     return up->detach ? 0 : stay(up, &tool, err);
 }
 
+/* Seen from here: the scheduler runs elsewhere. Caller frees. */
+static char *absolute(const char *path)
+{
+    char here[PATH_MAX];
+    return path[0] == '/' || getcwd(here, sizeof(here)) == NULL ? kb_strf("%s", path)
+                                                                : kb_strf("%s/%s", here, path);
+}
+
 int kb_cmd_up(const struct kb_command *command, int argc, char **argv)
 {
     KB_AUTO(up_finish)
@@ -212,6 +221,7 @@ int kb_cmd_up(const struct kb_command *command, int argc, char **argv)
                              .history_s = 300,
                              .controllers = default_controllers,
                              .controllers_count = KB_COUNT(default_controllers)}};
+    const char *record = NULL;
     const struct kb_opt opts[] = {
         {"data", 0, KB_OPT_TEXT, &up.data_option, "DIR", "where the cluster keeps everything", 0,
          0},
@@ -230,6 +240,8 @@ int kb_cmd_up(const struct kb_command *command, int argc, char **argv)
          "addresses of Services [10.96.0.0/16]", 0, 0},
         {"history", 0, KB_OPT_INT, &up.plan.history_s, "SECONDS",
          "how long old versions are kept; 0: until `store.compact` [300]", 0, INT32_MAX},
+        {"record", 0, KB_OPT_TEXT, &record, "FILE",
+         "what the scheduler is told and decides, for `kubus sim replay`", 0, 0},
         {"detach", 'd', KB_OPT_FLAG, &up.detach, NULL, "return once all is ready", 0, 0},
     };
     struct kb_operands operands;
@@ -240,6 +252,8 @@ int kb_cmd_up(const struct kb_command *command, int argc, char **argv)
     if (operands.count)
         return kb_command_misuse(command, "takes no operand '%s'", operands.items[0]);
     up.data = kb_data_dir(up.data_option);
+    KB_AUTO(kb_auto_free) char *record_path = record ? absolute(record) : NULL;
+    up.plan.record = record_path;
     catch_signals();
     rc = start(&up, &err);
     return rc < 0 ? kb_command_fail(command, &err) : rc;

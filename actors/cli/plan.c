@@ -151,7 +151,9 @@ struct kb_node *kb_plan_make(struct kb_arena *a, const struct kb_plan_options *o
     struct kb_node *api = add_actor(a, actors, "api", "api");
     add_option(a, api, "--listen", o->listen);
     add_option(a, api, "--service-cidr", o->service_cidr);
-    add_actor(a, actors, "scheduler", "scheduler");
+    struct kb_node *scheduler = add_actor(a, actors, "scheduler", "scheduler");
+    if (o->record)
+        add_option(a, scheduler, "--record", o->record);
     for (size_t i = 0; i < o->controllers_count; i++)
         add_option(a, add_actor(a, actors, o->controllers[i], "controller"), "--plugin",
                    o->controllers[i]);

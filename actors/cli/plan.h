@@ -15,6 +15,7 @@ struct kb_plan_options {
     int64_t nodes;            /* real ones */
     int64_t hollow_nodes;
     int64_t history_s;         /* how long the store keeps old versions; 0: for good */
+    const char *record;        /* absolute path of what the scheduler writes down; NULL: nothing */
     const char *const *images; /* archives to load at start */
     size_t images_count;
     const char *const *controllers; /* names of controller plugins */

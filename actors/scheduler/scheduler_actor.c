@@ -13,6 +13,7 @@
 #include "actors/scheduler/scheduler_actor.h"
 
 #include "actors/scheduler/live.h"
+#include "actors/scheduler/record.h"
 #include "actors/scheduler/scheduler_core.h"
 #include "bus/actor.h"
 #include "bus/base/check.h"
@@ -41,6 +42,7 @@ struct kb_sched_actor {
     struct kb_view *others[OTHERS]; /* of kb_sched_resources */
     struct kb_sched *sched;
     struct kb_sched_live *live;
+    struct kb_record *record; /* or NULL */
     struct kb_sched_out out;
     struct kb_loop_timer timer, lull;
     kb_ms busy_ms; /* when a binding was last written */
@@ -468,6 +470,12 @@ void kb_sched_actor_guard(struct kb_sched_actor *a, struct kb_guard_page *page,
     kb_sched_live_guard(a->live, page, found);
 }
 
+int kb_sched_actor_record(struct kb_sched_actor *a, uint64_t seed, const char *path,
+                          struct kb_err *err)
+{
+    return kb_record_open(a->sched, seed, path, &a->record, err);
+}
+
 void kb_sched_actor_destroy(struct kb_sched_actor **a_p)
 {
     struct kb_sched_actor *a = *a_p;
@@ -493,6 +501,7 @@ void kb_sched_actor_destroy(struct kb_sched_actor **a_p)
         free(e);
     }
     kb_sched_out_finish(&a->out);
+    kb_record_close(&a->record);
     kb_sched_destroy(&a->sched);
     kb_sched_live_destroy(&a->live);
     kb_w_finish(&a->body);

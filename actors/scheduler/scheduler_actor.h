@@ -19,6 +19,9 @@ struct kb_sched_actor *kb_sched_actor_new(struct kb_actor *actor, uint64_t seed)
 /* See kb_sched_live_guard. */
 void kb_sched_actor_guard(struct kb_sched_actor *a, struct kb_guard_page *page,
                           const struct kb_watchdog_found *found);
+/* Write down what it is told and decides: see record.h. Right after new, with the same seed. */
+int kb_sched_actor_record(struct kb_sched_actor *a, uint64_t seed, const char *path,
+                          struct kb_err *err);
 void kb_sched_actor_destroy(struct kb_sched_actor **a_p); /* before the actor */
 
 #endif

@@ -124,6 +124,14 @@ void kb_sched_time(struct kb_sched *s, kb_ms now, int64_t wall_us)
 {
     s->now = now > s->now ? now : s->now;
     s->wall_us = wall_us;
+    kb__sched_told(
+        s, &(struct kb_sched_input){.kind = KB_SCHED_IN_TIME, .now = now, .wall_us = wall_us});
+}
+
+void kb_sched_tap(struct kb_sched *s, kb_sched_tap_fn *tap, void *user)
+{
+    s->tap = tap;
+    s->tap_user = user;
 }
 
 void kb__sched_happened(struct kb_sched *s, uint32_t events)
@@ -144,6 +152,8 @@ void kb_sched_node_put(struct kb_sched *s, kb_str key, kb_val node)
     kb__sched_happened(s, events);
     if (events & KB_POLICY_ON_NODE_ADD)
         kb__sched_claims(s);
+    kb__sched_told(s,
+                   &(struct kb_sched_input){.kind = KB_SCHED_IN_NODE_PUT, .key = key, .doc = node});
 }
 
 void kb_sched_node_del(struct kb_sched *s, kb_str key)
@@ -153,6 +163,7 @@ void kb_sched_node_del(struct kb_sched *s, kb_str key)
         return;
     kb__sched_node_lost(s, k.name);
     kb_core_node_del(s->core, k.name);
+    kb__sched_told(s, &(struct kb_sched_input){.kind = KB_SCHED_IN_NODE_DEL, .key = key});
 }
 
 /* ---- other objects ---- */
@@ -174,6 +185,8 @@ void kb_sched_object_put(struct kb_sched *s, kb_str key, kb_val object)
         kb_core_budget_put(s->core, k.ns, k.name, object);
     else if (kb_core_object_put(s->core, k.resource, k.ns, k.name, object))
         kb__sched_happened(s, KB_POLICY_ON_OBJECT);
+    kb__sched_told(
+        s, &(struct kb_sched_input){.kind = KB_SCHED_IN_OBJECT_PUT, .key = key, .doc = object});
 }
 
 /* ---- pods come and go ---- */
@@ -419,7 +432,7 @@ void kb__sched_readmit(struct kb_sched *s, struct kb_sched_pod *pod)
     put_waiting(s, pod, &seen, kb_doc_root(doc));
 }
 
-void kb_sched_pod_put(struct kb_sched *s, kb_str key, int64_t rev, kb_val val)
+static void pod_put(struct kb_sched *s, kb_str key, int64_t rev, kb_val val)
 {
     struct seen seen = look(s, val);
     struct kb_sched_pod *pod = kb_map_get(&s->pods, key);
@@ -450,9 +463,17 @@ void kb_sched_pod_put(struct kb_sched *s, kb_str key, int64_t rev, kb_val val)
         kb_core_workload_learn(s->core, waits ? pod->wait.spec : pod->core.spec);
 }
 
+void kb_sched_pod_put(struct kb_sched *s, kb_str key, int64_t rev, kb_val val)
+{
+    pod_put(s, key, rev, val);
+    kb__sched_told(s, &(struct kb_sched_input){
+                          .kind = KB_SCHED_IN_POD_PUT, .key = key, .rev = rev, .doc = val});
+}
+
 void kb_sched_pod_del(struct kb_sched *s, kb_str key)
 {
     drop(s, kb_map_get(&s->pods, key));
+    kb__sched_told(s, &(struct kb_sched_input){.kind = KB_SCHED_IN_POD_DEL, .key = key});
 }
 
 kb_ms kb_sched_wait_ms(const struct kb_sched *s)

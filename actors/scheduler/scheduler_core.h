@@ -98,6 +98,40 @@ struct kb_sched_counts {
 };
 struct kb_sched_counts kb_sched_counts(const struct kb_sched *s);
 
+/* All that it is told, and what it then wishes, for who writes it down: told again in this order,
+ * to another one of the same seed, it gives the same wishes. */
+enum kb_sched_input_kind {
+    KB_SCHED_IN_TIME,
+    KB_SCHED_IN_NODE_PUT,
+    KB_SCHED_IN_NODE_DEL,
+    KB_SCHED_IN_POD_PUT,
+    KB_SCHED_IN_POD_DEL,
+    KB_SCHED_IN_OBJECT_PUT,
+    KB_SCHED_IN_DECIDE,
+    KB_SCHED_IN_BIND_DONE,
+    KB_SCHED_IN_CONDITION_DONE,
+    KB_SCHED_IN_EVICT_DONE,
+    KB_SCHED_IN_CONFIGURE,
+};
+
+/* The arguments of the function of that name. */
+struct kb_sched_input {
+    enum kb_sched_input_kind kind;
+    kb_ms now;
+    int64_t wall_us, rev;
+    uint64_t attempt, most;
+    int rc;
+    kb_str key;
+    kb_val doc;
+    const struct kb_config *config;
+    const struct kb_sched_out *out; /* of DECIDE and BIND_DONE: … */
+    size_t from;                    /* … wishes from here on are new */
+};
+
+/* Called for each input, when it has been taken in; NULL: no more. */
+typedef void kb_sched_tap_fn(void *user, const struct kb_sched_input *input);
+void kb_sched_tap(struct kb_sched *s, kb_sched_tap_fn *tap, void *user);
+
 /* Why the pod is where it is: what kb_core_explain says of it; false when there is no such pod. */
 bool kb_sched_explain(struct kb_sched *s, kb_str key, struct kb_w *w);
 

@@ -196,7 +196,7 @@ static void decide(struct kb_sched *s, struct kb_sched_pod *pod, struct kb_sched
 
 size_t kb_sched_decide(struct kb_sched *s, size_t most, struct kb_sched_out *out)
 {
-    size_t n = 0, resumed = 0;
+    size_t n = 0, resumed = 0, from = out->n;
     enum kb_policy_status status;
     struct kb_waiting *w;
     struct kb_cycle *c;
@@ -209,6 +209,8 @@ size_t kb_sched_decide(struct kb_sched *s, size_t most, struct kb_sched_out *out
         n++;
     }
     s->counts.decided += n;
+    kb__sched_told(s, &(struct kb_sched_input){
+                          .kind = KB_SCHED_IN_DECIDE, .most = most, .out = out, .from = from});
     return n + resumed;
 }
 
@@ -233,8 +235,8 @@ static void bound(struct kb_sched *s, struct kb_sched_pod *pod, int64_t rev,
     kb__sched_wish_event(s, pod, "Normal", "Scheduled", text, out);
 }
 
-void kb_sched_bind_done(struct kb_sched *s, kb_str key, uint64_t attempt, int rc, int64_t rev,
-                        struct kb_sched_out *out)
+static void bind_done(struct kb_sched *s, kb_str key, uint64_t attempt, int rc, int64_t rev,
+                      struct kb_sched_out *out)
 {
     struct kb_sched_pod *pod = kb_map_get(&s->pods, key);
     if (pod == NULL || pod->attempt != attempt)
@@ -259,9 +261,25 @@ void kb_sched_bind_done(struct kb_sched *s, kb_str key, uint64_t attempt, int rc
     kb_pending_retry(s->pending, &pod->wait, rc == -KB_ECONFLICT, s->now);
 }
 
+void kb_sched_bind_done(struct kb_sched *s, kb_str key, uint64_t attempt, int rc, int64_t rev,
+                        struct kb_sched_out *out)
+{
+    size_t from = out->n;
+    bind_done(s, key, attempt, rc, rev, out);
+    kb__sched_told(s, &(struct kb_sched_input){.kind = KB_SCHED_IN_BIND_DONE,
+                                               .key = key,
+                                               .attempt = attempt,
+                                               .rc = rc,
+                                               .rev = rev,
+                                               .out = out,
+                                               .from = from});
+}
+
 void kb_sched_condition_done(struct kb_sched *s, kb_str key, int rc)
 {
     struct kb_sched_pod *pod = kb_map_get(&s->pods, key);
+    kb__sched_told(
+        s, &(struct kb_sched_input){.kind = KB_SCHED_IN_CONDITION_DONE, .key = key, .rc = rc});
     if (rc == 0 || pod == NULL || pod->wait.where != KB_UNSCHEDULABLE)
         return;
     kb_pending_remove(s->pending, &pod->wait);

@@ -44,6 +44,8 @@ struct kb_sched {
     struct kb_sched_counts counts;
     struct kb_link claims; /* of pods nominated to nodes that are not known */
     struct kb_preemption preemption;
+    kb_sched_tap_fn *tap;
+    void *tap_user;
     /* The last diagnosis: identical pods get it without the work. */
     struct kb_sched_diagnosis {
         struct kb_podspec *spec; /* a reference */
@@ -54,6 +56,12 @@ struct kb_sched {
         struct kb_buf text;
     } diagnosis;
 };
+
+static inline void kb__sched_told(const struct kb_sched *s, const struct kb_sched_input *input)
+{
+    if (s->tap != NULL)
+        s->tap(s->tap_user, input);
+}
 
 struct kb_sched_wish *kb__sched_wish(struct kb_sched_out *out, enum kb_sched_wish_kind kind,
                                      const struct kb_sched_pod *pod);

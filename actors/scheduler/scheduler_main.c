@@ -1,4 +1,4 @@
-/* `kubus actor scheduler --data DIR [--name NAME] [--seed N]` */
+/* `kubus actor scheduler --data DIR [--name NAME] [--seed N] [--record FILE]` */
 #include "actors/scheduler/scheduler_actor.h"
 
 #include "actors/scheduler/watchdog.h"
@@ -14,7 +14,7 @@
 KB_API int kb_module_main(int argc, char **argv);
 
 struct flags {
-    const char *data_dir, *name;
+    const char *data_dir, *name, *record;
     uint64_t seed;
 };
 
@@ -23,6 +23,7 @@ static int parse(int argc, char **argv, struct flags *flags)
     static const struct option options[] = {{"data", required_argument, NULL, 'd'},
                                             {"seed", required_argument, NULL, 's'},
                                             {"name", required_argument, NULL, 'n'},
+                                            {"record", required_argument, NULL, 'r'},
                                             {NULL, 0, NULL, 0}};
     struct kb_rand rand;
     int c;
@@ -34,6 +35,8 @@ static int parse(int argc, char **argv, struct flags *flags)
             flags->data_dir = optarg;
         else if (c == 'n')
             flags->name = optarg;
+        else if (c == 'r')
+            flags->record = optarg;
         else if (c != 's' || !kb_str_u64(kb_str_of(optarg), &flags->seed))
             return -1;
     }
@@ -60,7 +63,8 @@ int kb_module_main(int argc, char **argv)
     struct kb_err err = {0};
     struct kb_actor *actor = NULL;
     if (parse(argc, argv, &flags) < 0) {
-        fprintf(stderr, "usage: kubus actor scheduler --data DIR [--name NAME] [--seed N]\n");
+        fprintf(stderr, "usage: kubus actor scheduler --data DIR [--name NAME] [--seed N] "
+                        "[--record FILE]\n");
         return 2;
     }
     struct kb_actor_config config = {.name = flags.name, .data_dir = flags.data_dir};
@@ -70,7 +74,8 @@ int kb_module_main(int argc, char **argv)
     }
     struct kb_sched_actor *scheduler = kb_sched_actor_new(actor, flags.seed);
     guard(scheduler, &flags);
-    int rc = kb_actor_run(actor, &err);
+    int rc = flags.record ? kb_sched_actor_record(scheduler, flags.seed, flags.record, &err) : 0;
+    rc = rc < 0 ? rc : kb_actor_run(actor, &err);
     if (rc < 0)
         kb_error("%s", err.text);
     kb_sched_actor_destroy(&scheduler);

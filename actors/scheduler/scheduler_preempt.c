@@ -143,6 +143,8 @@ static void evict(struct kb_sched *s, const struct kb_sched_pod *preemptor,
 void kb_sched_evict_done(struct kb_sched *s, kb_str key, int rc)
 {
     struct kb_sched_pod *victim = kb_map_get(&s->pods, key);
+    kb__sched_told(s,
+                   &(struct kb_sched_input){.kind = KB_SCHED_IN_EVICT_DONE, .key = key, .rc = rc});
     if (rc == 0 || rc == -KB_ENOTFOUND || victim == NULL || !victim->evicting)
         return; /* the view will show it */
     victim->evicting = victim->core.view.leaving = false;

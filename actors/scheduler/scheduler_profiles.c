@@ -34,6 +34,31 @@ static int stage(struct kb_sched *s, const struct kb_config *config, struct kb_c
     return kb_core_stage(s->core, profiles, config->profiles_n, ret, err);
 }
 
+/* Who is to be taken in anew, in the order in which they came: the order of a map differs from one
+ * process to the next, and what is recorded shall come out the same elsewhere. */
+static int by_arrival(const void *a, const void *b)
+{
+    const struct kb_sched_pod *x = *(struct kb_sched_pod *const *)a;
+    const struct kb_sched_pod *y = *(struct kb_sched_pod *const *)b;
+    if (x->wait.q.seq != y->wait.q.seq)
+        return x->wait.q.seq < y->wait.q.seq ? -1 : 1;
+    return strcmp(x->key, y->key);
+}
+
+static void readmit_all(struct kb_sched *s)
+{
+    struct kb_sched_pod *pod, **all = calloc(s->pods.count + 1, sizeof(struct kb_sched_pod *));
+    size_t n = 0;
+    KB_ASSERT(all != NULL);
+    for (size_t i = 0; kb_map_next(&s->pods, &i, NULL, (void **)&pod);)
+        if (pod->readmit && pod->state != POD_ASSUMED)
+            all[n++] = pod;
+    qsort(all, n, sizeof(struct kb_sched_pod *), by_arrival);
+    for (size_t i = 0; i < n; i++)
+        kb__sched_readmit(s, all[i]);
+    free(all);
+}
+
 int kb_sched_configure(struct kb_sched *s, const struct kb_config *config, struct kb_err *err)
 {
     struct kb_core_stage *staged = NULL;
@@ -46,9 +71,8 @@ int kb_sched_configure(struct kb_sched *s, const struct kb_config *config, struc
     kb_core_spec_release(s->core, &s->diagnosis.spec);
     kb_core_commit(s->core, &staged);
     kb_pending_set_backoff(s->pending, config->backoff_ms, config->backoff_max_ms);
-    for (size_t i = 0; kb_map_next(&s->pods, &i, NULL, (void **)&pod);)
-        if (pod->readmit && pod->state != POD_ASSUMED)
-            kb__sched_readmit(s, pod);
+    readmit_all(s);
     kb__sched_happened(s, UINT32_MAX);
+    kb__sched_told(s, &(struct kb_sched_input){.kind = KB_SCHED_IN_CONFIGURE, .config = config});
     return 0;
 }

@@ -1,68 +1,32 @@
 #include "actors/scheduler/sim/contender.h"
 
+#include "actors/scheduler/policy_file.h"
 #include "bus/base/check.h"
 #include "bus/base/file.h"
 
-#include <dlfcn.h>
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 /* ---- loading ---- */
 
-/* Where the policies lie that are found by name. Caller frees. */
-static char *library_path(const char *name)
-{
-    char exe[PATH_MAX];
-    const char *lib = getenv("KUBUS_LIB");
-    if (lib)
-        return kb_strf("%s/policies/%s.so", lib, name);
-    ssize_t n = readlink("/proc/self/exe", exe, sizeof(exe) - 1);
-    exe[n > 0 ? n : 0] = '\0';
-    char *slash = strrchr(exe, '/');
-    if (slash)
-        *slash = '\0';
-    char *path = kb_strf("%s/../lib/kubus/policies/%s.so", exe, name);
-    if (access(path, R_OK) == 0)
-        return path;
-    free(path);
-    return kb_strf("%s/../" KUBUS_LIB_FROM_PREFIX "/policies/%s.so", exe, name);
-}
-
-static int load(const char *path, const struct kb_policy **ret, struct kb_err *err)
-{
-    KB_AUTO(kb_auto_free) char *local = NULL;
-    if (strchr(path, '/') == NULL)
-        path = local = kb_strf("./%s", path);
-    if (access(path, R_OK) != 0)
-        return kb_err_set(err, KB_ENOTFOUND, "policy %s: no such file", path);
-    void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
-    if (library == NULL)
-        return kb_err_set(err, KB_EINVAL, "policy %s", dlerror());
-    const struct kb_policy *policy = dlsym(library, "kubus_policy");
-    if (policy == NULL || policy->abi != KB_POLICY_ABI || policy->name == NULL) {
-        int rc = policy == NULL ? kb_err_set(err, KB_EINVAL, "%s is no policy: see KB_POLICY", path)
-                                : kb_err_set(err, KB_EINVAL, "%s: built for ABI %u, this is %u",
-                                             path, policy->abi, KB_POLICY_ABI);
-        dlclose(library);
-        return rc;
-    }
-    *ret = policy;
-    return 0;
-}
-
 int kb_contender_policy(const char *name, const struct kb_policy **ret, struct kb_err *err)
 {
-    if (strchr(name, '/') || kb_str_ends(kb_str_of(name), ".so"))
-        return load(name, ret, err);
-    *ret = kb_policy_builtin(name);
+    struct kb_policy_file *file = NULL; /* open until the process ends */
+    bool is_file = strchr(name, '/') || kb_str_ends(kb_str_of(name), ".so");
+    *ret = is_file ? NULL : kb_policy_builtin(name);
     if (*ret != NULL)
         return 0;
-    KB_AUTO(kb_auto_free) char *path = library_path(name);
-    if (access(path, R_OK) != 0)
-        return kb_err_set(err, KB_ENOTFOUND, "there is no policy '%s' (looked at %s)", name, path);
-    return load(path, ret, err);
+    KB_AUTO(kb_auto_free)
+    char *path = !is_file                    ? kb_policy_file_shipped(name)
+                 : strchr(name, '/') == NULL ? kb_strf("./%s", name)
+                                             : kb_strf("%s", name);
+    if (path == NULL || (!is_file && access(path, R_OK) != 0))
+        return kb_err_set(err, KB_ENOTFOUND, "there is no policy '%s'", name);
+    int rc = kb_policy_file_open(path, &file, err);
+    if (rc == 0)
+        *ret = file->policy;
+    return rc;
 }
 
 /* ---- contenders ---- */
@@ -130,7 +94,7 @@ int kb_contenders_know(struct kb_contenders *c, const char *file, struct kb_err 
     return 0;
 }
 
-static const struct kb_policy *resolve(void *user, const char *name)
+const struct kb_policy *kb_contender_resolve(void *user, const char *name)
 {
     struct kb_contenders *c = user;
     const struct kb_policy *policy;
@@ -149,7 +113,7 @@ int kb_contenders_add_profiles(struct kb_contenders *c, const char *path, struct
     int rc = kb_file_read(path, KB_CONFIG_MAX_BYTES, &text, err);
     if (rc < 0)
         return rc;
-    rc = kb_config_parse(kb_buf_str(&text), resolve, c, &c->config, err);
+    rc = kb_config_parse(kb_buf_str(&text), kb_contender_resolve, c, &c->config, err);
     if (rc < 0)
         return kb_err_wrap(err, "%s", path);
     for (size_t i = 0; i < c->config.profiles_n; i++) {

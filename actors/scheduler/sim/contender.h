@@ -37,4 +37,7 @@ void kb_contenders_add_default(struct kb_contenders *c);
 /* A policy of a file, to be found by its name in profiles. */
 int kb_contenders_know(struct kb_contenders *c, const char *file, struct kb_err *err);
 
+/* For kb_config_parse and replays; user is a struct kb_contenders. */
+const struct kb_policy *kb_contender_resolve(void *user, const char *name);
+
 #endif

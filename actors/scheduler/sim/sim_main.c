@@ -1,6 +1,8 @@
 /* `kubus sim`: the scheduler under a trace. */
+#include "actors/scheduler/sim/contender.h"
 #include "actors/scheduler/sim/generate.h"
 #include "actors/scheduler/sim/options.h"
+#include "actors/scheduler/sim/replay.h"
 #include "bus/base/file.h"
 
 #include <stdio.h>
@@ -16,6 +18,7 @@ static const char help[] =
     "  kubus sim        --nodes FILE --pods FILE [--policy P | --profile FILE] [options]\n"
     "  kubus sim sweep  --nodes FILE --pods FILE … [--policies A,B,…] [--seeds 42..51] [options]\n"
     "  kubus sim generate --out DIR [--node-count N] [--pod-count N] [--seed S]\n"
+    "  kubus sim replay FILE [--policy FILE.so]\n"
     "\n"
     "A first run, with a trace that is made here:\n"
     "  kubus sim generate --out demo\n"
@@ -54,6 +57,11 @@ static const char help[] =
     "  browser) and, of a single run, decisions.csv and series.csv\n"
     "  --popularity P     for fragmentation: the typical pods are P percent of all (95)\n"
     "  --jobs N           runs at once (as many as there are cores)\n"
+    "\n"
+    "Replay:\n"
+    "  `kubus up --record FILE` writes down what a live scheduler is told and what it decides;\n"
+    "  `kubus sim replay FILE` tells it to a scheduler here, and shows where that one decides\n"
+    "  otherwise (never, unless the program or a policy changed).\n"
     "\n"
     "docs/simulate.md has it all.\n";
 
@@ -98,6 +106,48 @@ static int generate(int argc, char **argv)
     return 0;
 }
 
+/* ---- replay ---- */
+
+static int replay_file(const char *path, struct kb_contenders *policies, struct kb_replay *replay,
+                       struct kb_err *err)
+{
+    KB_AUTO(kb_buf_finish) struct kb_buf text = {0};
+    int rc = kb_file_read(path, KB_TRACE_MAX_BYTES, &text, err);
+    return rc < 0 ? rc
+                  : kb_replay_run(kb_buf_str(&text), path, kb_contender_resolve, policies, replay,
+                                  err);
+}
+
+static int replay(int argc, char **argv)
+{
+    struct kb_sim_options o = {0};
+    struct kb_err err = {0};
+    KB_AUTO(kb_contenders_finish) struct kb_contenders policies = {0};
+    KB_AUTO(kb_replay_finish) struct kb_replay r = {0};
+    int rc = 0;
+    if (kb_sim_options(argc, argv, &o, &err) < 0)
+        return misuse(err.text);
+    if (o.help) {
+        fputs(help, stdout);
+        return 0;
+    }
+    if (o.rest.n != 1)
+        return misuse("replay takes one FILE");
+    for (size_t i = 0; rc == 0 && i < o.policies.n; i++)
+        rc = kb_contenders_know(&policies, o.policies.at[i], &err);
+    rc = rc < 0 ? rc : replay_file(o.rest.at[0], &policies, &r, &err);
+    if (rc < 0) {
+        fprintf(stderr, "kubus sim: %s\n", err.text);
+        return 1;
+    }
+    if (r.report.n > 0)
+        fputs(r.report.p, stdout);
+    printf("%llu inputs, %llu decisions, %llu bindings, %llu differences\n",
+           (unsigned long long)r.inputs, (unsigned long long)r.decisions,
+           (unsigned long long)r.bindings, (unsigned long long)r.differences);
+    return r.differences > 0 ? 1 : 0;
+}
+
 /* ---- run and sweep ---- */
 
 static char six[] = "Random,DotProduct,GpuClustering,GpuPacking,BestFit,FGD";
@@ -140,5 +190,7 @@ int kb_module_main(int argc, char **argv)
     }
     if (strcmp(argv[1], "generate") == 0)
         return generate(argc - 1, argv + 1);
+    if (strcmp(argv[1], "replay") == 0)
+        return replay(argc - 1, argv + 1);
     return compare(argc, argv, strcmp(argv[1], "sweep") == 0);
 }
