@@ -452,9 +452,9 @@ struct kb_policy_placed {
 /* How the pods of a group stand. */
 struct kb_policy_group {
     uint32_t size;
-    uint32_t known;  /* pods of the group that are neither gone nor ended */
-    uint32_t placed; /* of these, bound or reserved, those that wait for a permit among them */
-    uint64_t seq;    /* rises from group to group, by when its first pod was seen */
+    uint32_t known;   /* pods of the group that are neither gone nor ended */
+    uint32_t placed;  /* of these, bound or reserved, those that wait for a permit among them */
+    int64_t since_ms; /* when its first pod was seen, on the driver's clock */
 };
 
 /* What a policy may ask and do about pods one by one. */
@@ -476,6 +476,9 @@ struct kb_policy_lifecycle {
     void (*allow)(struct kb_policy_cycle *cycle, const struct kb_policy_queued *pod);
     void (*reject)(struct kb_policy_cycle *cycle, const struct kb_policy_queued *pod,
                    const char *why);
+    /* The whole group goes through the back-off together: its pods that wait for permits are
+     * rejected, and those whose turn would come next need not try. Also from post_filter. */
+    void (*send_back)(struct kb_policy_cycle *cycle, uint32_t group, const char *why);
 };
 
 /* What post_filter may do, and only during that call. The hypothesis is a world of its own that
@@ -498,8 +501,9 @@ struct kb_policy_preemption {
      * violating a PodDisruptionBudget. */
     void (*violations)(struct kb_policy_cycle *cycle, const struct kb_policy_placed *const *pods,
                        uint32_t n, bool *ret_violates);
-    /* Words for the pod's condition: "0/N nodes are available: …", by how many nodes have a reason;
-     * `count_unfit` counts the reasons of the last `fits` that said no, once. Or one sentence. */
+    /* Words for the pod's condition: "preemption: 0/N nodes are available: …", by how many nodes
+     * have a reason; `count_unfit` counts the reasons of the last `fits` that said no, once. Or one
+     * sentence. */
     void (*count)(struct kb_policy_cycle *cycle, const char *reason, uint32_t nodes);
     void (*count_unfit)(struct kb_policy_cycle *cycle);
     void (*say)(struct kb_policy_cycle *cycle, const char *text);

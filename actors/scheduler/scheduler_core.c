@@ -307,6 +307,7 @@ static void name(struct kb_sched *s, struct kb_sched_pod *pod, const struct seen
     q->size = sizeof(*q);
     q->id = pod->core.view.id = ++s->ids;
     q->priority = seen->priority;
+    q->queued_ms = s->now;
     pod->wait.object = val;
     bool foreign = seen->profile == UINT32_MAX && seen->node.n == 0;
     uint32_t profile = seen->profile == UINT32_MAX ? 0 : seen->profile;
@@ -372,10 +373,10 @@ static void put_waiting(struct kb_sched *s, struct kb_sched_pod *pod, const stru
     kb_doc_destroy(&pod->doc);
     pod->doc = kb_doc_of(val);
     pod->wait.object = kb_doc_root(pod->doc);
-    if (pod->state == POD_PLACED || (pod->state == POD_ASSUMED && pod->outdated) ||
+    if (pod->state == POD_PLACED || (pod->state == POD_ASSUMED && pod->outdated && changed) ||
         (pod->state == POD_HELD && changed)) {
-        /* It was unbound (a store that was restored), or here is what the conflict was about, or it
-         * is not what was decided. */
+        /* It was unbound (a store that was restored), or it is not what was decided. Else what the
+         * conflict was about does not matter: it keeps its place and is bound as it is now. */
         kb__sched_take_back(s, pod);
         pod->wait.q.attempts = 0;
         changed = true;

@@ -16,7 +16,7 @@
 static bool known(const struct kb_sched *s, const struct kb_sched_pod *pod)
 {
     const struct kb_sched_diagnosis *d = &s->diagnosis;
-    return d->spec == pod->wait.spec && pod->nomination == NULL &&
+    return d->spec == pod->wait.spec && pod->nomination == NULL && pod->wait.q.group == 0 &&
            d->generation == kb_core_columns(s->core)->view.generation &&
            d->promises == kb_core_promises(s->core) && d->priority == pod->wait.q.priority &&
            d->never_preempts == pod->wait.q.never_preempts;
@@ -39,7 +39,7 @@ static const struct kb_sched_diagnosis *diagnose(struct kb_sched *s, struct kb_s
     if (s->preemption.found || overruled)
         d->events |= KB_POLICY_ON_POD_DELETE;
     kb_core_spec_release(s->core, &d->spec);
-    if (s->preemption.found || overruled || nominated)
+    if (s->preemption.found || overruled || nominated || pod->wait.q.group != 0)
         return d; /* for this pod alone */
     spec->refs++;
     d->spec = spec;
@@ -194,24 +194,34 @@ static void decide(struct kb_sched *s, struct kb_sched_pod *pod, struct kb_sched
         place(s, pod, slot, out);
 }
 
+/* Whose waiting has ended comes first: what he gives back is there for the next one to decide. */
+static bool resume_next(struct kb_sched *s, struct kb_sched_out *out)
+{
+    enum kb_policy_status status;
+    uint32_t group;
+    struct kb_cycle *c = kb_cycle_next(s->core, s->now, &status);
+    if (c != NULL)
+        resume(s, kb_cycle_owner(c), status, out);
+    while (kb_group_sent_back(s->core, &group))
+        kb_pending_send_back(s->pending, group, s->now);
+    return c != NULL;
+}
+
 size_t kb_sched_decide(struct kb_sched *s, size_t most, struct kb_sched_out *out)
 {
-    size_t n = 0, resumed = 0, from = out->n;
-    enum kb_policy_status status;
-    struct kb_waiting *w;
-    struct kb_cycle *c;
-    while (n + resumed < most && (c = kb_cycle_next(s->core, s->now, &status)) != NULL) {
-        resume(s, kb_cycle_owner(c), status, out);
-        resumed++;
-    }
-    while (n + resumed < most && (w = kb_pending_pop(s->pending, s->now)) != NULL) {
+    size_t n = 0, from = out->n;
+    for (; n < most; n++) {
+        if (resume_next(s, out))
+            continue;
+        struct kb_waiting *w = kb_pending_pop(s->pending, s->now);
+        if (w == NULL)
+            break;
         decide(s, KB_CONTAINER(w, struct kb_sched_pod, wait), out);
-        n++;
+        s->counts.decided++;
     }
-    s->counts.decided += n;
     kb__sched_told(s, &(struct kb_sched_input){
                           .kind = KB_SCHED_IN_DECIDE, .most = most, .out = out, .from = from});
-    return n + resumed;
+    return n;
 }
 
 static void bound(struct kb_sched *s, struct kb_sched_pod *pod, int64_t rev,
@@ -255,9 +265,9 @@ static void bind_done(struct kb_sched *s, kb_str key, uint64_t attempt, int rc, 
         pod->outdated = true;
         return;
     }
-    if (rc == -KB_ECONFLICT || rc == -KB_ENOTFOUND) {
+    bool differs = pod->core.spec != pod->wait.spec;
+    if ((rc == -KB_ECONFLICT && differs) || rc == -KB_ENOTFOUND)
         kb__sched_take_back(s, pod);
-    }
     kb_pending_retry(s->pending, &pod->wait, rc == -KB_ECONFLICT, s->now);
 }
 

@@ -217,14 +217,14 @@ static const char *not_eligible(struct kb_policy_cycle *c)
     const struct kb_policy_preemption *p = c->preemption;
     const placed *pods;
     if (c->who->never_preempts)
-        return "not eligible due to preemptionPolicy=Never.";
+        return "preemption: not eligible due to preemptionPolicy=Never.";
     if (p->nominated == UINT32_MAX || !c->nodes->present[p->nominated] ||
         (p->verdict(c, p->nominated) & KB_POLICY_UNRESOLVABLE))
         return NULL;
     uint32_t n = p->pods(c, p->nominated, &pods);
     for (uint32_t i = 0; i < n; i++)
         if (pods[i]->leaving && pods[i]->priority < c->who->priority)
-            return "not eligible due to a terminating pod on the nominated node.";
+            return "preemption: not eligible due to a terminating pod on the nominated node.";
     return NULL;
 }
 

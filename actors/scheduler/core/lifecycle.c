@@ -45,7 +45,8 @@ struct kb_lifecycle {
     size_t waiting_n;
     struct kb_timers timers;
     struct kb_map groups; /* id → struct group */
-    uint64_t group_seq;
+    uint32_t *sent_back;  /* groups, see kb_group_sent_back */
+    size_t sent_back_n, sent_back_cap;
     struct kb_refusal refusal;
 };
 
@@ -69,6 +70,7 @@ void kb__lifecycle_destroy(struct kb_lifecycle **l_p)
         free(g);
     kb_map_finish(&l->groups);
     kb_timers_finish(&l->timers);
+    free(l->sent_back);
     kb_buf_finish(&l->refusal.text);
     free(l);
     *l_p = NULL;
@@ -510,7 +512,7 @@ void kb_group_join(struct kb_core *core, struct kb_waiting *w)
         g = calloc(1, sizeof(*g));
         KB_ASSERT(g != NULL);
         g->view.size = sizeof(g->view);
-        g->view.seq = ++l->group_seq;
+        g->view.since_ms = w->q.queued_ms;
         kb_list_init(&g->members);
         kb_map_put(&l->groups, group_key(&w->q.group), g);
     }
@@ -621,6 +623,44 @@ static void host_reject(struct kb_policy_cycle *cycle, const struct kb_policy_qu
         refuse(kb__core_life(core), c, place_in(core, cycle, c), kb_str_dup(kb_str_of(why)));
 }
 
+static void note_sent_back(struct kb_lifecycle *l, uint32_t group)
+{
+    for (size_t i = 0; i < l->sent_back_n; i++)
+        if (l->sent_back[i] == group)
+            return;
+    if (l->sent_back_n == l->sent_back_cap) {
+        l->sent_back_cap = l->sent_back_cap ? l->sent_back_cap * 2 : 16;
+        l->sent_back = realloc(l->sent_back, l->sent_back_cap * sizeof(*l->sent_back));
+        KB_ASSERT(l->sent_back != NULL);
+    }
+    l->sent_back[l->sent_back_n++] = group;
+}
+
+static void host_send_back(struct kb_policy_cycle *cycle, uint32_t group, const char *why)
+{
+    struct kb_core *core = cycle->host->core;
+    struct kb_lifecycle *l = kb__core_life(core);
+    const struct group *g = group ? group_at(l, group) : NULL;
+    if (g == NULL)
+        return;
+    note_sent_back(l, group);
+    KB_LIST_EACH(it, &g->members)
+    {
+        struct kb_cycle *c = KB_CONTAINER(it, struct kb_waiting, group_link)->cycle;
+        if (c != NULL && c->stage == WAITING)
+            refuse(l, c, place_in(core, cycle, c), kb_str_dup(kb_str_of(why)));
+    }
+}
+
+bool kb_group_sent_back(struct kb_core *core, uint32_t *ret_group)
+{
+    struct kb_lifecycle *l = kb__core_life(core);
+    if (l->sent_back_n == 0)
+        return false;
+    *ret_group = l->sent_back[--l->sent_back_n];
+    return true;
+}
+
 static void host_annotate(struct kb_policy_cycle *cycle, const char *key, const char *value)
 {
     struct kb_cycle *c = cycle->who ? cycle_of(cycle->who) : NULL;
@@ -641,4 +681,5 @@ const struct kb_policy_lifecycle kb__lifecycle_host = {
     .waiting = host_waiting,
     .allow = host_allow,
     .reject = host_reject,
+    .send_back = host_send_back,
 };

@@ -60,13 +60,17 @@ size_t kb_cycle_waiting(const struct kb_core *core);
 
 /* What a profile's policy says is the pod's group; 0: none. */
 uint32_t kb_group_of(struct kb_core *core, uint32_t profile, const struct kb_waiting *w);
-/* A pod of w->q.group is known, whether it waits or not / no longer. 0 is ignored. */
+/* A pod of w->q.group is known, whether it waits or not / no longer. 0 is ignored. The time of a
+ * group's first pod, w->q.queued_ms, is the group's. */
 void kb_group_join(struct kb_core *core, struct kb_waiting *w);
 void kb_group_leave(struct kb_core *core, struct kb_waiting *w);
 /* The pods of a group, by their group_link; NULL: there is no such group. */
 const struct kb_link *kb_group_members(const struct kb_core *core, uint32_t group);
 /* One of its pods was placed, or (-1) no longer. */
 void kb_group_placed(struct kb_core *core, uint32_t group, int by);
+/* A group that a policy sent back and that was not asked for yet: its pods in the queue are to go
+ * through the back-off. False: none. */
+bool kb_group_sent_back(struct kb_core *core, uint32_t *ret_group);
 const struct kb_policy_group *kb_group_get(const struct kb_core *core, uint32_t group);
 
 /* For core.c. */

@@ -259,6 +259,21 @@ void kb_pending_group(struct kb_pending *p, uint32_t group, kb_ms now)
     }
 }
 
+void kb_pending_send_back(struct kb_pending *p, uint32_t group, kb_ms now)
+{
+    const struct kb_link *members = kb_group_members(p->core, group);
+    if (members == NULL)
+        return;
+    KB_LIST_EACH(it, members)
+    {
+        struct kb_waiting *w = KB_CONTAINER(it, struct kb_waiting, group_link);
+        if (w->where != KB_ACTIVE)
+            continue;
+        kb_pending_remove(p, w);
+        kb_pending_retry(p, w, false, now);
+    }
+}
+
 void kb_pending_event(struct kb_pending *p, uint32_t events)
 {
     p->events |= events;

@@ -67,6 +67,9 @@ void kb_pending_retry(struct kb_pending *p, struct kb_waiting *w, bool at_once, 
  * are asked about again. */
 void kb_pending_group(struct kb_pending *p, uint32_t group, kb_ms now);
 
+/* The pods of a group whose turn would come go through the back-off instead. */
+void kb_pending_send_back(struct kb_pending *p, uint32_t group, kb_ms now);
+
 /* Something happened in the cluster: a set of KB_POLICY_ON_…. */
 void kb_pending_event(struct kb_pending *p, uint32_t events);
 /* The next to decide, taken out; NULL when none is due, or (wait_ms is 0 then) more unschedulable

@@ -367,11 +367,11 @@ static void write_words(struct run *run, struct kb_buf *out)
 {
     if (!run->counted && run->said.n == 0)
         return;
-    kb_buf_puts(out, out->n ? ", preemption: " : "preemption: ");
+    kb_buf_puts(out, out->n ? ", " : "");
     kb_buf_add(out, run->said.p, run->said.n);
     if (!run->counted)
         return;
-    kb_buf_printf(out, "%s0/%u nodes are available:", run->said.n ? " " : "",
+    kb_buf_printf(out, "%spreemption: 0/%u nodes are available:", run->said.n ? " " : "",
                   kb_core_columns(run->core)->view.present_n);
     kb_histogram_write(&run->reasons, out);
 }
