@@ -1,7 +1,11 @@
 /* bench_bind: how fast a cluster's waiting pods are bound, live and durably.
  *
- *     bench_bind [--kubus PROGRAM] [--data DIR] [--nodes N] [--pods N]
+ *     bench_bind [--kubus PROGRAM] [--data DIR] [--nodes N] [--pods N] [--constraints]
  *     bench_bind --follow --data DIR --pods N
+ *
+ * The pods are plain ones of a service, which are spread over zones and hosts by default; with
+ * --constraints they have spread constraints and affinity of their own, both required and
+ * preferred.
  *
  * Runs a kernel with a store alone, writes nodes and pods straight into the store, starts a
  * scheduler, and follows the view of pods until each has a node. Prints one JSON line: `per_second`
@@ -13,6 +17,7 @@
 #include "bus/base/file.h"
 #include "bus/base/map.h"
 #include "bus/loop.h"
+#include "bus/model/json.h"
 
 #include <getopt.h>
 #include <signal.h>
@@ -33,7 +38,8 @@ struct bench {
     uint32_t bound;
     uint8_t *seen; /* [pod] 1: has a node */
     bool follow, listed;
-    struct kb_map names; /* of pods that have a node, when following */
+    struct kb_doc *constraints; /* affinity and topologySpreadConstraints, or NULL */
+    struct kb_map names;        /* of pods that have a node, when following */
     double first, last;
     pid_t kernel, scheduler;
 };
@@ -75,6 +81,19 @@ static void plan(const struct bench *b)
 
 /* ---- objects ---- */
 
+static const char constraints_json[] =
+    "{\"topologySpreadConstraints\":[{\"maxSkew\":2,\"topologyKey\":\"topology.kubernetes.io/"
+    "zone\","
+    "\"whenUnsatisfiable\":\"DoNotSchedule\",\"labelSelector\":{\"matchLabels\":{\"app\":\"web\"}}}"
+    ","
+    "{\"maxSkew\":1,\"topologyKey\":\"kubernetes.io/hostname\",\"whenUnsatisfiable\":"
+    "\"ScheduleAnyway\",\"labelSelector\":{\"matchLabels\":{\"app\":\"web\"}}}],\"affinity\":{"
+    "\"podAffinity\":{\"preferredDuringSchedulingIgnoredDuringExecution\":[{\"weight\":10,"
+    "\"podAffinityTerm\":{\"topologyKey\":\"topology.kubernetes.io/zone\",\"labelSelector\":{"
+    "\"matchLabels\":{\"app\":\"web\"}}}}]},\"podAntiAffinity\":{"
+    "\"requiredDuringSchedulingIgnoredDuringExecution\":[{\"topologyKey\":"
+    "\"kubernetes.io/hostname\",\"labelSelector\":{\"matchLabels\":{\"app\":\"noisy\"}}}]}}}";
+
 static void write_node(struct kb_w *w, uint32_t i)
 {
     char name[32];
@@ -88,6 +107,8 @@ static void write_node(struct kb_w *w, uint32_t i)
     kb_w_key(w, "labels");
     kb_w_map(w);
     kb_w_kcstr(w, "kubernetes.io/hostname", name);
+    kb_w_key(w, "topology.kubernetes.io/zone");
+    kb_w_cstr(w, (const char *[]){"a", "b", "c"}[i % 3]);
     kb_w_end(w);
     kb_w_end(w);
     kb_w_key(w, "status");
@@ -103,10 +124,14 @@ static void write_node(struct kb_w *w, uint32_t i)
 }
 
 /* About what the API stores for a plain pod of a ReplicaSet. */
-static void write_pod_spec(struct kb_w *w)
+static void write_pod_spec(struct kb_w *w, const struct kb_doc *constraints)
 {
     kb_w_key(w, "spec");
     kb_w_map(w);
+    for (struct kb_iter it = kb_iter(kb_doc_root(constraints)); kb_iter_next(&it);) {
+        kb_w_str(w, it.key);
+        kb_w_raw(w, it.val);
+    }
     kb_w_key(w, "containers");
     kb_w_array(w);
     kb_w_map(w);
@@ -136,7 +161,27 @@ static void write_pod_spec(struct kb_w *w)
     kb_w_end(w);
 }
 
-static void write_pod(struct kb_w *w, uint32_t i)
+static void write_service(struct kb_w *w)
+{
+    kb_w_map(w);
+    kb_w_kcstr(w, "apiVersion", "v1");
+    kb_w_kcstr(w, "kind", "Service");
+    kb_w_key(w, "metadata");
+    kb_w_map(w);
+    kb_w_kcstr(w, "name", "web");
+    kb_w_kcstr(w, "namespace", "bench");
+    kb_w_end(w);
+    kb_w_key(w, "spec");
+    kb_w_map(w);
+    kb_w_key(w, "selector");
+    kb_w_map(w);
+    kb_w_kcstr(w, "app", "web");
+    kb_w_end(w);
+    kb_w_end(w);
+    kb_w_end(w);
+}
+
+static void write_pod(struct kb_w *w, uint32_t i, const struct kb_doc *constraints)
 {
     char name[32], uid[40];
     snprintf(name, sizeof(name), "web-%u", i);
@@ -156,7 +201,7 @@ static void write_pod(struct kb_w *w, uint32_t i)
     kb_w_kcstr(w, "pod-template-hash", "6d4cf56db6");
     kb_w_end(w);
     kb_w_end(w);
-    write_pod_spec(w);
+    write_pod_spec(w, constraints);
     kb_w_key(w, "status");
     kb_w_map(w);
     kb_w_kcstr(w, "phase", "Pending");
@@ -182,11 +227,15 @@ static void answered(void *user, const struct kb_err *err, kb_val body)
 static void write_more(struct bench *b)
 {
     struct kb_w *w = &b->body;
-    for (; b->written < b->nodes + b->pods && b->written - b->answered < FLIGHT; b->written++) {
+    for (; b->written < 1 + b->nodes + b->pods && b->written - b->answered < FLIGHT; b->written++) {
         char key[64];
-        bool node = b->written < b->nodes;
-        uint32_t i = node ? b->written : b->written - b->nodes;
-        snprintf(key, sizeof(key), node ? "nodes//hollow-%u" : "pods/bench/web-%u", i);
+        bool service = b->written == 0, node = b->written <= b->nodes;
+        uint32_t i = service ? 0 : node ? b->written - 1 : b->written - 1 - b->nodes;
+        snprintf(key, sizeof(key),
+                 service ? "services/bench/web"
+                 : node  ? "nodes//hollow-%u"
+                         : "pods/bench/web-%u",
+                 i);
         kb_buf_clear(&w->buf);
         kb_w_map(w);
         kb_w_key(w, "ops");
@@ -195,16 +244,18 @@ static void write_more(struct bench *b)
         kb_w_kcstr(w, "op", "put");
         kb_w_kcstr(w, "key", key);
         kb_w_key(w, "doc");
-        if (node)
+        if (service)
+            write_service(w);
+        else if (node)
             write_node(w, i);
         else
-            write_pod(w, i);
+            write_pod(w, i, b->constraints);
         kb_w_end(w);
         kb_w_end(w);
         kb_w_end(w);
         kb_call(b->store, "store.txn", kb_w_val(w), TIMEOUT_MS, answered, b);
     }
-    if (b->answered == b->nodes + b->pods)
+    if (b->answered == 1 + b->nodes + b->pods)
         kb_actor_stopped(b->actor);
 }
 
@@ -293,10 +344,12 @@ static void measure(struct bench *b)
     double begin = bench_seconds();
     b->scheduler = spawn(b, "scheduler");
     run_until_stopped(b);
-    printf("{\"bench\":\"bind\",\"nodes\":%u,\"pods\":%u,\"write_per_second\":%.0f,"
-           "\"first_ms\":%.1f,\"seconds\":%.3f,\"per_second\":%.0f,\"steady_per_second\":%.0f}\n",
-           b->nodes, b->pods, (b->nodes + b->pods) / wrote, (b->first - begin) * 1e3,
-           b->last - begin, b->pods / (b->last - begin), b->pods / (b->last - b->first));
+    printf(
+        "{\"bench\":\"bind\",\"constraints\":%s,\"nodes\":%u,\"pods\":%u,\"write_per_second\":%.0f,"
+        "\"first_ms\":%.1f,\"seconds\":%.3f,\"per_second\":%.0f,\"steady_per_second\":%.0f}\n",
+        b->constraints ? "true" : "false", b->nodes, b->pods, (b->nodes + b->pods) / wrote,
+        (b->first - begin) * 1e3, b->last - begin, b->pods / (b->last - begin),
+        b->pods / (b->last - b->first));
     kb_view_close(&view);
     kb_actor_destroy(&b->actor);
     reap(b->scheduler);
@@ -320,12 +373,22 @@ static void follow(struct bench *b)
     kb_map_finish(&b->names);
 }
 
+static void constrain(struct bench *b)
+{
+    struct kb_err err = {0};
+    if (kb_json_doc(kb_str_of(constraints_json), &b->constraints, &err) < 0)
+        die("constraints", err.text);
+}
+
 int main(int argc, char **argv)
 {
-    static const struct option options[] = {
-        {"kubus", required_argument, NULL, 'k'}, {"data", required_argument, NULL, 'd'},
-        {"nodes", required_argument, NULL, 'n'}, {"pods", required_argument, NULL, 'p'},
-        {"follow", no_argument, NULL, 'f'},      {NULL, 0, NULL, 0}};
+    static const struct option options[] = {{"kubus", required_argument, NULL, 'k'},
+                                            {"data", required_argument, NULL, 'd'},
+                                            {"nodes", required_argument, NULL, 'n'},
+                                            {"pods", required_argument, NULL, 'p'},
+                                            {"follow", no_argument, NULL, 'f'},
+                                            {"constraints", no_argument, NULL, 'c'},
+                                            {NULL, 0, NULL, 0}};
     KB_AUTO(kb_auto_free) char *data = kb_strf("/tmp/kubus-bench-bind-%d", getpid());
     struct bench b = {.kubus = "build/bin/kubus", .data = data, .nodes = 1000, .pods = 10000};
     int c;
@@ -334,6 +397,8 @@ int main(int argc, char **argv)
             b.kubus = optarg;
         else if (c == 'f')
             b.follow = true;
+        else if (c == 'c')
+            constrain(&b);
         else if (c == 'd')
             b.data = optarg;
         else if (c == 'n')
@@ -350,6 +415,7 @@ int main(int argc, char **argv)
     else
         measure(&b);
     free(b.seen);
+    kb_doc_destroy(&b.constraints);
     kb_w_finish(&b.body);
     return 0;
 }

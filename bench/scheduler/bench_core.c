@@ -1,5 +1,6 @@
 /* Decisions a second in the core alone: plain pods of one template, and of many templates mixed, on
- * a number of nodes; each decision is placed before the next one is made. */
+ * a number of nodes; pods of a service, which are spread by default; and pods with constraints.
+ * Each decision is placed before the next one is made. */
 #include "actors/scheduler/core/core.h"
 #include "bench/measure.h"
 #include "bus/base/check.h"
@@ -8,9 +9,29 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+enum kind { PLAIN, SERVICE, CONSTRAINED };
+
+static const char *const kinds[] = {"plain", "service", "constrained"};
+
 struct row {
     uint32_t nodes, pods, templates;
+    enum kind kind;
 };
+
+/* Evenly over zones, preferably over hosts, near their own in a zone, far from what is noisy. */
+#define CONSTRAINTS                                                                                \
+    ",\"topologySpreadConstraints\":["                                                             \
+    "{\"maxSkew\":2,\"topologyKey\":\"topology.kubernetes.io/zone\","                              \
+    "\"whenUnsatisfiable\":\"DoNotSchedule\",\"labelSelector\":{\"matchLabels\":{\"app\":\"a%u\"}" \
+    "}},"                                                                                          \
+    "{\"maxSkew\":1,\"topologyKey\":\"kubernetes.io/hostname\","                                   \
+    "\"whenUnsatisfiable\":\"ScheduleAnyway\",\"labelSelector\":{\"matchLabels\":{\"app\":\"a%"    \
+    "u\"}}}"                                                                                       \
+    "],\"affinity\":{\"podAffinity\":{\"preferredDuringSchedulingIgnoredDuringExecution\":["       \
+    "{\"weight\":10,\"podAffinityTerm\":{\"topologyKey\":\"topology.kubernetes.io/zone\","         \
+    "\"labelSelector\":{\"matchLabels\":{\"app\":\"a%u\"}}}}]},\"podAntiAffinity\":{"              \
+    "\"requiredDuringSchedulingIgnoredDuringExecution\":[{\"topologyKey\":"                        \
+    "\"kubernetes.io/hostname\",\"labelSelector\":{\"matchLabels\":{\"app\":\"noisy\"}}}]}}"
 
 static struct kb_doc *json(const char *text)
 {
@@ -31,7 +52,8 @@ static struct kb_core *cluster(uint32_t nodes)
         char text[512], name[32];
         snprintf(name, sizeof(name), "node-%u", i);
         snprintf(text, sizeof(text),
-                 "{\"metadata\":{\"labels\":{\"kubernetes.io/hostname\":\"%s\",\"zone\":\"z%u\"}},"
+                 "{\"metadata\":{\"labels\":{\"kubernetes.io/hostname\":\"%s\","
+                 "\"topology.kubernetes.io/zone\":\"z%u\"}},"
                  "\"status\":{\"allocatable\":{\"cpu\":\"32\",\"memory\":\"256Gi\","
                  "\"pods\":\"110\"}}}",
                  name, i % 10);
@@ -41,19 +63,32 @@ static struct kb_core *cluster(uint32_t nodes)
     return core;
 }
 
+static struct kb_doc *template(enum kind kind, uint32_t t)
+{
+    char text[2048], constraints[1024] = "";
+    if (kind == CONSTRAINED)
+        snprintf(constraints, sizeof(constraints), CONSTRAINTS, t, t, t);
+    snprintf(text, sizeof(text),
+             "{\"metadata\":{\"namespace\":\"bench\",\"labels\":{\"app\":\"a%u\",\"tier\":"
+             "\"web\"}},\"spec\":{\"containers\":[{\"resources\":{\"requests\":{\"cpu\":\"%um\","
+             "\"memory\":\"%uMi\"}}}]%s}}",
+             t, 10 + t, 16 + t, constraints);
+    return json(text);
+}
+
 static void run(struct row row)
 {
     struct kb_core *core = cluster(row.nodes);
     struct kb_doc **docs = calloc(row.templates, sizeof(struct kb_doc *));
     struct kb_core_pod *pods = calloc(row.pods, sizeof(*pods));
     KB_ASSERT(docs != NULL && pods != NULL);
-    for (uint32_t t = 0; t < row.templates; t++) {
-        char text[256];
-        snprintf(text, sizeof(text),
-                 "{\"spec\":{\"containers\":[{\"resources\":{\"requests\":{\"cpu\":\"%um\","
-                 "\"memory\":\"%uMi\"}}}]}}",
-                 10 + t, 16 + t);
-        docs[t] = json(text);
+    for (uint32_t t = 0; t < row.templates; t++)
+        docs[t] = template(row.kind, t);
+    if (row.kind == SERVICE) {
+        KB_AUTO(kb_doc_destroy)
+        struct kb_doc *service = json("{\"spec\":{\"selector\":{\"tier\":\"web\"}}}");
+        kb_core_object_put(core, kb_str_of("services"), kb_str_of("bench"), kb_str_of("web"),
+                           kb_doc_root(service));
     }
     double start = bench_seconds(), first = 0;
     uint32_t placed = 0;
@@ -69,9 +104,11 @@ static void run(struct row row)
         first = i == 0 ? bench_seconds() - start : first;
     }
     double took = bench_seconds() - start;
-    printf("{\"bench\":\"core\",\"nodes\":%u,\"pods\":%u,\"templates\":%u,\"placed\":%u,"
+    printf("{\"bench\":\"core\",\"kind\":\"%s\",\"nodes\":%u,\"pods\":%u,\"templates\":%u,"
+           "\"placed\":%u,"
            "\"first_ms\":%.2f,\"per_second\":%.0f}\n",
-           row.nodes, row.pods, row.templates, placed, first * 1e3, row.pods / took);
+           kinds[row.kind], row.nodes, row.pods, row.templates, placed, first * 1e3,
+           row.pods / took);
     for (uint32_t i = 0; i < row.pods; i++)
         kb_core_lift(core, &pods[i]);
     for (uint32_t t = 0; t < row.templates; t++)
@@ -84,8 +121,11 @@ static void run(struct row row)
 int main(void)
 {
     static const struct row rows[] = {
-        {1000, 100000, 1},    {1000, 100000, 20},   {100000, 300000, 1},
-        {100000, 100000, 20}, {1000000, 300000, 1},
+        {1000, 100000, 1, PLAIN},       {1000, 100000, 20, PLAIN},
+        {100000, 300000, 1, PLAIN},     {100000, 100000, 20, PLAIN},
+        {1000000, 300000, 1, PLAIN},    {1000, 20000, 1, SERVICE},
+        {1000, 20000, 20, SERVICE},     {1000, 20000, 1, CONSTRAINED},
+        {1000, 20000, 20, CONSTRAINED}, {100000, 1000, 1, CONSTRAINED},
     };
     for (size_t i = 0; i < KB_COUNT(rows); i++)
         run(rows[i]);
