@@ -427,9 +427,10 @@ struct kb_policy_host {
     /* What stands at a path ("resources[0].name") of the JSON text that `configure` was given;
      * false, and NONE: nothing does. Reads the text anew each time. */
     bool (*arg)(void *core, const char *args, const char *path, struct kb_policy_arg *ret);
-    /* A list of node selector terms at a path. They live as long as the core. */
-    bool (*arg_terms)(void *core, const char *args, const char *path, uint32_t *ret_n,
-                      const struct kb_policy_term **ret_terms);
+    /* A list of node selector terms at a path, or of preferred ones. They live as long as the core.
+     * false: there is none. */
+    bool (*arg_terms)(void *core, const char *args, const char *path, bool preferred,
+                      uint32_t *ret_n, const struct kb_policy_term **ret_terms);
 };
 
 /* ---- lifecycle ---- */

@@ -1,6 +1,16 @@
-/* NodeResourcesBalancedAllocation: prefer the node where the shares of CPU and memory in use would
- * be most alike. */
+/* NodeResourcesBalancedAllocation: prefer the node where the shares of its resources in use would
+ * be most alike; of CPU and memory, unless the arguments name others. */
 #include <kubus/policy.h>
+
+#include <math.h>
+#include <stdio.h>
+
+enum { RESOURCES_MAX = 16 };
+
+struct args {
+    uint32_t n;
+    uint32_t resources[RESOURCES_MAX];
+};
 
 static int64_t amount_of(const struct kb_policy_pod *pod, uint32_t resource)
 {
@@ -10,12 +20,14 @@ static int64_t amount_of(const struct kb_policy_pod *pod, uint32_t resource)
     return 0;
 }
 
-/* Pods that request neither would otherwise all go to the one node that is balanced best. */
+/* Pods that request none of them would otherwise all go to the one node that is balanced best. */
 static enum kb_policy_status pre_score(struct kb_policy_cycle *c)
 {
-    bool best_effort =
-        amount_of(c->pod, KB_POLICY_CPU) == 0 && amount_of(c->pod, KB_POLICY_MEMORY) == 0;
-    return best_effort ? KB_POLICY_SKIP : KB_POLICY_OK;
+    const struct args *args = c->instance;
+    for (uint32_t k = 0; k < args->n; k++)
+        if (amount_of(c->pod, args->resources[k]) != 0)
+            return KB_POLICY_OK;
+    return KB_POLICY_SKIP;
 }
 
 static double share(int64_t requested, int64_t allocatable)
@@ -24,25 +36,72 @@ static double share(int64_t requested, int64_t allocatable)
     return fraction > 1 ? 1 : fraction;
 }
 
+/* The standard deviation; of two values it is half their distance. */
+static double deviation(const double *shares, uint32_t n)
+{
+    double sum = 0, squares = 0;
+    if (n < 2)
+        return 0;
+    if (n == 2)
+        return fabs((shares[0] - shares[1]) / 2);
+    for (uint32_t i = 0; i < n; i++)
+        sum += shares[i];
+    for (uint32_t i = 0; i < n; i++)
+        squares += (shares[i] - sum / n) * (shares[i] - sum / n);
+    return sqrt(squares / n);
+}
+
+/* An extended resource counts for pods that ask for it. */
 static void score(struct kb_policy_cycle *c, uint32_t from, uint32_t to, int64_t *score_out)
 {
-    const struct kb_policy_nodes *nodes = c->nodes;
-    const int64_t *cpu = nodes->allocatable[KB_POLICY_CPU];
-    const int64_t *memory = nodes->allocatable[KB_POLICY_MEMORY];
-    const int64_t *cpu_used = nodes->requested[KB_POLICY_CPU];
-    const int64_t *memory_used = nodes->requested[KB_POLICY_MEMORY];
-    int64_t cpu_more = amount_of(c->pod, KB_POLICY_CPU);
-    int64_t memory_more = amount_of(c->pod, KB_POLICY_MEMORY);
+    const struct args *args = c->instance;
+    const int64_t *allocatable[RESOURCES_MAX], *used[RESOURCES_MAX];
+    int64_t more[RESOURCES_MAX];
+    uint32_t n = 0;
+    for (uint32_t k = 0; k < args->n; k++) {
+        uint32_t resource = args->resources[k];
+        more[n] = amount_of(c->pod, resource);
+        if (resource == KB_POLICY_PODS || (more[n] == 0 && resource >= KB_POLICY_RESOURCES))
+            continue;
+        allocatable[n] = c->nodes->allocatable[resource];
+        used[n++] = c->nodes->requested[resource];
+    }
     for (uint32_t i = from; i < to; i++) {
-        double deviation = 0; /* standard deviation of two values: half their distance */
-        if (cpu[i] > 0 && memory[i] > 0) {
-            deviation = (share(cpu_used[i] + cpu_more, cpu[i]) -
-                         share(memory_used[i] + memory_more, memory[i])) /
-                        2;
-            deviation = deviation < 0 ? -deviation : deviation;
-        }
-        score_out[i - from] = (int64_t)((1 - deviation) * KB_POLICY_SCORE_MAX);
+        double shares[RESOURCES_MAX];
+        uint32_t shares_n = 0;
+        for (uint32_t k = 0; k < n; k++)
+            if (allocatable[k][i] != 0)
+                shares[shares_n++] = share(used[k][i] + more[k], allocatable[k][i]);
+        score_out[i - from] = (int64_t)((1 - deviation(shares, shares_n)) * KB_POLICY_SCORE_MAX);
     }
 }
 
-KB_POLICY(NodeResourcesBalancedAllocation, .weight = 1, .pre_score = pre_score, .score = score);
+static int configure(const struct kb_policy_host *host, const char *json, void **ret_instance,
+                     char *error, size_t error_bytes)
+{
+    struct args *args = calloc(1, sizeof(*args));
+    struct kb_policy_arg list, arg;
+    if (args == NULL)
+        abort();
+    host->arg(host->core, json, "resources", &list);
+    for (uint32_t i = 0; i < list.n && i < RESOURCES_MAX; i++) {
+        char path[64];
+        snprintf(path, sizeof(path), "resources[%u].name", i);
+        if (!host->arg(host->core, json, path, &arg) || arg.kind != KB_POLICY_ARG_TEXT) {
+            snprintf(error, error_bytes, "resources: name: Required value");
+            free(args);
+            return -1;
+        }
+        args->resources[args->n++] = host->resource(host->core, host->text(host->core, arg.text));
+    }
+    if (args->n == 0) {
+        args->n = 2;
+        args->resources[0] = KB_POLICY_CPU;
+        args->resources[1] = KB_POLICY_MEMORY;
+    }
+    *ret_instance = args;
+    return 0;
+}
+
+KB_POLICY(NodeResourcesBalancedAllocation, .weight = 1, .configure = configure, .unload = free,
+          .pre_score = pre_score, .score = score);

@@ -94,6 +94,14 @@ void kb_ptest_node_gone(struct kb_ptest *t, const char *name)
     kb_core_node_del(t->core, kb_str_of(name));
 }
 
+void kb_ptest_object(struct kb_ptest *t, const char *resource, const char *ns, const char *name,
+                     const char *json)
+{
+    KB_AUTO(kb_doc_destroy) struct kb_doc *doc = json ? kb_ptest_json(json) : NULL;
+    kb_core_object_put(t->core, kb_str_of(resource), kb_str_of(ns), kb_str_of(name),
+                       kb_doc_root(doc));
+}
+
 static struct kb_podspec *spec_of(struct kb_ptest *t, const char *json)
 {
     KB_AUTO(kb_doc_destroy) struct kb_doc *doc = kb_ptest_json(json);

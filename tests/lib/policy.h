@@ -9,8 +9,8 @@
  *     KB_CHECK_STR(kb_ptest_place(t, POD), "n1");
  *     kb_ptest_destroy(&t);
  *
- * SchedulingGates and PrioritySort are added when the entries order no queue, DefaultPreemption when
- * none of them makes room. */
+ * SchedulingGates and PrioritySort are added when the entries order no queue, DefaultPreemption
+ * when none of them makes room. */
 #ifndef KUBUS_TESTS_LIB_POLICY_H
 #define KUBUS_TESTS_LIB_POLICY_H
 
@@ -24,6 +24,9 @@ void kb_ptest_destroy(struct kb_ptest **t_p);
 void kb_ptest_node(struct kb_ptest *t, const char *name, const char *json);
 void kb_ptest_node_gone(struct kb_ptest *t, const char *name);
 void kb_ptest_pod(struct kb_ptest *t, const char *node, const char *json);
+/* Another object that placement depends on; NULL for `json`: it is gone. See kb_core_object_put. */
+void kb_ptest_object(struct kb_ptest *t, const char *resource, const char *ns, const char *name,
+                     const char *json);
 
 /* Why the node does not take the pod: its reasons, joined by "; ". "" when it does. Valid until the
  * next call. */

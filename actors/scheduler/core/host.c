@@ -128,16 +128,19 @@ static bool host_arg(void *core, const char *args, const char *path, struct kb_p
 
 /* Node selector terms at a path of the arguments, as a pod's required node affinity. They live as
  * long as the core. */
-static bool host_arg_terms(void *core, const char *args, const char *path, uint32_t *ret_n,
-                           const struct kb_policy_term **ret_terms)
+static bool host_arg_terms(void *core, const char *args, const char *path, bool preferred,
+                           uint32_t *ret_n, const struct kb_policy_term **ret_terms)
 {
     struct kb_err err = {0};
     KB_AUTO(kb_doc_destroy) struct kb_doc *doc = NULL;
     if (args == NULL || kb_json_doc(kb_str_of(args), &doc, &err) < 0)
         return false;
     kb_val list = kb_doc_at(doc, path);
-    *ret_terms = kb_podspec_terms(columns(core), &columns(core)->intern->arena, list, ret_n);
-    return kb_val_present(list);
+    if (!kb_val_present(list))
+        return false;
+    *ret_terms =
+        kb_podspec_terms(columns(core), &columns(core)->intern->arena, list, preferred, ret_n);
+    return true;
 }
 
 static bool host_selects(void *core, const struct kb_policy_pods_selector *pods,

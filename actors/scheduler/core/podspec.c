@@ -293,10 +293,10 @@ static const struct kb_policy_term *read_terms(struct decoder *d, kb_val list, b
 }
 
 const struct kb_policy_term *kb_podspec_terms(struct kb_columns *columns, struct kb_arena *arena,
-                                              kb_val list, uint32_t *ret_n)
+                                              kb_val list, bool preferred, uint32_t *ret_n)
 {
     struct decoder d = {columns, arena};
-    return read_terms(&d, list, false, ret_n);
+    return read_terms(&d, list, preferred, ret_n);
 }
 
 static void read_affinity(struct decoder *d, const struct fields *f, struct kb_policy_pod *pod)

@@ -38,8 +38,8 @@ struct kb_podspec *kb_podspec_get(struct kb_podspecs *specs, struct kb_columns *
 struct kb_podspec *kb_podspec_put(struct kb_podspecs *specs, struct kb_podspec *spec);
 void kb_podspec_free(struct kb_podspec *spec);
 
-/* nodeSelectorTerms of a NodeSelector, decoded into an arena. */
+/* nodeSelectorTerms of a NodeSelector, or a list of preferred terms, decoded into an arena. */
 const struct kb_policy_term *kb_podspec_terms(struct kb_columns *columns, struct kb_arena *arena,
-                                              kb_val list, uint32_t *ret_n);
+                                              kb_val list, bool preferred, uint32_t *ret_n);
 
 #endif
