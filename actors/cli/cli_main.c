@@ -47,6 +47,20 @@ const struct kb_command kb_commands[] = {
      "  kubus sim --nodes N.csv --pods P.csv --policy FGD\n"
      "  kubus sim sweep --nodes N.csv --pods P.csv --tune 1.3 --out DIR\n",
      NULL},
+    {"policy", "Scheduling", "load, upgrade and hold scheduling policies, live",
+     "list|load|upgrade|unload|resume|explain|new …",
+     "A policy is one file that includes <kubus/policy.h>; docs/write-a-policy.md builds one.\n\n"
+     "  kubus policy list                    what is at work, and what is held and why\n"
+     "  kubus policy new NAME                a folder that builds and tests a policy\n"
+     "  kubus policy load FILE.so [--profile P] [--weight W] [--args JSON]\n"
+     "  kubus policy load FGD                one that is shipped\n"
+     "  kubus policy upgrade FILE.so         the next version, under load\n"
+     "  kubus policy unload NAME\n"
+     "  kubus policy resume NAME             try again one that is held\n"
+     "  kubus policy explain NS/POD          for each node who refuses it, or its scores\n\n"
+     "The configuration itself is a KubeSchedulerConfiguration in the configmap\n"
+     "kube-system/kubus-scheduler: `kubectl edit` changes it live as well.\n",
+     kb_cmd_policy},
     {"bus", "Cluster", "show the messages of a view live", "tail [VIEW]",
      "Follows a view of the store and prints every change, one line each:\n\n"
      "  kubus bus tail 'pods?ns=default'\n"

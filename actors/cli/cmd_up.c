@@ -2,6 +2,7 @@
 #include "actors/cli/cluster.h"
 #include "actors/cli/command.h"
 #include "actors/cli/plan.h"
+#include "actors/cli/policies.h"
 #include "actors/cli/tool.h"
 #include "bus/base/clock.h"
 #include "bus/base/file.h"
@@ -31,6 +32,7 @@ struct up {
     char *data;
     bool detach;
     struct kb_opt_list images;
+    const char *scheduler_config;
     struct kb_plan_options plan;
     char cluster_id[9], cidr[32];
     struct kb_arena arena;
@@ -181,6 +183,19 @@ static int stay(struct up *up, struct kb_actor **tool_p, struct kb_err *err)
     return kb_err_set(err, KB_EUNAVAILABLE, "kubusd ended: see %s/logs/kernel.log", up->data);
 }
 
+static int configure_scheduler(struct up *up, struct kb_err *err)
+{
+    KB_AUTO(kb_policies_finish) struct kb_policies p = {0};
+    int rc = kb_policies_open(&p, up->data, err);
+    if (rc == 0)
+        rc = kb_policies_read(&p, err);
+    if (rc == 0)
+        rc = kb_policies_read_file(&p, up->scheduler_config, err);
+    if (rc == 0)
+        rc = kb_policies_write(&p, err);
+    return rc < 0 ? kb_err_wrap(err, "--scheduler-config") : 0;
+}
+
 static int start(struct up *up, struct kb_err *err)
 {
     KB_AUTO(kb_actor_destroy) struct kb_actor *tool = NULL;
@@ -195,6 +210,8 @@ static int start(struct up *up, struct kb_err *err)
     int rc = wait_ready(up, tool, err);
     if (rc == -KB_ECANCELED && !up->detach)
         return stop_cluster(up, err);
+    if (rc == 0 && up->scheduler_config)
+        rc = configure_scheduler(up, err);
     if (rc < 0)
         return rc;
     printf("ready in %lld ms: https://%s\n  export KUBECONFIG=%s/kubeconfig\n",
@@ -219,6 +236,7 @@ int kb_cmd_up(const struct kb_command *command, int argc, char **argv)
                              .service_cidr = "10.96.0.0/16",
                              .nodes = 1,
                              .history_s = 300,
+                             .schedulers = 1,
                              .controllers = default_controllers,
                              .controllers_count = KB_COUNT(default_controllers)}};
     const char *record = NULL;
@@ -232,6 +250,10 @@ int kb_cmd_up(const struct kb_command *command, int argc, char **argv)
         {"runtime", 0, KB_OPT_TEXT, &up.plan.runtime, "NAME", "oci, process or hollow [oci]", 0, 0},
         {"hollow-nodes", 0, KB_OPT_INT, &up.plan.hollow_nodes, "N",
          "further nodes that only pretend to run pods [0]", 0, 1000000},
+        {"schedulers", 0, KB_OPT_INT, &up.plan.schedulers, "N",
+         "schedulers that work at once, each on its share [1]", 1, 32},
+        {"scheduler-config", 0, KB_OPT_TEXT, &up.scheduler_config, "FILE",
+         "a KubeSchedulerConfiguration; replaces that of the cluster", 0, 0},
         {"image", 0, KB_OPT_LIST, &up.images, "FILE",
          "an image archive that every node loads at start", 0, 0},
         {"pod-cidr", 0, KB_OPT_TEXT, &up.plan.pod_cidr, "CIDR", "addresses of pods [a free /16]", 0,

@@ -37,6 +37,7 @@ int kb_cmd_kubeconfig(const struct kb_command *command, int argc, char **argv);
 int kb_cmd_bus(const struct kb_command *command, int argc, char **argv);
 int kb_cmd_completion(const struct kb_command *command, int argc, char **argv);
 int kb_cmd_version(const struct kb_command *command, int argc, char **argv);
+int kb_cmd_policy(const struct kb_command *command, int argc, char **argv);
 int kb_cmd_get(const struct kb_command *command, int argc, char **argv);
 int kb_cmd_describe(const struct kb_command *command, int argc, char **argv);
 int kb_cmd_apply(const struct kb_command *command, int argc, char **argv);

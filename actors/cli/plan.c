@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { NODES_MAX = 200, HOLLOW_MAX = 1000000 };
+enum { NODES_MAX = 200, HOLLOW_MAX = 1000000, SCHEDULERS_MAX = 32 };
 
 static bool cidr_parse(const char *text, uint32_t *ret_address, int *ret_bits)
 {
@@ -65,6 +65,10 @@ int kb_plan_check(const struct kb_plan_options *o, struct kb_err *err)
         return kb_err_set(err, KB_EINVAL, "--nodes takes 0 to %d", NODES_MAX);
     if (o->hollow_nodes < 0 || o->hollow_nodes > HOLLOW_MAX)
         return kb_err_set(err, KB_EINVAL, "--hollow-nodes takes 0 to %d", HOLLOW_MAX);
+    if (o->schedulers < 1 || o->schedulers > SCHEDULERS_MAX)
+        return kb_err_set(err, KB_EINVAL, "--schedulers takes 1 to %d", SCHEDULERS_MAX);
+    if (o->record && o->schedulers > 1)
+        return kb_err_set(err, KB_EINVAL, "--record takes one scheduler, not several");
     if (check_listen(o->listen, err) < 0 || check_cidr("pod-cidr", o->pod_cidr, 16, err) < 0 ||
         check_cidr("service-cidr", o->service_cidr, 24, err) < 0)
         return -err->code;
@@ -136,6 +140,25 @@ static void add_agents(struct kb_arena *a, struct kb_node *actors, const struct 
     }
 }
 
+/* One is called "scheduler"; of several each has its share of the pods. */
+static void add_schedulers(struct kb_arena *a, struct kb_node *actors,
+                           const struct kb_plan_options *o)
+{
+    int64_t n = o->schedulers;
+    for (int64_t i = 0; i < n; i++) {
+        char name[32], share[48];
+        snprintf(name, sizeof(name), i ? "scheduler-%" PRId64 : "scheduler", i + 1);
+        snprintf(share, sizeof(share), "%" PRId64 "/%" PRId64, i, n);
+        struct kb_node *argv = add_actor(a, actors, name, "scheduler");
+        if (i > 0)
+            add_option(a, argv, "--name", name);
+        if (n > 1)
+            add_option(a, argv, "--share", share);
+        if (o->record)
+            add_option(a, argv, "--record", o->record);
+    }
+}
+
 struct kb_node *kb_plan_make(struct kb_arena *a, const struct kb_plan_options *o)
 {
     struct kb_node *plan = kb_node_map(a), *actors = kb_node_array(a);
@@ -151,9 +174,7 @@ struct kb_node *kb_plan_make(struct kb_arena *a, const struct kb_plan_options *o
     struct kb_node *api = add_actor(a, actors, "api", "api");
     add_option(a, api, "--listen", o->listen);
     add_option(a, api, "--service-cidr", o->service_cidr);
-    struct kb_node *scheduler = add_actor(a, actors, "scheduler", "scheduler");
-    if (o->record)
-        add_option(a, scheduler, "--record", o->record);
+    add_schedulers(a, actors, o);
     for (size_t i = 0; i < o->controllers_count; i++)
         add_option(a, add_actor(a, actors, o->controllers[i], "controller"), "--plugin",
                    o->controllers[i]);

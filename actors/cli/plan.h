@@ -14,8 +14,9 @@ struct kb_plan_options {
     const char *cluster_id;   /* 8 hex digits: names of bridges, cgroups … on this machine */
     int64_t nodes;            /* real ones */
     int64_t hollow_nodes;
-    int64_t history_s;         /* how long the store keeps old versions; 0: for good */
-    const char *record;        /* absolute path of what the scheduler writes down; NULL: nothing */
+    int64_t history_s;  /* how long the store keeps old versions; 0: for good */
+    const char *record; /* absolute path of what the scheduler writes down; NULL: nothing */
+    int64_t schedulers;
     const char *const *images; /* archives to load at start */
     size_t images_count;
     const char *const *controllers; /* names of controller plugins */

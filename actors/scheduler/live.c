@@ -53,8 +53,9 @@ struct kb_sched_live {
     struct kb_rand rand;
     uint64_t serial;
     bool ready, deferred, guarded;
-    bool dirty;  /* what shall be, or the holds, changed */
-    bool untold; /* the ConfigMap does not say what is */
+    int64_t looked_rev; /* of the ConfigMap that shall be */
+    bool dirty;         /* what shall be, or the holds, changed */
+    bool untold;        /* the ConfigMap does not say what is */
     uint64_t writing;
     struct kb_loop_timer again;
     char *config, *policies; /* at work */
@@ -97,7 +98,7 @@ static void close_file(struct kb_sched_live *l, struct open_file *f)
     kb_guard_enter(guard, kb_guard_row(guard->page, f->file->policy->name, f->file->version),
                    KB_GUARD_UNLOAD);
     kb_policy_file_close(&f->file);
-    kb_guard_leave(guard);
+    kb_guard_leave(guard, 0);
     kb_list_remove(&f->link);
     free(f);
 }
@@ -138,7 +139,7 @@ static struct open_file *load(struct kb_sched_live *l, const char *path, const c
     kb_guard_enter(guard, row, KB_GUARD_LOAD);
     int rc = *version ? kb_policy_file_open(path, &file, &l->file_err)
                       : kb_policy_file_keep(path, l->dir, &file, &l->file_err);
-    kb_guard_leave(guard);
+    kb_guard_leave(guard, 0);
     if (rc == 0 && strcmp(file->policy->name, name) != 0)
         rc = kb_err_set(&l->file_err, KB_EINVAL, "'%s' has the policy %s, not %s", path,
                         file->policy->name, name);
@@ -300,8 +301,11 @@ static bool uses_files(const struct kb_sched_live *l)
     return !kb_list_empty(&l->files);
 }
 
-/* From the two texts to profiles at work. */
-static int use(struct kb_sched_live *l, kb_str config_text, kb_str policies, struct kb_err *err)
+typedef int configure_fn(struct kb_sched *s, const struct kb_config *config, struct kb_err *err);
+
+/* From the two texts to profiles, and with them to kb_sched_check or kb_sched_configure. */
+static int try(struct kb_sched_live *l, kb_str config_text, kb_str policies,
+               configure_fn *configure, struct kb_err *err)
 {
     KB_AUTO(kb_config_finish) struct kb_config config = {0};
     kb_arena_reset(&l->arena);
@@ -314,8 +318,14 @@ static int use(struct kb_sched_live *l, kb_str config_text, kb_str policies, str
         kb_err_wrap(err, "%.200s", l->file_err.text);
     if (rc == 0) {
         mark_entries(l, &config);
-        rc = kb_sched_configure(l->sched, &config, err);
+        rc = configure(l->sched, &config, err);
     }
+    return rc;
+}
+
+static int use(struct kb_sched_live *l, kb_str config, kb_str policies, struct kb_err *err)
+{
+    int rc = try(l, config, policies, kb_sched_configure, err);
     close_files(l, rc == 0);
     if (rc == 0 && l->guarded && uses_files(l))
         kb_watchdog_watch();
@@ -491,6 +501,7 @@ static void work(void *user)
         l->dirty = false;
         apply(l);
     }
+    l->looked_rev = l->wanted.rev;
     write_status(l);
 }
 
@@ -527,7 +538,7 @@ static void synced(void *user, int64_t rev)
 {
     struct kb_sched_live *l = user;
     (void)rev;
-    if (!l->ready || l->dirty || l->untold)
+    if (!l->ready || l->dirty || l->untold || l->looked_rev != l->wanted.rev)
         schedule(l);
 }
 
@@ -620,6 +631,13 @@ bool kb_sched_live_ready(const struct kb_sched_live *l)
 
 /* ---- calls ---- */
 
+int kb_sched_live_check(struct kb_sched_live *l, kb_str config, kb_str policies, struct kb_err *err)
+{
+    int rc = try(l, config, policies, kb_sched_check, err);
+    close_files(l, false);
+    return rc;
+}
+
 static void describe_policy(const struct kb_profile_policy *at, struct kb_w *w)
 {
     kb_w_map(w);
@@ -644,7 +662,7 @@ void kb_sched_live_describe(struct kb_sched_live *l, struct kb_w *w)
     struct kb_core *core = kb_sched_core(l->sched);
     kb_w_map(w);
     kb_w_kcstr(w, "message", l->message);
-    kb_w_kint(w, "rev", l->wanted.rev); /* of the ConfigMap that was looked at */
+    kb_w_kint(w, "rev", l->looked_rev);
     kb_w_key(w, "profiles");
     kb_w_array(w);
     for (uint32_t i = 0; i < kb_core_profiles(core); i++) {
@@ -671,7 +689,7 @@ int kb_sched_live_keep(struct kb_sched_live *l, const char *path, struct kb_w *w
     struct kb_guard *guard = kb__core_guard(kb_sched_core(l->sched));
     kb_guard_enter(guard, kb_guard_row(guard->page, "a file", ""), KB_GUARD_LOAD);
     int rc = kb_policy_file_keep(path, l->dir, &file, err);
-    kb_guard_leave(guard);
+    kb_guard_leave(guard, 0);
     if (rc < 0)
         return rc;
     kb_w_map(w);

@@ -45,8 +45,10 @@ bool kb_sched_live_ready(const struct kb_sched_live *l);
 void kb_sched_live_look(struct kb_sched_live *l);
 size_t kb_sched_live_held(const struct kb_sched_live *l);
 
-/* For the calls scheduler.policies and scheduler.keep. */
+/* For the calls scheduler.policies, scheduler.check and scheduler.keep. */
 void kb_sched_live_describe(struct kb_sched_live *l, struct kb_w *w);
+int kb_sched_live_check(struct kb_sched_live *l, kb_str config, kb_str policies,
+                        struct kb_err *err);
 int kb_sched_live_keep(struct kb_sched_live *l, const char *path, struct kb_w *w,
                        struct kb_err *err);
 

@@ -410,7 +410,7 @@ static void serve_explain(void *user, struct kb_request *request, kb_val body)
     kb_w_finish(&w);
 }
 
-/* ---- scheduler.policies, scheduler.keep ---- */
+/* ---- scheduler.policies, scheduler.check, scheduler.keep ---- */
 
 static void serve_policies(void *user, struct kb_request *request, kb_val body)
 {
@@ -419,6 +419,18 @@ static void serve_policies(void *user, struct kb_request *request, kb_val body)
     (void)body;
     kb_sched_live_describe(a->live, &w);
     kb_request_reply(&request, kb_w_val(&w));
+}
+
+/* Would this configuration be used? */
+static void serve_check(void *user, struct kb_request *request, kb_val body)
+{
+    struct kb_sched_actor *a = user;
+    struct kb_err err = {0};
+    if (kb_sched_live_check(a->live, kb_val_str(kb_val_get(body, "config")),
+                            kb_val_str(kb_val_get(body, "policies")), &err) < 0)
+        kb_request_fail(&request, &err);
+    else
+        kb_request_reply(&request, (kb_val){0});
 }
 
 static void serve_keep(void *user, struct kb_request *request, kb_val body)
@@ -435,6 +447,7 @@ static void serve_keep(void *user, struct kb_request *request, kb_val body)
 
 static const struct kb_method methods[] = {{"scheduler.explain", serve_explain},
                                            {"scheduler.policies", serve_policies},
+                                           {"scheduler.check", serve_check},
                                            {"scheduler.keep", serve_keep}};
 
 /* ---- life ---- */
@@ -462,6 +475,11 @@ struct kb_sched_actor *kb_sched_actor_new(struct kb_actor *actor, uint64_t seed)
         a->others[i] = kb_view_open(actor, kb_sched_resources[i], NULL, &other_handlers, a);
     }
     return a;
+}
+
+void kb_sched_actor_share(struct kb_sched_actor *a, uint32_t share, uint32_t shares)
+{
+    kb_sched_share(a->sched, share, shares);
 }
 
 void kb_sched_actor_guard(struct kb_sched_actor *a, struct kb_guard_page *page,

@@ -16,6 +16,8 @@ struct kb_watchdog_found;
 /* Begin on an actor that has joined the bus; reports ready once it has seen all nodes and pods.
  * Borrows the actor. Never NULL. */
 struct kb_sched_actor *kb_sched_actor_new(struct kb_actor *actor, uint64_t seed);
+/* See kb_sched_share. Before the actor runs. */
+void kb_sched_actor_share(struct kb_sched_actor *a, uint32_t share, uint32_t shares);
 /* See kb_sched_live_guard. */
 void kb_sched_actor_guard(struct kb_sched_actor *a, struct kb_guard_page *page,
                           const struct kb_watchdog_found *found);

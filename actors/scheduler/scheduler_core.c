@@ -120,6 +120,12 @@ struct kb_core *kb_sched_core(struct kb_sched *s)
     return s->core;
 }
 
+void kb_sched_share(struct kb_sched *s, uint32_t share, uint32_t shares)
+{
+    s->share = share;
+    s->shares = shares;
+}
+
 void kb_sched_time(struct kb_sched *s, kb_ms now, int64_t wall_us)
 {
     s->now = now > s->now ? now : s->now;
@@ -309,6 +315,8 @@ static void name(struct kb_sched *s, struct kb_sched_pod *pod, const struct seen
     q->priority = seen->priority;
     q->queued_ms = s->now;
     pod->wait.object = val;
+    bool others = s->shares > 1 && kb_hash64(pod->uid, strlen(pod->uid)) % s->shares != s->share;
+    pod->wait.later_ms = others ? KB_SCHED_LATER_MS : 0;
     bool foreign = seen->profile == UINT32_MAX && seen->node.n == 0;
     uint32_t profile = seen->profile == UINT32_MAX ? 0 : seen->profile;
     q->group = foreign ? 0 : kb_group_of(s->core, profile, &pod->wait);
@@ -400,6 +408,7 @@ static void put_waiting(struct kb_sched *s, struct kb_sched_pod *pod, const stru
 /* For another scheduler, as things stand. */
 static void put_foreign(struct kb_sched *s, struct kb_sched_pod *pod, kb_val val)
 {
+    kb__sched_unpromise(s, pod);
     kb__sched_take_back(s, pod);
     kb__sched_unpromise(s, pod);
     kb_pending_remove(s->pending, &pod->wait);

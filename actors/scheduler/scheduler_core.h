@@ -57,8 +57,17 @@ struct kb_core *kb_sched_core(struct kb_sched *s);
  * pods that wait are taken in under the profile of their schedulerName as it is now (those of none
  * are kept aside, for one may come), and who waited for a permit is decided again. What is placed
  * stays. A binding under way counts as not reserved any more, for the policies that knew of it go.
- * -KB_EINVAL, and nothing changed. Borrows nothing of `config` but the descriptors. */
+ * -KB_EINVAL, and nothing changed; `check` does no more than find that out. Borrows nothing of
+ * `config` but the descriptors. */
+int kb_sched_check(struct kb_sched *s, const struct kb_config *config, struct kb_err *err);
 int kb_sched_configure(struct kb_sched *s, const struct kb_config *config, struct kb_err *err);
+
+/* Several schedulers decide for one cluster, this is number `share` (from 0) of `shares`: each
+ * leaves the pods of another one's share to that one for KB_SCHED_LATER_MS, and then decides them
+ * too. So in ordinary times no two do the same work, and when one is dead nothing waits for it
+ * longer. Whoever binds first wins. For pods that come from now on. */
+enum { KB_SCHED_LATER_MS = 2000 };
+void kb_sched_share(struct kb_sched *s, uint32_t share, uint32_t shares);
 
 /* The time of what follows. `now` never goes back; wall_us is only written into objects. */
 void kb_sched_time(struct kb_sched *s, kb_ms now, int64_t wall_us);

@@ -40,6 +40,7 @@ struct kb_sched {
     struct kb_map pods; /* key → struct kb_sched_pod */
     kb_ms now;
     int64_t wall_us;
+    uint32_t share, shares; /* this scheduler's number among so many; 0 and 0: it is alone */
     uint64_t attempt, serial, ids;
     struct kb_sched_counts counts;
     struct kb_link claims; /* of pods nominated to nodes that are not known */

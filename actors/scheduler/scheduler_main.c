@@ -1,4 +1,4 @@
-/* `kubus actor scheduler --data DIR [--name NAME] [--seed N] [--record FILE]` */
+/* `kubus actor scheduler --data DIR [--name NAME] [--share I/N] [--seed N] [--record FILE]` */
 #include "actors/scheduler/scheduler_actor.h"
 
 #include "actors/scheduler/watchdog.h"
@@ -16,15 +16,27 @@ KB_API int kb_module_main(int argc, char **argv);
 struct flags {
     const char *data_dir, *name, *record;
     uint64_t seed;
+    uint32_t share, shares;
 };
+
+/* "0/3" */
+static bool parse_share(const char *text, struct flags *flags)
+{
+    kb_str of = kb_str_of(text), share = kb_str_cut(&of, '/');
+    uint64_t i, n;
+    if (of.p == NULL || !kb_str_u64(share, &i) || !kb_str_u64(of, &n) || i >= n || n > 1000)
+        return false;
+    flags->share = (uint32_t)i;
+    flags->shares = (uint32_t)n;
+    return true;
+}
 
 static int parse(int argc, char **argv, struct flags *flags)
 {
-    static const struct option options[] = {{"data", required_argument, NULL, 'd'},
-                                            {"seed", required_argument, NULL, 's'},
-                                            {"name", required_argument, NULL, 'n'},
-                                            {"record", required_argument, NULL, 'r'},
-                                            {NULL, 0, NULL, 0}};
+    static const struct option options[] = {
+        {"data", required_argument, NULL, 'd'},  {"seed", required_argument, NULL, 's'},
+        {"name", required_argument, NULL, 'n'},  {"record", required_argument, NULL, 'r'},
+        {"share", required_argument, NULL, 'i'}, {NULL, 0, NULL, 0}};
     struct kb_rand rand;
     int c;
     kb_rand_init_system(&rand);
@@ -37,6 +49,8 @@ static int parse(int argc, char **argv, struct flags *flags)
             flags->name = optarg;
         else if (c == 'r')
             flags->record = optarg;
+        else if (c == 'i' && parse_share(optarg, flags))
+            continue;
         else if (c != 's' || !kb_str_u64(kb_str_of(optarg), &flags->seed))
             return -1;
     }
@@ -63,8 +77,8 @@ int kb_module_main(int argc, char **argv)
     struct kb_err err = {0};
     struct kb_actor *actor = NULL;
     if (parse(argc, argv, &flags) < 0) {
-        fprintf(stderr, "usage: kubus actor scheduler --data DIR [--name NAME] [--seed N] "
-                        "[--record FILE]\n");
+        fprintf(stderr, "usage: kubus actor scheduler --data DIR [--name NAME] [--share I/N] "
+                        "[--seed N] [--record FILE]\n");
         return 2;
     }
     struct kb_actor_config config = {.name = flags.name, .data_dir = flags.data_dir};
@@ -73,6 +87,7 @@ int kb_module_main(int argc, char **argv)
         return 1;
     }
     struct kb_sched_actor *scheduler = kb_sched_actor_new(actor, flags.seed);
+    kb_sched_actor_share(scheduler, flags.share, flags.shares);
     guard(scheduler, &flags);
     int rc = flags.record ? kb_sched_actor_record(scheduler, flags.seed, flags.record, &err) : 0;
     rc = rc < 0 ? rc : kb_actor_run(actor, &err);

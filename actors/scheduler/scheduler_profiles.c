@@ -59,6 +59,14 @@ static void readmit_all(struct kb_sched *s)
     free(all);
 }
 
+int kb_sched_check(struct kb_sched *s, const struct kb_config *config, struct kb_err *err)
+{
+    struct kb_core_stage *staged = NULL;
+    int rc = stage(s, config, &staged, err);
+    kb_core_stage_destroy(&staged);
+    return rc;
+}
+
 int kb_sched_configure(struct kb_sched *s, const struct kb_config *config, struct kb_err *err)
 {
     struct kb_core_stage *staged = NULL;

@@ -79,5 +79,38 @@ class SchedulerProcess(ProcessTest):
             self.assertEqual(len(here), CPUS)
 
 
+class SeveralSchedulers(SchedulerProcess):
+    def setUp(self):
+        many = {f"scheduler-{i}": ["actor", "scheduler", "--name", f"scheduler-{i}", "--share", f"{i}/3"]
+                for i in range(3)}
+        self.start("schedulers", {"store": ["actor", "store"], **many})
+
+    test_a_pod_is_bound_and_one_that_fits_nowhere_is_told_why = None
+    test_killed_at_any_moment_it_goes_on_and_binds_each_pod_once = None
+
+    def gauge(self, name):
+        return sum(a["gauges"].get(name, 0) for a in self.actors() if a["name"].startswith("scheduler"))
+
+    def test_each_pod_is_bound_once_and_the_pods_of_a_dead_one_are_not_left(self):
+        for i in range(NODES):
+            self.put(f"nodes//n{i}", node(f"n{i}", 1000))
+        for i in range(3 * PODS):
+            self.put(f"pods/t/p{i}", pod(f"p{i}", "1"))
+            if i % PODS == PODS - 1:
+                self.kill(f"scheduler-{i // PODS % 3}")
+        self.until(lambda: len(self.bound()) == 3 * PODS, "all pods are bound", timeout=90)
+        changes = list(self.bus.replay("pods"))
+        self.assertEqual(revision_log.order(changes), [])
+        self.assertEqual(revision_log.bindings(changes), [])
+
+    def test_in_ordinary_times_no_two_do_the_same_work(self):
+        for i in range(NODES):
+            self.put(f"nodes//n{i}", node(f"n{i}", 1000))
+        ops = [{"op": "put", "key": f"pods/t/p{i}", "doc": pod(f"p{i}", "1")} for i in range(PODS)]
+        self.bus.call("store", "store.txn", {"ops": ops})
+        self.until(lambda: len(self.bound()) == PODS, "all pods are bound")
+        self.until(lambda: self.gauge("bound") == PODS, "each has told what it bound")
+
+
 if __name__ == "__main__":
     unittest.main(verbosity=2)

@@ -56,23 +56,27 @@ uint32_t kb_guard_row(struct kb_guard_page *page, const char *name, const char *
 /* "filter", "configure" … of a value of `at`; "?" for what is not one. */
 const char *kb_guard_point_name(uint32_t at);
 
-static inline void kb_guard_enter(struct kb_guard *g, uint32_t row, uint32_t point)
+/* Returns who was at work before, for kb_guard_leave: a policy's question to the core may lead to
+ * another policy. */
+static inline uint32_t kb_guard_enter(struct kb_guard *g, uint32_t row, uint32_t point)
 {
+    uint32_t before = g->page->at;
     g->page->calls = g->page->calls + 1;
     g->page->at = (1 + row) | point << 16;
+    return before;
 }
 
-static inline void kb_guard_leave(struct kb_guard *g)
+static inline void kb_guard_leave(struct kb_guard *g, uint32_t before)
 {
-    g->page->at = 0;
+    g->page->at = before;
 }
 
 /* KB_ASK(profile, i, KB_POINT_FILTER, policy->filter(…)): every call of a policy's function. */
 #define KB_ASK(profile, i, point, call)                                                            \
     do {                                                                                           \
-        kb_guard_enter((profile)->guard, (profile)->at[i].row, point);                             \
+        uint32_t kb_was_ = kb_guard_enter((profile)->guard, (profile)->at[i].row, point);          \
         call;                                                                                      \
-        kb_guard_leave((profile)->guard);                                                          \
+        kb_guard_leave((profile)->guard, kb_was_);                                                 \
     } while (0)
 
 /* Remember that this policy of this profile returned nonsense, unless one is remembered already. */

@@ -96,7 +96,7 @@ static struct kb_policy_cycle *enter(struct kb_core *core, struct kb_cycle *c, u
 static void leave(struct kb_core *core, struct kb_cycle *c, struct kb_policy_cycle *cycle,
                   uint32_t policy)
 {
-    kb_guard_leave(kb__core_guard(core));
+    kb_guard_leave(kb__core_guard(core), 0);
     c->own[policy] = cycle->own;
     cycle->who = NULL;
     cycle->own = NULL;

@@ -154,7 +154,8 @@ static kb_ms backoff_end(const struct kb_pending *p, const struct kb_waiting *w)
 
 static void to_backoff_or_active(struct kb_pending *p, struct kb_waiting *w, kb_ms now)
 {
-    kb_ms end = backoff_end(p, w);
+    kb_ms end = backoff_end(p, w), later = w->later_ms ? now + w->later_ms : now;
+    end = end > later ? end : later;
     if (end <= now) {
         to_active(p, w, now);
         return;
@@ -175,7 +176,7 @@ void kb_pending_add(struct kb_pending *p, struct kb_waiting *w, kb_ms now)
     if (!kb_core_may_enter(p->core, w->spec->profile, &w->q)) {
         w->where = KB_GATED;
         p->counts.gated++;
-    } else if (w->q.attempts > 0) {
+    } else if (w->q.attempts > 0 || w->later_ms > 0) {
         to_backoff_or_active(p, w, now);
     } else {
         to_active(p, w, now);

@@ -45,6 +45,7 @@ struct kb_waiting {
     struct kb_link group_link; /* among those of q.group; see lifecycle.h */
     struct kb_waiting_group *group;
     kb_ms failed_ms; /* the last time no node was found */
+    kb_ms later_ms;  /* it becomes ACTIVE so much later than it could: another one's to decide */
 };
 
 struct kb_pending;

@@ -11,6 +11,7 @@ static struct kb_plan_options sample(void)
                                     .cluster_id = "0123abcd",
                                     .nodes = 2,
                                     .hollow_nodes = 50,
+                                    .schedulers = 1,
                                     .controllers = controllers,
                                     .controllers_count = 1};
 }
@@ -40,6 +41,19 @@ KB_TEST(plan, names_every_actor_once_and_the_second_node_has_a_namespace)
     KB_CHECK(has_arguments(actors->items[5].val, "--netns", "kubus-0123abcd-node-2"));
     KB_CHECK(!has_arguments(actors->items[4].val, "--netns", "kubus-0123abcd-node-1"));
     KB_CHECK(has_arguments(actors->items[6].val, "--hollow-nodes", "50"));
+}
+
+KB_TEST(plan, gives_each_of_several_schedulers_a_name_and_a_share)
+{
+    KB_AUTO(kb_arena_finish) struct kb_arena a = {0};
+    struct kb_plan_options options = sample();
+    options.schedulers = 3;
+    struct kb_node *actors = kb_node_get(kb_plan_make(&a, &options), "actors");
+    KB_CHECK_STRN(kb_node_text_at(actors->items[2].val, "name"), "scheduler");
+    KB_CHECK(has_arguments(actors->items[2].val, "--share", "0/3"));
+    KB_CHECK_STRN(kb_node_text_at(actors->items[4].val, "name"), "scheduler-3");
+    KB_CHECK(has_arguments(actors->items[4].val, "--name", "scheduler-3"));
+    KB_CHECK(has_arguments(actors->items[4].val, "--share", "2/3"));
 }
 
 KB_TEST(plan, refuses_what_cannot_work)

@@ -1,0 +1,146 @@
+"""Scheduling policies as their author sees them: written, tried, loaded, edited and upgraded while a
+cluster with three schedulers is at work."""
+import json
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import tempfile
+import unittest
+
+from cluster import BUILD, KUBUS, Cluster
+
+HEAD = "apiVersion: kubescheduler.config.k8s.io/v1\nkind: KubeSchedulerConfiguration\n"
+
+
+class Policies(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.work = tempfile.mkdtemp(prefix="kubus-policy-")
+        cls.addClassCleanup(shutil.rmtree, cls.work, True)
+        config = pathlib.Path(cls.work, "config.yaml")
+        config.write_text(HEAD + "profiles: [{schedulerName: default-scheduler}, {schedulerName: other}]\n")
+        cls.cluster = Cluster("policies", "--nodes", "0", "--hollow-nodes", "4", "--schedulers", "3",
+                              "--scheduler-config", str(config)).__enter__()
+        cls.addClassCleanup(cls.cluster.__exit__, None, None, None)
+        cls.cluster.until(cls.ready, 60, "the nodes are ready")
+
+    @classmethod
+    def ready(cls):
+        return sum(1 for n in cls.cluster.get("nodes")["items"] if not n["spec"].get("taints")) == 4
+
+    def policy(self, *arguments, check=True, cwd=None):
+        data = [] if arguments[0] == "new" else ["--data", self.cluster.data]
+        done = subprocess.run([KUBUS, "policy", *arguments, *data], cwd=cwd, text=True, timeout=60,
+                              capture_output=True)
+        if check:
+            self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        return done.stdout if check else done
+
+    def new(self, name):
+        """A folder from the template."""
+        self.policy("new", name, cwd=self.work)
+        return pathlib.Path(self.work, name)
+
+    def build(self, folder, target="all"):
+        env = {**os.environ, "CFLAGS": f"-I{BUILD}/include", "PKG_CONFIG_PATH": str(BUILD)}
+        target = f"{folder.name}.so" if target == "all" else target
+        done = subprocess.run(["make", target, f"KUBUS={KUBUS}"], cwd=folder, env=env, text=True,
+                              capture_output=True, timeout=120)
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        return done.stdout
+
+    def pods(self, name, replicas, scheduler="default-scheduler"):
+        """A ReplicaSet; the nodes of its pods once all are bound."""
+        spec = {"schedulerName": scheduler, "containers": [{"name": "main", "image": "x"}]}
+        labels = {"app": name}
+        self.cluster.kubectl("create", "-f", "-", stdin=json.dumps({
+            "apiVersion": "apps/v1", "kind": "ReplicaSet", "metadata": {"name": name},
+            "spec": {"replicas": replicas, "selector": {"matchLabels": labels},
+                     "template": {"metadata": {"labels": labels}, "spec": spec}}}))
+        self.addCleanup(self.cluster.kubectl, "delete", "replicaset", name, check=False)
+
+        def bound():
+            items = self.cluster.get("pods", "-l", f"app={name}")["items"]
+            nodes = [p["spec"]["nodeName"] for p in items if p["spec"].get("nodeName")]
+            return nodes if len(nodes) == replicas else None
+        return self.cluster.until(bound, 60, f"{name}: all pods are bound")
+
+    def states(self, policy):
+        lines = self.policy("list").splitlines()
+        return [re.split(r"\s{2,}|\s", line)[:5] for line in lines if f" {policy} " in line]
+
+    def test_written_tried_loaded_upgraded_and_unloaded(self):
+        folder = self.new("Fewest")
+        self.assertIn("passed", self.build(folder, "test"))
+        self.assertIn("at work", self.policy("load", str(folder / "Fewest.so"), "--args", '{"most": 2}'))
+        self.assertEqual(len(self.states("Fewest")), 3)  # one a scheduler
+        self.pods("full", 6)
+        source = (folder / "Fewest.c").read_text()
+        (folder / "Fewest.c").write_text(source.replace("had as many pods", "really had as many pods"))
+        self.build(folder)
+        self.assertIn(", was ", self.policy("upgrade", str(folder / "Fewest.so")))
+        self.assertIn("already", self.policy("upgrade", str(folder / "Fewest.so")))
+        self.cluster.kubectl("run", "one", "--image=x", "--", "x")
+        self.addCleanup(self.cluster.kubectl, "delete", "pod", "one", "--now", check=False)
+        self.policy("unload", "Fewest")
+        self.assertEqual(self.states("Fewest"), [])
+        self.pods("more", 30)
+
+    def test_one_that_is_shipped_is_loaded_by_name_into_another_profile(self):
+        self.policy("load", "BestFit", "--profile", "other", "--weight", "100")
+        self.assertEqual([s[0] for s in self.states("BestFit")], ["other"] * 3)
+        self.pods("packed", 4, "other")
+        self.policy("unload", "BestFit", "--profile", "other")
+
+    def test_a_bad_edit_is_refused_and_the_cluster_goes_on(self):
+        good = self.cluster.get("configmap", "kubus-scheduler", "-n", "kube-system")["data"]
+        self.cluster.kubectl("patch", "configmap", "kubus-scheduler", "-n", "kube-system", "--type=merge",
+                             "-p", json.dumps({"data": {"config.yaml": HEAD + "wrong: 1\n"}}))
+        self.cluster.until(lambda: "is refused" in self.policy("list"), 20, "it says so")
+        self.assertIn('unknown field "wrong"', self.policy("list"))
+        self.pods("unharmed", 5)
+
+        def told():
+            events = self.cluster.get("events", "-n", "kube-system")["items"]
+            return any(e["reason"] == "ConfigurationRefused" and "wrong" in e["message"]
+                       and e["involvedObject"]["name"] == "kubus-scheduler" for e in events)
+        self.cluster.until(told, 20, "an event says why")
+        self.cluster.kubectl("patch", "configmap", "kubus-scheduler", "-n", "kube-system", "--type=merge",
+                             "-p", json.dumps({"data": good}))
+        self.cluster.until(lambda: "is refused" not in self.policy("list"), 20, "all is well again")
+
+    def test_what_cannot_be_loaded_is_told_and_changes_nothing(self):
+        before = self.policy("list")
+        for arguments, words in ((("load", "Nobody"), "there is no policy of this name"),
+                                 (("load", "/nowhere.so"), "is not there"),
+                                 (("load", str(KUBUS)), "dynamically load"),
+                                 (("load", "BestFit", "--profile", "nobody"), "no profile nobody"),
+                                 (("load", "BestFit", "--args", "["), "--args"),
+                                 (("unload", "NodePorts"), "no profile names NodePorts"),
+                                 (("frobnicate", "x"), "there is no")):
+            done = self.policy(*arguments, check=False)
+            self.assertNotEqual(done.returncode, 0, arguments)
+            self.assertIn(words, done.stderr, arguments)
+        self.assertEqual(self.policy("list"), before)
+
+    def test_explain_says_of_each_node_why(self):
+        self.cluster.kubectl("create", "-f", "-", stdin=json.dumps({
+            "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "huge"},
+            "spec": {"containers": [{"name": "main", "image": "x",
+                                     "resources": {"requests": {"cpu": "1000"}}}]}}))
+        self.addCleanup(self.cluster.kubectl, "delete", "pod", "huge", "--now", check=False)
+        said = self.cluster.until(
+            lambda: (lambda d: d.stdout if d.returncode == 0 else None)(
+                self.policy("explain", "huge", check=False)), 20, "the pod is known")
+        self.assertEqual(said.count("NodeResourcesFit: Insufficient cpu"), 4, said)
+        self.pods("ok", 1)
+        name = self.cluster.get("pods", "-l", "app=ok")["items"][0]["metadata"]["name"]
+        said = self.policy("explain", f"default/{name}")
+        self.assertIn("TOTAL", said)
+        self.assertIn("NodeResourcesFit", said.splitlines()[0])
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
