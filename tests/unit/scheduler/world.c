@@ -128,6 +128,8 @@ static void evict(struct world *world, const struct kb_sched_wish *wish)
 {
     struct kb_doc *old = world_find(world, wish->key)->doc;
     world->evictions++;
+    if (world->evicting)
+        world->evicting(world, wish->key);
     if (!kb_val_present(kb_doc_at(old, "spec.nodeName"))) {
         world_store(world, wish->key, NULL);
         return;

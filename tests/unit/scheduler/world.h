@@ -40,6 +40,7 @@ struct world {
     struct kb_sched *sched;
     struct kb_sched_out out;
     int events, evictions;
+    void (*evicting)(struct world *w, const char *key); /* called before each; may be NULL */
     char last_event[512];
     struct kb_rand rand;
     uint64_t lose; /* one answer, and one write, in so many is lost; 0: none */
