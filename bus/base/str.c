@@ -138,7 +138,7 @@ static const uint8_t *skip_ascii(const uint8_t *p, const uint8_t *end)
 
 bool kb_str_is_utf8(kb_str s)
 {
-    const uint8_t *p = (const uint8_t *)s.p, *end = p + s.n;
+    const uint8_t *p = (const uint8_t *)s.p, *end = s.n ? p + s.n : p;
     while (s.n && (p = skip_ascii(p, end)) < end) {
         uint8_t b = *p++;
         int more = b >= 0xf0 ? 3 : b >= 0xe0 ? 2 : 1;

@@ -60,7 +60,7 @@ void kb_json_write_str(struct kb_buf *out, kb_str s)
 {
     /* Room for the worst case at once, six bytes a character, unless that is a lot. */
     char *to = kb_buf_reserve(out, (s.n <= 256 ? s.n * 6 : escaped_bytes(s)) + 2);
-    const char *p = s.p, *end = p + s.n;
+    const char *p = s.p, *end = s.n ? p + s.n : p;
     *to++ = '"';
     while (p < end) {
         uint64_t eight;

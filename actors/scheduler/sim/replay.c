@@ -3,6 +3,7 @@
 #include "actors/scheduler/record.h"
 #include "bus/base/check.h"
 #include "bus/model/json.h"
+#include "bus/model/key.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -136,6 +137,21 @@ static int begin(struct player *p, const struct kb_node *line)
     return 0;
 }
 
+/* A key of a pod, a node or another object, where there has to be one; and an object. */
+static int check_line(struct player *p, enum kb_sched_input_kind kind, const struct kb_node *line)
+{
+    struct kb_key key;
+    const struct kb_node *doc = kb_node_get(line, "doc");
+    bool about =
+        kind != KB_SCHED_IN_TIME && kind != KB_SCHED_IN_DECIDE && kind != KB_SCHED_IN_CONFIGURE;
+    bool put = kind == KB_SCHED_IN_NODE_PUT || kind == KB_SCHED_IN_POD_PUT;
+    if (about && kb_key_parse(kb_node_text(kb_node_get(line, "key")), &key, NULL) < 0)
+        return wrong(p, "no key");
+    if (put ? doc == NULL || doc->type != KB_MAP : doc != NULL && doc->type != KB_MAP)
+        return wrong(p, "no object");
+    return 0;
+}
+
 static int tell(struct player *p, enum kb_sched_input_kind kind, const struct kb_node *line)
 {
     kb_str key = kb_node_text(kb_node_get(line, "key"));
@@ -196,6 +212,8 @@ static int play(struct player *p, const struct kb_node *line)
         if (!kb_str_is(op, kb_record_ops[kind]))
             continue;
         p->replay->inputs++;
+        if (check_line(p, (enum kb_sched_input_kind)kind, line) < 0)
+            return -KB_EINVAL;
         return tell(p, (enum kb_sched_input_kind)kind, line);
     }
     return wrong(p, "an op that is not known here");

@@ -2,6 +2,7 @@
 
 #include "bus/base/check.h"
 #include "bus/base/file.h"
+#include "bus/base/limits.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -60,7 +61,7 @@ void kb_trace_add_fault(struct kb_trace *t, kb_str key, kb_str node, kb_ms at_ms
 bool kb__trace_number(kb_str text, double *ret)
 {
     char copy[64], *end;
-    text = kb_str_trim(text);
+    text = text.n > 0 ? kb_str_trim(text) : text;
     if (text.n == 0 || !kb_str_copy(text, copy, sizeof(copy)) ||
         strspn(copy, "0123456789+-.eE") != text.n)
         return false;
@@ -69,6 +70,14 @@ bool kb__trace_number(kb_str text, double *ret)
         return false;
     *ret = d;
     return true;
+}
+
+bool kb__trace_name(kb_str name)
+{
+    for (size_t i = 0; i < name.n; i++)
+        if ((unsigned char)name.p[i] < ' ' || name.p[i] == '/' || name.p[i] == 0x7f)
+            return false;
+    return name.n > 0 && name.n <= KB_NAME_MAX_BYTES && kb_str_is_utf8(name);
 }
 
 bool kb__trace_seconds(kb_str text, kb_ms *ret)

@@ -79,5 +79,7 @@ int kb__trace_jsonl(struct kb_trace *trace, kb_str text, const char *name, unsig
 /* A number of seconds in text as milliseconds; false: not one, or out of bounds. */
 bool kb__trace_seconds(kb_str text, kb_ms *ret);
 bool kb__trace_number(kb_str text, double *ret);
+/* Fit to be a part of a key. */
+bool kb__trace_name(kb_str name);
 
 #endif

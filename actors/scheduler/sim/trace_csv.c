@@ -282,8 +282,7 @@ static int pod_row(struct reader *r)
 static int data_row(struct reader *r)
 {
     kb_str name = field(r, NAME);
-    if (name.n == 0 || name.n > 253 || memchr(name.p, '/', name.n) || !kb_str_is_utf8(name) ||
-        !kb_str_is_utf8(field(r, MODEL)))
+    if (!kb__trace_name(name) || !kb_str_is_utf8(field(r, MODEL)))
         return wrong(r, "not a name:", name);
     if (r->nodes ? r->trace->nodes_n >= KB_TRACE_MAX : r->trace->pods_n >= KB_TRACE_MAX)
         return kb_err_set(r->err, KB_E2BIG, "%s:%zu: more than %d rows", r->name, r->line,

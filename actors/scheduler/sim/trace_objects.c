@@ -23,17 +23,12 @@ static int wrong(struct reader *r, const char *what)
     return kb_err_set(r->err, KB_EINVAL, "%s:%zu: %s", r->name, r->line, what);
 }
 
-static bool is_name(kb_str name)
-{
-    return name.n > 0 && name.n <= 253 && memchr(name.p, '/', name.n) == NULL;
-}
-
 static int add_node(struct reader *r, const struct kb_node *object)
 {
     kb_str name = kb_node_text_at(object, "metadata.name");
     if (!(r->want & KB_TRACE_NODES))
         return 0;
-    if (!is_name(name))
+    if (!kb__trace_name(name))
         return wrong(r, "a node without metadata.name");
     if (r->trace->nodes_n >= KB_TRACE_MAX)
         return wrong(r, "too many nodes");
@@ -59,7 +54,7 @@ static int add_pods(struct reader *r, const struct kb_node *pod, kb_str ns, kb_s
 {
     if (!(r->want & KB_TRACE_PODS))
         return 0;
-    if (!is_name(name) || (ns.n > 0 && !is_name(ns)))
+    if (!kb__trace_name(name) || (ns.n > 0 && !kb__trace_name(ns)))
         return wrong(r, "a pod, or what makes pods, without metadata.name");
     if (n < 0 || n > KB_TRACE_MAX - (int64_t)r->trace->pods_n)
         return wrong(r, "too many pods");
