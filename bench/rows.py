@@ -289,6 +289,35 @@ def deployment(here, replicas=2000, nodes=1000):
         return Measured(float(end) - begin, "s", higher=False)
 
 
+def simulate(times, *arguments):
+    """Seconds from the call to the table, the best of some."""
+    taken = []
+    for _ in range(times):
+        begin = time.monotonic()
+        subprocess.run([KUBUS, "sim", *arguments], check=True, stdout=subprocess.DEVNULL)
+        taken.append(time.monotonic() - begin)
+    return min(taken)
+
+
+@row("simulator", "simulator: one openb trace, FGD", ("<=", 1), "about 10 min (the paper's simulator)")
+def simulator(here):
+    folder = os.environ.get("KUBUS_OPENB")
+    if not folder:
+        raise Skip("KUBUS_OPENB names no folder with the openb trace")
+    return Measured(simulate(3, "--nodes", f"{folder}/openb_node_list_gpu_node.csv",
+                             "--pods", f"{folder}/openb_pod_list_default.csv",
+                             "--tune", "1.3", "--seed", "42", "--policy", "FGD"),
+                    "s", "from the call to the table, best of 3", higher=False)
+
+
+@row("simulator-sweep", "simulator: own trace (64 nodes), six policies, ten seeds")
+def simulator_sweep(here):
+    trace = TOP / "tests" / "data" / "gpu"
+    return Measured(simulate(3, "sweep", "--nodes", trace / "nodes.csv", "--pods", trace / "pods.csv",
+                             "--tune", "1.3"),
+                    "s", "60 runs, best of 3", higher=False)
+
+
 @row("core", "decisions in the scheduling core alone, 100,000 nodes", (">=", 20000))
 def core(here):
     lines = subprocess.run([program("bench_scheduler_core")], check=True, text=True,

@@ -60,6 +60,20 @@ class Record(ProcessTest):
             self.write("put", f"pods/t/p{i}", pod(f"p{i}", f"{self.dice.randint(1, 8) * 100}m",
                                                   self.dice.choice((0, 0, 100, 250, 500))))
 
+    def check_gpus(self):
+        """Who asked for a share of a GPU has one, and no GPU is given away twice."""
+        items = self.bus.call("store", "store.list", {"view": "pods"})["items"]
+        used = {}
+        for entry in items:
+            notes = entry["doc"]["metadata"]["annotations"]
+            milli = int(notes.get("alibabacloud.com/gpu-milli", 0))
+            self.assertEqual("alibabacloud.com/gpu-index" in notes, milli > 0)
+            if milli:
+                place = entry["doc"]["spec"]["nodeName"], notes["alibabacloud.com/gpu-index"]
+                used[place] = used.get(place, 0) + milli
+        self.assertGreater(len(used), 1)
+        self.assertLessEqual(max(used.values()), 1000)
+
     def replay(self):
         done = subprocess.run([KUBUS, "sim", "replay", self.file], capture_output=True, text=True, check=False)
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
@@ -79,6 +93,7 @@ class Record(ProcessTest):
         self.add_pods(PODS // 2, PODS // 2)
         self.until(self.all_ready, "the scheduler is back")
         self.until(lambda: not self.waiting(), "all are bound")
+        self.check_gpus()
         self.kernel.terminate()
         self.kernel.wait(30)
         inputs, decisions, bindings, differences = self.replay()

@@ -192,3 +192,29 @@ KB_TEST(fgd, puts_a_share_where_the_least_becomes_useless)
     KB_CHECK(c->devices.view.gpus[slot].free[0] == 1000 ||
              c->devices.view.gpus[slot].free[1] == 1000);
 }
+
+KB_TEST(fgd, live_it_learns_what_comes_and_sees_it_anew_when_that_has_doubled)
+{
+    extern const struct kb_policy kubus_policy_GpuShare;
+    struct kb_profile_entry entries[] = {{.policy = &kubus_policy_GpuShare},
+                                         {.policy = &kubus_policy_FGD}};
+    KB_AUTO(kb_ptest_destroy) struct kb_ptest *t = kb_ptest_new(entries, 2);
+    struct kb_core *core = kb_ptest_core(t);
+    const char *pod = "{'metadata': {'annotations': {'alibabacloud.com/gpu-milli': '300'}}, "
+                      "'spec': {'containers': [{}]}}";
+    const char *node = "{'status': {'allocatable': {'pods': '9', 'nvidia.com/gpu': '1'}}}";
+    kb_ptest_node(t, "n", node);
+    KB_CHECK_I64(kb_ptest_score(t, "FGD", "n", pod), ==, 50); /* nothing is known */
+    KB_AUTO(kb_doc_destroy) struct kb_doc *doc = kb_ptest_json(pod);
+    struct kb_podspec *spec = kb_core_spec(core, kb_doc_root(doc), 0, false);
+    for (int i = 0; i < 11; i++)
+        kb_core_workload_learn(core, spec);
+    kb_core_spec_release(core, &spec);
+    KB_CHECK_U64(kb_core_workload(core)->version, ==, 4); /* at 1, 2, 4 and 8 */
+    KB_CHECK_U64(kb_core_workload(core)->demands[0].pods, ==, 8);
+    /* Of 700 that are left all can be used; of 100 none. */
+    KB_CHECK_I64(kb_ptest_score(t, "FGD", "n", pod), ==, 50);
+    for (int i = 0; i < 2; i++)
+        KB_CHECK_STR(kb_ptest_place(t, pod), "n");
+    KB_CHECK_I64(kb_ptest_score(t, "FGD", "n", pod), ==, 47); /* 1 / (1 + e^0.1) */
+}
