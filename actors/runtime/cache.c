@@ -157,72 +157,19 @@ static void entry_unlink(struct kb_cache *cache, struct entry *e)
 
 /* ---- what is kept of a document ---- */
 
-static bool keeps(const char *keep, kb_str member, bool *ret_part)
+void kb_cache_keep(struct kb_cache *cache, const char *paths)
 {
-    *ret_part = false;
-    for (const char *p = keep; *p;) {
-        size_t n = strcspn(p, " ");
-        if (n == member.n && memcmp(p, member.p, n) == 0)
-            return true;
-        if (n > member.n && p[member.n] == '.' && memcmp(p, member.p, member.n) == 0)
-            *ret_part = true;
-        p += n;
-        p += strspn(p, " ");
-    }
-    return false;
+    kb_keep_destroy(&cache->keep);
+    cache->keep = kb_keep_new(paths);
 }
 
-/* The paths of `keep` below `member`, without it. */
-static void keep_below(const char *keep, kb_str member, struct kb_buf *out)
+static struct kb_doc *doc_kept(struct kb_cache *cache, kb_val doc)
 {
-    for (const char *p = keep; *p;) {
-        size_t n = strcspn(p, " ");
-        if (n > member.n && p[member.n] == '.' && memcmp(p, member.p, member.n) == 0) {
-            kb_buf_add(out, p + member.n + 1, n - member.n - 1);
-            kb_buf_putc(out, ' ');
-        }
-        p += n;
-        p += strspn(p, " ");
-    }
-    kb_buf_puts(out, "");
-}
-
-static void write_kept(struct kb_w *w, kb_val val, const char *keep)
-{
-    if (kb_val_type(val) != KB_MAP) {
-        kb_w_raw(w, val);
-        return;
-    }
-    kb_w_map(w);
-    for (struct kb_iter it = kb_iter(val); kb_iter_next(&it);) {
-        bool part;
-        if (keeps(keep, it.key, &part)) {
-            kb_w_str(w, it.key);
-            kb_w_raw(w, it.val);
-        } else if (part) {
-            KB_AUTO(kb_buf_finish) struct kb_buf below = {0};
-            keep_below(keep, it.key, &below);
-            kb_w_str(w, it.key);
-            write_kept(w, it.val, below.p);
-        }
-    }
-    kb_w_end(w);
-}
-
-static const char metadata_kept[] =
-    "apiVersion kind metadata.name metadata.namespace metadata.uid metadata.ownerReferences "
-    "metadata.finalizers metadata.deletionTimestamp";
-
-static struct kb_doc *doc_kept(const struct kb_cache *cache, kb_val doc)
-{
-    const char *keep = cache->metadata_only ? metadata_kept : cache->keep;
-    if (keep == NULL)
+    if (cache->keep == NULL)
         return kb_doc_of(doc);
-    struct kb_w w = {0};
-    write_kept(&w, doc, keep);
-    struct kb_doc *kept = kb_doc_of(kb_w_val(&w)); /* an exact copy, without the buffer's slack */
-    kb_w_finish(&w);
-    return kept;
+    kb_buf_clear(&cache->scratch.buf);
+    kb_keep_write(cache->keep, doc, &cache->scratch);
+    return kb_doc_of(kb_w_val(&cache->scratch));
 }
 
 /* ---- objects ---- */
@@ -357,6 +304,8 @@ void kb_cache_finish(struct kb_cache *cache)
     }
     kb_map_finish(&cache->objects);
     kb_map_finish(&cache->lists);
+    kb_keep_destroy(&cache->keep);
+    kb_w_finish(&cache->scratch);
     free(cache->resource);
     *cache = (struct kb_cache){0};
 }

@@ -6,6 +6,7 @@
 #ifndef KUBUS_RUNTIME_CACHE_H
 #define KUBUS_RUNTIME_CACHE_H
 
+#include "actors/runtime/keep.h"
 #include "bus/base/list.h"
 #include "bus/base/map.h"
 #include "plugins/plugin.h"
@@ -15,21 +16,28 @@ enum { KB_CACHE_INDICES_MAX = 4 };
 /* What a cache can look up besides the key. Values are as in struct kb_plugin_watch. */
 struct kb_cache {
     char *resource;
-    const char *keep;                          /* or NULL */
+    struct kb_keep *keep;                      /* NULL: documents as they are */
+    struct kb_w scratch;                       /* what is kept of one */
     const char *indices[KB_CACHE_INDICES_MAX]; /* declared paths */
     size_t nindices;
     uint64_t (*digest)(kb_val doc); /* or NULL */
-    bool metadata_only;
-    bool by_uid;           /* keep KB_CACHE_BY_UID: before the first object */
-    struct kb_map objects; /* key → entry */
-    struct kb_map lists;   /* index and value → list */
-    size_t bytes;          /* of documents */
+    bool by_uid;                    /* keep KB_CACHE_BY_UID: before the first object */
+    struct kb_map objects;          /* key → entry */
+    struct kb_map lists;            /* index and value → list */
+    size_t bytes;                   /* of documents */
 };
 
 void kb_cache_init(struct kb_cache *cache, const char *resource);
 void kb_cache_finish(struct kb_cache *cache);
 /* Before the first object: index by this path; twice is once. */
 void kb_cache_add_index(struct kb_cache *cache, const char *path);
+
+/* From the next object on: hold these paths alone (actors/runtime/keep.h). Copied. */
+void kb_cache_keep(struct kb_cache *cache, const char *paths);
+/* What a controller needs of all resources to follow owners. */
+#define KB_CACHE_METADATA                                                                          \
+    "apiVersion kind metadata.name metadata.namespace metadata.uid metadata.ownerReferences "      \
+    "metadata.finalizers metadata.deletionTimestamp"
 
 /* Put a version: false when what is held is as new. The object held until then is in *ret_old,
  * valid until kb_cache_drop_old. */

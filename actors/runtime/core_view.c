@@ -53,9 +53,9 @@ static void source_watch(struct source *src, const struct kb_plugin_watch *watch
     if (watch->map || src->watch == NULL)
         src->watch = watch;
     if (watch->keep)
-        src->cache.keep = watch->keep;
+        kb_cache_keep(&src->cache, watch->keep);
     else if (all)
-        src->cache.metadata_only = true;
+        kb_cache_keep(&src->cache, KB_CACHE_METADATA);
     if (watch->digest)
         src->cache.digest = watch->digest;
     if (watch->index)
@@ -74,7 +74,8 @@ int kb__sources_make(kb_controller *c, struct kb_err *err)
         return kb_err_set(err, KB_EINVAL, "plugin %s has no primary resource", p->name);
     for (size_t i = 0; is_all(p->primary) && c->resource_names[i]; i++) {
         struct source *src = source_ensure(c, c->resource_names[i], NULL);
-        src->primary = src->cache.metadata_only = src->cache.by_uid = true;
+        kb_cache_keep(&src->cache, KB_CACHE_METADATA);
+        src->primary = src->cache.by_uid = true;
     }
     if (!is_all(p->primary)) {
         struct source *src = source_ensure(c, p->primary, NULL);
@@ -235,8 +236,7 @@ void kb__source_change(kb_controller *c, struct source *src, bool gone, kb_str k
     struct kb_object *old = NULL;
     bool news = gone ? kb_cache_del(&src->cache, key, rev, &old)
                      : kb_cache_put(&src->cache, key, rev, doc, &now, &old);
-    bool parts = src->cache.keep || src->cache.metadata_only;
-    if (news && !(parts && now && old && kb_cache_same(now, old)))
+    if (news && !(src->cache.keep && now && old && kb_cache_same(now, old)))
         concern(c, src, now, old);
     kb_cache_drop_old(&old);
 }

@@ -340,7 +340,9 @@ kb_val kb_val_at(kb_val val, const char *path)
             KB_ASSERT(*after == ']');
             path = after + 1;
         } else {
-            size_t n = strcspn(path, ".[");
+            size_t n = 0;
+            while (path[n] && path[n] != '.' && path[n] != '[')
+                n++;
             val = kb_val_getn(val, kb_str_n(path, n));
             path += n;
         }
