@@ -665,8 +665,10 @@ struct kb_policy {
      * pods that have a node as well; its labels do not change that. One policy of a profile may set
      * it. */
     uint32_t (*group)(void *instance, const struct kb_policy_queued *pod);
-    /* An event of the policy's set `events` happened: 0 says that it cannot make a pod of this kind
-     * schedulable that the policy refused. `node`: where; UINT32_MAX: unknown. */
+    /* An event of the policy's set `events` happened (one bit): 0 says that it cannot help a pod of
+     * this kind, which the policy refused. `node`: where; UINT32_MAX: unknown. The columns are as
+     * after it. With a policy that has one, each event is asked about for each kind of pod that
+     * waits; without, events cost nothing, and what may fit is found out exactly in any case. */
     int (*hint)(void *instance, const struct kb_policy_host *host, const struct kb_policy_pod *pod,
                 uint32_t event, uint32_t node);
 };

@@ -140,9 +140,9 @@ void kb_sched_tap(struct kb_sched *s, kb_sched_tap_fn *tap, void *user)
     s->tap_user = user;
 }
 
-void kb__sched_happened(struct kb_sched *s, uint32_t events)
+void kb__sched_happened(struct kb_sched *s, uint32_t events, uint32_t slot)
 {
-    kb_pending_event(s->pending, events);
+    kb_pending_event(s->pending, events, slot);
     if (events != 0)
         kb_cycle_stir(s->core);
 }
@@ -155,7 +155,7 @@ void kb_sched_node_put(struct kb_sched *s, kb_str key, kb_val node)
     if (kb_key_parse(key, &k, NULL) < 0)
         return;
     uint32_t events = kb_core_node_put(s->core, k.name, node);
-    kb__sched_happened(s, events);
+    kb__sched_happened(s, events, kb_columns_find(kb_core_columns(s->core), k.name));
     if (events & KB_POLICY_ON_NODE_ADD)
         kb__sched_claims(s);
     kb__sched_told(s,
@@ -190,7 +190,7 @@ void kb_sched_object_put(struct kb_sched *s, kb_str key, kb_val object)
     if (kb_str_is(k.resource, "poddisruptionbudgets.policy"))
         kb_core_budget_put(s->core, k.ns, k.name, object);
     else if (kb_core_object_put(s->core, k.resource, k.ns, k.name, object))
-        kb__sched_happened(s, KB_POLICY_ON_OBJECT);
+        kb__sched_happened(s, KB_POLICY_ON_OBJECT, UINT32_MAX);
     kb__sched_told(
         s, &(struct kb_sched_input){.kind = KB_SCHED_IN_OBJECT_PUT, .key = key, .doc = object});
 }
@@ -275,8 +275,9 @@ void kb__sched_lift(struct kb_sched *s, struct kb_sched_pod *pod)
         s->counts.placed--;
     else
         s->counts.assumed--;
+    uint32_t slot = pod->core.slot;
     kb_core_lift(s->core, &pod->core);
-    kb__sched_happened(s, KB_POLICY_ON_POD_DELETE);
+    kb__sched_happened(s, KB_POLICY_ON_POD_DELETE, slot);
 }
 
 void kb__sched_take_back(struct kb_sched *s, struct kb_sched_pod *pod)
@@ -358,7 +359,7 @@ static void put_placed(struct kb_sched *s, struct kb_sched_pod *pod, const struc
         uint32_t slot = kb_core_slot(s->core, seen->node);
         pod->core.gpus = seen->gpus;
         kb_core_place(s->core, &pod->core, spec, slot, seen->priority);
-        kb_pending_event(s->pending, KB_POLICY_ON_POD_ADD);
+        kb_pending_event(s->pending, KB_POLICY_ON_POD_ADD, pod->core.slot);
         s->counts.placed++;
     }
     pod->state = POD_PLACED;

@@ -107,7 +107,7 @@ static void assume(struct kb_sched *s, struct kb_sched_pod *pod, uint32_t slot)
     kb__sched_unpromise(s, pod);
     pod->core.gpus = kb_core_assign(s->core, pod->wait.spec, slot);
     kb_core_place(s->core, &pod->core, pod->wait.spec, slot, pod->wait.q.priority);
-    kb_pending_event(s->pending, KB_POLICY_ON_POD_ADD);
+    kb_pending_event(s->pending, KB_POLICY_ON_POD_ADD, pod->core.slot);
     pod->state = POD_ASSUMED;
     s->counts.assumed++;
 }

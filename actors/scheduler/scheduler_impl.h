@@ -74,8 +74,9 @@ void kb__sched_lift(struct kb_sched *s, struct kb_sched_pod *pod);
 void kb__sched_take_back(struct kb_sched *s, struct kb_sched_pod *pod);
 /* Take a pod that has no node in anew, from its document: into the queue, or among the foreign. */
 void kb__sched_readmit(struct kb_sched *s, struct kb_sched_pod *pod);
-/* Something happened, a set of KB_POLICY_ON_…: for the queue, and for who waits in pre_bind. */
-void kb__sched_happened(struct kb_sched *s, uint32_t events);
+/* Something happened, a set of KB_POLICY_ON_…, on a slot or (UINT32_MAX) elsewhere: for the queue,
+ * and for who waits in pre_bind. */
+void kb__sched_happened(struct kb_sched *s, uint32_t events, uint32_t slot);
 /* Policies' post_bind; nothing is kept of the way to its node. */
 void kb__sched_arrived(struct kb_sched *s, struct kb_sched_pod *pod);
 

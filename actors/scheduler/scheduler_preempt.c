@@ -27,7 +27,8 @@ void kb__sched_unpromise(struct kb_sched *s, struct kb_sched_pod *pod)
     if (pod->nomination == NULL)
         return;
     if (pod->nomination->on)
-        kb_pending_event(s->pending, KB_POLICY_ON_POD_DELETE); /* room for others */
+        kb_pending_event(s->pending, KB_POLICY_ON_POD_DELETE,
+                         pod->nomination->ghost.slot); /* room for others */
     kb_core_denominate(s->core, pod->nomination);
     free(pod->nomination);
     pod->nomination = NULL;

@@ -80,7 +80,7 @@ int kb_sched_configure(struct kb_sched *s, const struct kb_config *config, struc
     kb_core_commit(s->core, &staged);
     kb_pending_set_backoff(s->pending, config->backoff_ms, config->backoff_max_ms);
     readmit_all(s);
-    kb__sched_happened(s, UINT32_MAX);
+    kb__sched_happened(s, UINT32_MAX, UINT32_MAX);
     kb__sched_told(s, &(struct kb_sched_input){.kind = KB_SCHED_IN_CONFIGURE, .config = config});
     return 0;
 }

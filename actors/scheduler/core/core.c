@@ -607,6 +607,16 @@ struct kb_promises *kb__core_promises(const struct kb_core *core)
     return core->promises;
 }
 
+uint32_t kb__core_profiles(const struct kb_core *core)
+{
+    return core->profiles_n;
+}
+
+const struct kb_policy_host *kb__core_host(const struct kb_core *core)
+{
+    return &core->host;
+}
+
 struct kb_rand *kb__core_rand(struct kb_core *core)
 {
     return &core->rand;

@@ -117,6 +117,12 @@ bool kb_core_fits_any(struct kb_core *core, struct kb_podspec *spec);
 /* Why no node takes it, in the words of Kubernetes: "0/3 nodes are available: 1 Insufficient cpu,
  * ….". Returns the set of KB_POLICY_ON_… that could change that. */
 uint32_t kb_core_diagnose(struct kb_core *core, struct kb_podspec *spec, struct kb_buf *ret_text);
+/* Has any policy at work a finer hint than its set of events? And of these events (on the node of a
+ * slot; UINT32_MAX: unknown) those that may help such a pod, by what the policies that refused it
+ * when it was last diagnosed say. */
+bool kb_core_hints(const struct kb_core *core);
+uint32_t kb_core_helpful(struct kb_core *core, const struct kb_podspec *spec, uint32_t events,
+                         uint32_t slot);
 /* Every node with the policy that rules it out and its reasons, or its total and each policy's
  * share: a map {generation, nodes: [{name, refusedBy, reasons: […]} | {name, total, scores: {…}}]}.
  */
@@ -145,6 +151,8 @@ struct kb_plan *kb__core_plan_kept(struct kb_core *core, struct kb_podspec *spec
 struct kb_lifecycle *kb__core_life(const struct kb_core *core);
 struct kb_promises *kb__core_promises(const struct kb_core *core);
 struct kb_rand *kb__core_rand(struct kb_core *core);
+uint32_t kb__core_profiles(const struct kb_core *core);
+const struct kb_policy_host *kb__core_host(const struct kb_core *core);
 uint32_t kb__core_intern(struct kb_core *core, kb_str text);
 const struct kb_profile *kb__core_profile(const struct kb_core *core, uint32_t profile);
 

@@ -65,6 +65,7 @@ uint32_t kb_core_diagnose(struct kb_core *core, struct kb_podspec *spec, struct 
         return KB_POLICY_ON_NODE_ADD;
     }
     uint32_t events = KB_POLICY_ON_NODE_ADD, refused_by = kb_plan_refused_by(plan);
+    spec->refusers = refused_by != UINT32_MAX ? UINT64_C(1) << refused_by : 0;
     kb_buf_printf(ret_text, "0/%u nodes are available:", c->view.present_n);
     if (refused_by != UINT32_MAX) {
         events |= profile->at[refused_by].policy->events;
@@ -79,6 +80,7 @@ uint32_t kb_core_diagnose(struct kb_core *core, struct kb_podspec *spec, struct 
             uint32_t policy = KB_PLAN_POLICY(t.rows[i].verdict);
             h.weight = t.rows[i].n;
             events |= profile->at[policy].policy->events;
+            spec->refusers |= UINT64_C(1) << policy;
             ask_reason(profile, plan, policy, KB_PLAN_CODE(t.rows[i].verdict), kb_histogram_add,
                        &h);
         }

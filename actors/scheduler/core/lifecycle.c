@@ -126,6 +126,7 @@ static void begin_refusal(struct kb_core *core, const struct kb_cycle *c, uint32
     struct kb_refusal *r = &kb__core_life(core)->refusal;
     kb_buf_clear(&r->text);
     r->policy = policy;
+    c->spec->refusers = policy == UINT32_MAX ? 0 : UINT64_C(1) << policy;
     r->events = policy == UINT32_MAX ? 0 : profile_of(core, c)->at[policy].policy->events;
 }
 
@@ -476,6 +477,49 @@ kb_ms kb_cycle_wait_ms(const struct kb_core *core, kb_ms now)
 size_t kb_cycle_waiting(const struct kb_core *core)
 {
     return kb__core_life(core)->waiting_n;
+}
+
+/* ---- hints ---- */
+
+bool kb_core_hints(const struct kb_core *core)
+{
+    for (uint32_t i = 0; i < kb__core_profiles(core); i++)
+        if (kb__core_profile(core, i)->has_hint)
+            return true;
+    return false;
+}
+
+static uint32_t hinted(struct kb_core *core, const struct kb_podspec *spec, uint32_t policy,
+                       uint32_t events, uint32_t slot)
+{
+    const struct kb_profile *profile = kb__core_profile(core, spec->profile);
+    const struct kb_profile_policy *at = &profile->at[policy];
+    uint32_t helpful = 0;
+    events &= at->policy->events;
+    if (at->policy->hint == NULL)
+        return events;
+    for (uint32_t bit = 1; events != 0; bit <<= 1) {
+        int may = 0;
+        if (!(events & bit))
+            continue;
+        events &= ~bit;
+        KB_ASK(profile, policy, KB_POINT_FILTER,
+               may = at->policy->hint(at->instance, kb__core_host(core), &spec->pod, bit, slot));
+        helpful |= may ? bit : 0;
+    }
+    return helpful;
+}
+
+uint32_t kb_core_helpful(struct kb_core *core, const struct kb_podspec *spec, uint32_t events,
+                         uint32_t slot)
+{
+    uint32_t helpful = 0, n = kb__core_profile(core, spec->profile)->n;
+    if (spec->refusers == 0)
+        return events; /* it was refused by none of them, or by one that is gone */
+    for (uint32_t i = 0; i < n; i++)
+        if (spec->refusers & (UINT64_C(1) << i))
+            helpful |= hinted(core, spec, i, events, slot);
+    return helpful;
 }
 
 /* ---- groups ---- */

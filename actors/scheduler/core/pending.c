@@ -1,6 +1,7 @@
 #include "actors/scheduler/core/pending.h"
 
 #include "actors/scheduler/core/lifecycle.h"
+#include "actors/scheduler/core/preempt.h"
 #include "bus/base/check.h"
 
 #include <stdlib.h>
@@ -10,7 +11,9 @@ struct kb_waiting_group {
     struct kb_link link;
     struct kb_link waiting;
     struct kb_podspec *spec;
-    uint32_t events; /* what could help any of them */
+    uint32_t events;  /* what could help any of them */
+    uint32_t stirred; /* of these, happened, as far as hints do not say that it cannot help */
+    int32_t priority; /* highest of those that may preempt; INT32_MIN: none does */
 };
 
 /* Groups to look at before a pod is taken: when others wait, and when none does. */
@@ -219,10 +222,13 @@ void kb_pending_failed(struct kb_pending *p, struct kb_waiting *w, uint32_t even
         kb_list_init(&g->waiting);
         kb_list_push(&p->groups, &g->link);
         g->spec = w->spec;
+        g->priority = INT32_MIN;
         g->spec->refs++;
         kb_map_put(&p->group_of, spec_key(&g->spec), g);
     }
     g->events |= events;
+    if (!w->q.never_preempts && w->q.priority > g->priority)
+        g->priority = w->q.priority;
     w->q.attempts++;
     w->failed_ms = now;
     w->where = KB_UNSCHEDULABLE;
@@ -275,9 +281,33 @@ void kb_pending_send_back(struct kb_pending *p, uint32_t group, kb_ms now)
     }
 }
 
-void kb_pending_event(struct kb_pending *p, uint32_t events)
+void kb_pending_event(struct kb_pending *p, uint32_t events, uint32_t slot)
 {
     p->events |= events;
+    if (events == 0 || !kb_core_hints(p->core))
+        return;
+    KB_LIST_EACH(it, &p->groups)
+    {
+        struct kb_waiting_group *g = KB_CONTAINER(it, struct kb_waiting_group, link);
+        uint32_t news = events & g->events & ~g->stirred;
+        if (news != 0)
+            g->stirred |= kb_core_helpful(p->core, g->spec, news, slot);
+    }
+}
+
+/* Did something happen that could help them? */
+static bool is_stirred(const struct kb_pending *p, struct kb_waiting_group *g)
+{
+    uint32_t stirred = g->stirred;
+    g->stirred = 0;
+    return kb_core_hints(p->core) ? stirred != 0 : (g->events & p->round_events) != 0;
+}
+
+/* Exactly: would a node take one of them now, or could room be made for the most important one? */
+static bool has_chance(const struct kb_pending *p, const struct kb_waiting_group *g)
+{
+    return kb_core_fits_any(p->core, g->spec) ||
+           (g->priority != INT32_MIN && kb_core_may_preempt(p->core, g->spec, g->priority));
 }
 
 static void move_group(struct kb_pending *p, struct kb_waiting_group *g, kb_ms failed_before,
@@ -308,7 +338,7 @@ static void look_at(struct kb_pending *p, struct kb_waiting_group *g, kb_ms now)
 {
     kb_list_remove(&g->link);
     kb_list_push(&p->groups, &g->link);
-    if ((g->events & p->round_events) && kb_core_fits_any(p->core, g->spec))
+    if (is_stirred(p, g) && has_chance(p, g))
         move_group(p, g, INT64_MAX, now);
     else if (flush_of(g) <= now)
         move_group(p, g, now - KB_PENDING_FLUSH_MS, now);

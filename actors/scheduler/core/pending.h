@@ -9,9 +9,10 @@
  *
  * ACTIVE is a heap in the order of the profile's queue_sort. A pod that failed n times is not tried
  * again for min(1 s · 2^(n-1), 10 s); until then it waits in BACKOFF. UNSCHEDULABLE pods stay until
- * an event could help: first by what the refusing policies react to, and then exactly: the pods of
- * one kind (kb_podspec) move when their plan says that some node takes them now. One question for
- * thousands of identical pods, and no attempts in vain. After five minutes a pod moves in any case.
+ * an event could help: first by what the refusing policies react to (and their hints, if they have
+ * any), and then exactly: the pods of one kind (kb_podspec) move when their plan says that some
+ * node takes them now, or has pods that are less important. One question for thousands of identical
+ * pods, and no attempts in vain. After five minutes a pod moves in any case.
  *
  * Time is a parameter. */
 #ifndef KUBUS_SCHEDULER_PENDING_H
@@ -71,8 +72,9 @@ void kb_pending_group(struct kb_pending *p, uint32_t group, kb_ms now);
 /* The pods of a group whose turn would come go through the back-off instead. */
 void kb_pending_send_back(struct kb_pending *p, uint32_t group, kb_ms now);
 
-/* Something happened in the cluster: a set of KB_POLICY_ON_…. */
-void kb_pending_event(struct kb_pending *p, uint32_t events);
+/* Something happened in the cluster: a set of KB_POLICY_ON_…, on the node of a slot; UINT32_MAX:
+ * elsewhere, or everywhere. */
+void kb_pending_event(struct kb_pending *p, uint32_t events, uint32_t slot);
 /* The next to decide, taken out; NULL when none is due, or (wait_ms is 0 then) more unschedulable
  * pods have to be looked at first, of which each call does a few kinds. */
 struct kb_waiting *kb_pending_pop(struct kb_pending *p, kb_ms now);

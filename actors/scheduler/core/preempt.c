@@ -450,6 +450,24 @@ void kb_core_post_filter(struct kb_core *core, struct kb_podspec *spec,
         result->victims_n = 0;
 }
 
+bool kb_core_may_preempt(struct kb_core *core, struct kb_podspec *spec, int32_t priority)
+{
+    const struct kb_policy_nodes *nodes = &kb_core_columns(core)->view;
+    bool lower = false;
+    if (!kb__core_profile(core, spec->profile)->has_post_filter)
+        return false;
+    for (uint32_t i = 0; i < nodes->count && !lower; i++)
+        lower = nodes->lowest_priority[i] < priority;
+    if (!lower)
+        return false;
+    const struct kb_plan *plan = kb__core_plan(core, spec);
+    for (uint32_t i = 0; i < nodes->count; i++)
+        if (nodes->present[i] && nodes->lowest_priority[i] < priority &&
+            !(kb_plan_verdict(plan, i) & KB_POLICY_UNRESOLVABLE))
+            return kb_plan_refused_by(plan) == UINT32_MAX;
+    return false;
+}
+
 void kb_preemption_finish(struct kb_preemption *p)
 {
     free(p->victims);

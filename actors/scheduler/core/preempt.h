@@ -45,6 +45,10 @@ void kb_core_decided(struct kb_core *core, struct kb_podspec *spec);
 /* Is any node overruled in the decision under way? Then what it said holds for this pod alone. */
 bool kb_core_overruled(const struct kb_core *core);
 
+/* Could post_filter find room for such a pod of this priority? Not without a node that has pods of
+ * lower priority and did not refuse it for good. O(nodes). */
+bool kb_core_may_preempt(struct kb_core *core, struct kb_podspec *spec, int32_t priority);
+
 /* What the policies' post_filter came to. Zero-initialized is empty. */
 struct kb_preemption {
     bool found;    /* nominate to `slot`, evict the victims */

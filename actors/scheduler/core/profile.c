@@ -162,6 +162,7 @@ static int note_points(struct kb_profile *p, const struct kb_policy *policy, uin
     p->has_lifecycle |= policy->reserve || policy->unreserve || policy->permit ||
                         policy->pre_bind || policy->bind || policy->post_bind;
     p->has_post_filter |= policy->post_filter != NULL;
+    p->has_hint |= policy->hint != NULL;
     if (policy->group && p->grouper != UINT32_MAX)
         return kb_err_set(err, KB_EINVAL, "policy %s: another one groups the pods already",
                           policy->name);

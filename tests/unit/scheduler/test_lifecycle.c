@@ -282,3 +282,58 @@ KB_TEST(lifecycle, what_others_bind_keeps_its_place_for_a_minute)
     KB_CHECK_STR(story, "bound");
     world_end(&w);
 }
+
+/* ---- hints ---- */
+
+static bool helps;
+static int hints;
+
+static void only_blue(struct kb_policy_cycle *c, uint32_t from, uint32_t to, uint32_t *verdict)
+{
+    const uint32_t *color = c->host->label(c->host->core, c->host->intern(c->host->core, "color"));
+    uint32_t blue = c->host->intern(c->host->core, "blue");
+    for (uint32_t i = from; i < to; i++)
+        verdict[i - from] = color[i] != blue;
+}
+
+static int hint(void *instance, const struct kb_policy_host *host, const struct kb_policy_pod *pod,
+                uint32_t event, uint32_t node)
+{
+    (void)instance;
+    (void)pod;
+    KB_CHECK_U64(event, ==, KB_POLICY_ON_NODE_LABEL);
+    KB_CHECK(node != UINT32_MAX && host->core != NULL);
+    hints++;
+    return helps;
+}
+
+static const struct kb_policy OnlyBlue = {.abi = KB_POLICY_ABI,
+                                          .size = sizeof(OnlyBlue),
+                                          .name = "OnlyBlue",
+                                          .events = KB_POLICY_ON_NODE_LABEL,
+                                          .filter = only_blue,
+                                          .reason = reason,
+                                          .hint = hint};
+
+KB_TEST(lifecycle, a_hint_may_say_that_an_event_cannot_help)
+{
+    struct world w;
+    begin(&w, &OnlyBlue);
+    world_store_json(&w, "nodes//n1", NODE_OF("1"));
+    world_store_json(&w, "pods/x/p", POD_OF("1", ""));
+    world_settle(&w);
+    world_wait_ms(&w, 20000);
+    world_store_json(&w, "nodes//n1",
+                     "{'metadata': {'labels': {'color': 'blue'}}, 'status': {'allocatable': "
+                     "{'cpu': '1', 'memory': '8Gi', 'pods': '9'}}}");
+    world_settle(&w);
+    KB_CHECK_I64(hints, ==, 1);
+    KB_CHECK_STR(world_text_of(&w, "pods/x/p", "spec.nodeName"), "");
+    helps = true;
+    world_store_json(&w, "nodes//n1",
+                     "{'metadata': {'labels': {'color': 'blue', 'a': 'b'}}, 'status': "
+                     "{'allocatable': {'cpu': '1', 'memory': '8Gi', 'pods': '9'}}}");
+    world_settle(&w);
+    KB_CHECK_STR(world_text_of(&w, "pods/x/p", "spec.nodeName"), "n1");
+    world_end(&w);
+}

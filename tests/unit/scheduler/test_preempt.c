@@ -353,3 +353,20 @@ KB_TEST(preempt, a_node_that_goes_frees_who_was_nominated_to_it)
     KB_CHECK_STR(world_text_of(&w, "pods/x/high", "spec.nodeName"), "n2");
     world_end(&w);
 }
+
+KB_TEST(preempt, a_pod_that_waits_is_tried_again_when_less_important_ones_have_come)
+{
+    struct world w;
+    world_start(&w);
+    world_store_json(&w, "nodes//n1", NODE_OF("1"));
+    runs(&w, "rival", "n1", 1000, 20, "01");
+    arrives(&w, "high", 1000, 10, "");
+    world_settle(&w);
+    world_wait_ms(&w, 20000);
+    world_store(&w, "pods/x/rival", NULL); /* and its place is taken before high could have it */
+    runs(&w, "low", "n1", 1000, 0, "02");
+    world_settle(&w);
+    KB_CHECK(leaving(&w, "pods/x/low"));
+    KB_CHECK_STR(nominated(&w, "pods/x/high"), "n1");
+    world_end(&w);
+}
