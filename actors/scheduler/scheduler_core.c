@@ -304,6 +304,14 @@ static void drop(struct kb_sched *s, struct kb_sched_pod *pod)
     forget(s, pod);
 }
 
+/* Of several schedulers, all agree whose a pod is; a group is one's as a whole. */
+static bool is_ours(const struct kb_sched *s, const struct kb_sched_pod *pod)
+{
+    uint32_t group = pod->wait.q.group;
+    const char *what = group ? kb_intern_text(kb_core_columns(s->core)->intern, group) : pod->uid;
+    return s->shares <= 1 || kb_hash64(what, strlen(what)) % s->shares == s->share;
+}
+
 /* What does not change while the pod lives. */
 static void name(struct kb_sched *s, struct kb_sched_pod *pod, const struct seen *seen, kb_val val)
 {
@@ -316,12 +324,11 @@ static void name(struct kb_sched *s, struct kb_sched_pod *pod, const struct seen
     q->priority = seen->priority;
     q->queued_ms = s->now;
     pod->wait.object = val;
-    bool others = s->shares > 1 && kb_hash64(pod->uid, strlen(pod->uid)) % s->shares != s->share;
-    pod->wait.later_ms = others ? KB_SCHED_LATER_MS : 0;
     bool foreign = seen->profile == UINT32_MAX && seen->node.n == 0;
     uint32_t profile = seen->profile == UINT32_MAX ? 0 : seen->profile;
     q->group = foreign ? 0 : kb_group_of(s->core, profile, &pod->wait);
     pod->core.view.group = q->group;
+    pod->wait.later_ms = is_ours(s, pod) ? 0 : KB_SCHED_LATER_MS;
     kb_group_join(s->core, &pod->wait);
     kb_pending_group(s->pending, q->group, s->now);
 }
