@@ -93,6 +93,11 @@ class Simulation(unittest.TestCase):
         said = self.sim(*TRACE, "--policies", f"BestFit,{library}", "--tune", "1.2", fails=True)
         self.assertRegex(said, r"Mine, seed 1: the run ended by")
 
+    def test_a_policy_that_returns_nonsense_is_no_result(self):
+        library = self.policy("-(int64_t)i - 1")
+        said = self.sim(*TRACE, "--policy", library, "--tune", "1.2", fails=True)
+        self.assertRegex(said, r"seed 1: policy Mine: ")
+
     def test_profiles_of_a_configuration(self):
         (self.dir / "profile.yaml").write_text(PROFILES)
         self.sim(*TRACE, "--profile", self.dir / "profile.yaml", "--policy", "Random", "--out", self.dir)

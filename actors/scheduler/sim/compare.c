@@ -182,6 +182,8 @@ static struct kb_sim_config config_of(const struct compare *c, const struct job 
     return (struct kb_sim_config){.profile = who->profile,
                                   .entries = who->entries,
                                   .entries_n = who->n,
+                                  .backoff_ms = who->backoff_ms,
+                                  .backoff_max_ms = who->backoff_max_ms,
                                   .seed = job->seed,
                                   .tune = o->tune,
                                   .ties = o->ties,
@@ -207,6 +209,9 @@ static int run(const struct compare *c, const struct job *job, bool show, struct
         show_progress(c, kb_sim_progress(*ret_sim));
         shown = now();
     }
+    if (kb_sim_trouble(*ret_sim) != NULL)
+        return kb_err_set(err, KB_EINVAL, "seed %llu: %s", (unsigned long long)job->seed,
+                          kb_sim_trouble(*ret_sim));
     double x_end = config.tune <= 0                 ? w->x_end
                    : kb_sim_total(*ret_sim).gpu > 0 ? 100 * config.tune
                                                     : 0;

@@ -122,6 +122,8 @@ int kb_contenders_add_profiles(struct kb_contenders *c, const char *path, struct
         if (one == NULL)
             return kb_err_set(err, KB_EFULL, "more than %d contenders", KB_CONTENDERS);
         one->n = p->n;
+        one->backoff_ms = c->config.backoff_ms;
+        one->backoff_max_ms = c->config.backoff_max_ms;
         for (size_t k = 0; k < p->n; k++)
             one->entries[k] = p->entries[k];
     }

@@ -1,10 +1,12 @@
 #include "actors/scheduler/sim/sim_core.h"
 
+#include "actors/scheduler/config.h"
 #include "actors/scheduler/scheduler_core.h"
 #include "actors/scheduler/sim/fragmentation.h"
 #include "bus/base/check.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 enum { DECIDE_MOST = 4096 };
@@ -48,6 +50,7 @@ struct kb_sim {
     struct sim_node *nodes;
     struct sim_fault *faults;
     struct kb_map pod_of, node_of; /* key → pod; name → node */
+    char trouble[256];
     struct kb_timers pod_timers, node_timers, fault_timers;
     struct kb_frag frag;
     struct kb_sim_total total;
@@ -231,6 +234,9 @@ static void make_nodes(struct kb_sim *s)
 
 static void make_pods(struct kb_sim *s)
 {
+    for (size_t i = 0; i < s->trace->objects_n; i++)
+        kb_sched_object_put(s->sched, kb_str_of(s->trace->objects[i].key),
+                            kb_doc_root(s->trace->objects[i].doc));
     for (size_t i = 0; i < s->trace->pods_n; i++)
         measure(s, add_pod(s, &s->trace->pods[i], kb_strf("%s", s->trace->pods[i].key)), true);
     kb_core_workload_publish(s->core);
@@ -272,6 +278,29 @@ static void follow_frag(struct kb_sim *s, struct sim_node *node)
     node->frag = fresh;
 }
 
+/* The scheduler with its one profile, and the back-off that goes with it. */
+static int make_scheduler(struct kb_sim *s, struct kb_err *err)
+{
+    const struct kb_sim_config *c = &s->config;
+    int rc = kb_sched_new_with(c->seed + 1, c->profile, c->entries, c->entries_n, &s->sched, err);
+    if (rc < 0 || c->backoff_ms <= 0)
+        return rc;
+    struct kb_config_profile *profile = calloc(1, sizeof(*profile));
+    KB_ASSERT(profile != NULL);
+    profile->name = c->profile;
+    for (; profile->n < c->entries_n; profile->n++)
+        profile->entries[profile->n] = c->entries[profile->n];
+    struct kb_config config = {.profiles = profile,
+                               .profiles_n = 1,
+                               .backoff_ms = c->backoff_ms,
+                               .backoff_max_ms = c->backoff_max_ms};
+    rc = kb_sched_configure(s->sched, &config, err);
+    free(profile);
+    if (rc < 0)
+        kb_sched_destroy(&s->sched);
+    return rc;
+}
+
 int kb_sim_new(const struct kb_sim_config *config, const struct kb_trace *trace,
                struct kb_sim **ret_sim, struct kb_err *err)
 {
@@ -281,8 +310,7 @@ int kb_sim_new(const struct kb_sim_config *config, const struct kb_trace *trace,
     s->trace = trace;
     kb_rand_init(&s->order, config->seed);
     kb_rand_init(&s->faults_rand, config->seed ^ 0x9e3779b97f4a7c15u);
-    int rc = kb_sched_new_with(config->seed + 1, config->profile, config->entries,
-                               config->entries_n, &s->sched, err);
+    int rc = make_scheduler(s, err);
     if (rc < 0) {
         free(s);
         return rc;
@@ -546,6 +574,18 @@ static void happen(struct kb_sim *s)
     }
 }
 
+static void look_for_trouble(struct kb_sim *s)
+{
+    struct kb_core_held held;
+    if (s->trouble[0] == '\0' && kb_core_next_held(s->core, &held))
+        snprintf(s->trouble, sizeof(s->trouble), "policy %s: %s", held.policy, held.why);
+}
+
+const char *kb_sim_trouble(const struct kb_sim *s)
+{
+    return s->trouble[0] ? s->trouble : NULL;
+}
+
 bool kb_sim_run(struct kb_sim *s, size_t steps)
 {
     for (size_t i = 0; i < steps; i++) {
@@ -557,6 +597,9 @@ bool kb_sim_run(struct kb_sim *s, size_t steps)
         s->changed = false;
         happen(s);
         decide(s);
+        look_for_trouble(s);
+        if (s->trouble[0])
+            return false;
         if (!s->changed)
             continue;
         s->now_point.at_ms = s->now;

@@ -24,6 +24,7 @@ struct kb_sim_config {
     const char *profile; /* its name: pods of other schedulers are left alone */
     const struct kb_profile_entry *entries;
     size_t entries_n;
+    kb_ms backoff_ms, backoff_max_ms; /* of the queue; 0: Kubernetes' */
     uint64_t seed;
     double tune; /* 0: the trace as it is */
     enum kb_sim_ties ties;
@@ -75,6 +76,8 @@ int kb_sim_new(const struct kb_sim_config *config, const struct kb_trace *trace,
 void kb_sim_destroy(struct kb_sim **sim_p);
 /* Go on for at most `steps` moments of virtual time; false: it is over. */
 bool kb_sim_run(struct kb_sim *sim, size_t steps);
+/* Not NULL: a policy returned what it must not, and was held: the run says nothing about it. */
+const char *kb_sim_trouble(const struct kb_sim *sim);
 /* Share of the run that is done, 0 to 1. */
 double kb_sim_progress(const struct kb_sim *sim);
 

@@ -21,6 +21,11 @@ void kb_trace_finish(struct kb_trace *t)
         free(t->faults[i].key);
         free(t->faults[i].node);
     }
+    for (size_t i = 0; i < t->objects_n; i++) {
+        free(t->objects[i].key);
+        kb_doc_destroy(&t->objects[i].doc);
+    }
+    free(t->objects);
     free(t->nodes);
     free(t->pods);
     free(t->faults);
@@ -49,6 +54,12 @@ void kb_trace_add_pod(struct kb_trace *t, kb_str key, const struct kb_doc *doc, 
     t->pods = room(t->pods, t->pods_n, &t->pods_cap, sizeof(*t->pods));
     t->pods[t->pods_n++] =
         (struct kb_trace_pod){kb_str_dup(key), kb_doc_ref(doc), arrive_ms, run_ms};
+}
+
+void kb_trace_add_object(struct kb_trace *t, kb_str key, const struct kb_doc *doc)
+{
+    t->objects = room(t->objects, t->objects_n, &t->objects_cap, sizeof(*t->objects));
+    t->objects[t->objects_n++] = (struct kb_trace_object){kb_str_dup(key), kb_doc_ref(doc)};
 }
 
 void kb_trace_add_fault(struct kb_trace *t, kb_str key, kb_str node, kb_ms at_ms, kb_ms for_ms)
@@ -110,7 +121,8 @@ int kb_trace_parse(struct kb_trace *t, enum kb_trace_format format, kb_str text,
     int rc = format == KB_TRACE_CSV    ? kb__trace_csv(t, text, name, want, err)
              : format == KB_TRACE_YAML ? kb__trace_yaml(t, text, name, want, err)
                                        : kb__trace_jsonl(t, text, name, want, err);
-    if (rc == 0 && (t->nodes_n > KB_TRACE_MAX || t->pods_n > KB_TRACE_MAX))
+    if (rc == 0 &&
+        (t->nodes_n > KB_TRACE_MAX || t->pods_n > KB_TRACE_MAX || t->objects_n > KB_TRACE_MAX))
         rc = kb_err_set(err, KB_E2BIG, "%s: more than %d nodes or pods", name, KB_TRACE_MAX);
     return rc;
 }

@@ -39,8 +39,16 @@ struct kb_trace_fault {
     kb_ms at_ms, for_ms;
 };
 
+/* What else placement depends on (kb_sched_resources): there from the start. */
+struct kb_trace_object {
+    char *key;
+    struct kb_doc *doc;
+};
+
 /* Zero-initialized is empty and valid. */
 struct kb_trace {
+    struct kb_trace_object *objects;
+    size_t objects_n, objects_cap;
     struct kb_trace_node *nodes;
     size_t nodes_n, nodes_cap;
     struct kb_trace_pod *pods;
@@ -67,6 +75,7 @@ int kb_trace_parse_fault(struct kb_trace *trace, const char *text, struct kb_err
 void kb_trace_add_node(struct kb_trace *trace, kb_str name, const struct kb_doc *doc);
 void kb_trace_add_pod(struct kb_trace *trace, kb_str key, const struct kb_doc *doc, kb_ms arrive_ms,
                       kb_ms run_ms);
+void kb_trace_add_object(struct kb_trace *trace, kb_str key, const struct kb_doc *doc);
 void kb_trace_add_fault(struct kb_trace *trace, kb_str key, kb_str node, kb_ms at_ms, kb_ms for_ms);
 
 /* For the readers. */

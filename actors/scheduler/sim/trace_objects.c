@@ -49,7 +49,7 @@ static int annotated(struct reader *r, const struct kb_node *pod, const char *ke
 }
 
 /* `at`, `run`: -1 when nothing outside the object says so. */
-static int add_pods(struct reader *r, const struct kb_node *pod, kb_str ns, kb_str name, int64_t n,
+static int add_pods(struct reader *r, struct kb_node *pod, kb_str ns, kb_str name, int64_t n,
                     kb_ms at, kb_ms run)
 {
     if (!(r->want & KB_TRACE_PODS))
@@ -60,13 +60,14 @@ static int add_pods(struct reader *r, const struct kb_node *pod, kb_str ns, kb_s
         return wrong(r, "too many pods");
     if (annotated(r, pod, KB_TRACE_ARRIVE, &at) < 0 || annotated(r, pod, KB_TRACE_RUN, &run) < 0)
         return -KB_EINVAL;
+    ns = ns.n > 0 ? ns : kb_str_of("default");
+    kb_node_set_str(&r->arena, pod, "metadata.namespace", ns);
     KB_AUTO(kb_doc_destroy) struct kb_doc *doc = kb_node_doc(pod);
     for (int64_t i = 0; i < n; i++) {
-        char *key = n == 1 ? kb_strf("pods/" KB_STR_FMT "/" KB_STR_FMT,
-                                     KB_STR_ARG(ns.n ? ns : kb_str_of("default")), KB_STR_ARG(name))
-                           : kb_strf("pods/" KB_STR_FMT "/" KB_STR_FMT "-%lld",
-                                     KB_STR_ARG(ns.n ? ns : kb_str_of("default")), KB_STR_ARG(name),
-                                     (long long)i);
+        char *key =
+            n == 1 ? kb_strf("pods/" KB_STR_FMT "/" KB_STR_FMT, KB_STR_ARG(ns), KB_STR_ARG(name))
+                   : kb_strf("pods/" KB_STR_FMT "/" KB_STR_FMT "-%lld", KB_STR_ARG(ns),
+                             KB_STR_ARG(name), (long long)i);
         kb_trace_add_pod(r->trace, kb_str_of(key), doc,
                          at >= 0 ? at : (kb_ms)r->trace->pods_n * 1000, run);
         free(key);
@@ -74,10 +75,46 @@ static int add_pods(struct reader *r, const struct kb_node *pod, kb_str ns, kb_s
     return 0;
 }
 
-/* A pod of a template, in the namespace of what has the template. */
-static int add_template(struct reader *r, const struct kb_node *object, kb_ms at, kb_ms run)
+/* Of kb_sched_resources, by kind: where the scheduler looks for them. */
+static const struct {
+    const char *kind, *resource;
+    bool namespaced;
+} others[] = {
+    {"Namespace", "namespaces", false},
+    {"Service", "services", true},
+    {"ReplicationController", "replicationcontrollers", true},
+    {"ReplicaSet", "replicasets.apps", true},
+    {"StatefulSet", "statefulsets.apps", true},
+    {"PodDisruptionBudget", "poddisruptionbudgets.policy", true},
+    {"PersistentVolume", "persistentvolumes", false},
+    {"PersistentVolumeClaim", "persistentvolumeclaims", true},
+    {"StorageClass", "storageclasses.storage.k8s.io", false},
+    {"CSINode", "csinodes.storage.k8s.io", false},
+};
+
+static int add_other(struct reader *r, const struct kb_node *object, kb_str kind)
 {
-    const struct kb_node *template = kb_node_at(object, "spec.template");
+    kb_str name = kb_node_text_at(object, "metadata.name");
+    kb_str ns = kb_node_text_at(object, "metadata.namespace");
+    for (size_t i = 0; i < KB_COUNT(others); i++) {
+        if (!kb_str_is(kind, others[i].kind))
+            continue;
+        if (!kb__trace_name(name) || (ns.n > 0 && !kb__trace_name(ns)))
+            return wrong(r, "an object without metadata.name");
+        ns = !others[i].namespaced ? (kb_str){0} : ns.n > 0 ? ns : kb_str_of("default");
+        KB_AUTO(kb_auto_free)
+        char *key = kb_strf("%s/" KB_STR_FMT "/" KB_STR_FMT, others[i].resource, KB_STR_ARG(ns),
+                            KB_STR_ARG(name));
+        KB_AUTO(kb_doc_destroy) struct kb_doc *doc = kb_node_doc(object);
+        kb_trace_add_object(r->trace, kb_str_of(key), doc);
+    }
+    return 0;
+}
+
+/* A pod of a template, in the namespace of what has the template. */
+static int add_template(struct reader *r, struct kb_node *object, kb_ms at, kb_ms run)
+{
+    struct kb_node *template = kb_node_at(object, "spec.template");
     if (template == NULL || template->type != KB_MAP)
         return 0; /* of a kind that is of no concern here */
     int64_t n = kb_node_num(kb_node_at(object, "spec.replicas"), 1);
@@ -87,7 +124,7 @@ static int add_template(struct reader *r, const struct kb_node *object, kb_ms at
                     kb_node_text_at(object, "metadata.name"), n, at, run);
 }
 
-static int add_object(struct reader *r, const struct kb_node *object, kb_ms at, kb_ms run)
+static int add_object(struct reader *r, struct kb_node *object, kb_ms at, kb_ms run)
 {
     kb_str kind = kb_node_text(kb_node_get(object, "kind"));
     const struct kb_node *items = kb_node_get(object, "items");
@@ -109,6 +146,8 @@ static int add_object(struct reader *r, const struct kb_node *object, kb_ms at, 
                         kb_node_text_at(object, "metadata.name"), 1, at, run);
     if (kind.n == 0)
         return wrong(r, "an object without kind");
+    if (r->want & KB_TRACE_PODS && add_other(r, object, kind) < 0)
+        return -KB_EINVAL;
     return add_template(r, object, at, run);
 }
 

@@ -90,7 +90,8 @@ KB_TEST(trace_yaml, objects_and_what_makes_pods)
     KB_CHECK_OK(
         parse(&t, KB_TRACE_YAML,
               "kind: List\nitems:\n- {kind: Node, metadata: {name: n1}}\n"
-              "- {kind: ConfigMap, metadata: {name: c}}\n---\n"
+              "- {kind: ConfigMap, metadata: {name: c}}\n"
+              "- {kind: Service, metadata: {name: s}}\n---\n"
               "kind: Deployment\nmetadata: {name: web, namespace: shop}\n"
               "spec: {replicas: 2, template: {spec: {containers: [{name: c}]}}}\n---\n"
               "kind: Pod\nmetadata: {name: p, annotations: {sim.kubus.dev/arrive-seconds: '3.5', "
@@ -98,6 +99,9 @@ KB_TEST(trace_yaml, objects_and_what_makes_pods)
         &err);
     KB_CHECK_U64(t.nodes_n, ==, 1);
     KB_CHECK_U64(t.pods_n, ==, 3);
+    KB_CHECK_U64(t.objects_n, ==, 1);
+    KB_CHECK_STR(t.objects[0].key, "services/default/s");
+    KB_CHECK(kb_str_is(kb_val_str_at(kb_doc_root(t.pods[0].doc), "metadata.namespace"), "shop"));
     KB_CHECK_STR(t.pods[1].key, "pods/shop/web-1");
     KB_CHECK_I64(t.pods[1].arrive_ms, ==, 1000);
     KB_CHECK_I64(t.pods[2].arrive_ms, ==, 3500);
