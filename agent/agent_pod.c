@@ -34,8 +34,6 @@ struct kb__found {
 struct found_box {
     char *name;
     unsigned attempt;
-    char id[128], *image, *image_id;
-    struct kb_rt_container_info info;
 };
 
 struct running_probe {
@@ -474,16 +472,14 @@ static void settle(struct kb__pod *pod)
 
 static void found_free(struct kb__found *found)
 {
-    for (size_t i = 0; i < found->n; i++) {
+    for (size_t i = 0; i < found->n; i++)
         free(found->boxes[i].name);
-        free(found->boxes[i].image);
-        free(found->boxes[i].image_id);
-    }
     free(found->boxes);
     free(found);
 }
 
-/* Give the core what an earlier agent left. */
+/* Give the core what an earlier agent left, as it is now: what has started or ended since it was
+ * found was told to nobody. */
 static void claim(struct kb__pod *pod, struct kb_pod_time now, struct kb_pod_out *out)
 {
     const char *uid = kb_pod_core_uid(pod->core);
@@ -491,11 +487,18 @@ static void claim(struct kb__pod *pod, struct kb_pod_time now, struct kb_pod_out
     if (found == NULL)
         return;
     struct kb_rt_sandbox_info sandbox = {found->ip, found->host_network};
+    struct kb_err interrupted = {0};
     kb_pod_core_found(pod->core, found->sandbox ? &sandbox : NULL, NULL, NULL, now, out);
     for (size_t i = 0; i < found->n; i++) {
         struct found_box *box = &found->boxes[i];
         struct kb_rt_ref ref = {uid, box->name, box->attempt};
-        kb_pod_core_found(pod->core, NULL, &ref, &box->info, now, out);
+        struct kb_rt_container_info info = {.id = "", .image = "", .image_id = ""};
+        bool there = kb_runtime_look(pod->agent->rt, &ref, &info);
+        int at = kb_pod_core_find(pod->core, kb_str_of(box->name));
+        kb_pod_core_found(pod->core, NULL, &ref, &info, now, out);
+        kb_err_set(&interrupted, KB_EIO, "the start was interrupted");
+        if (!there && at >= 0)
+            kb_pod_core_started(pod->core, at, box->attempt, &interrupted, &info, now, out);
     }
     found_free(found);
 }
@@ -650,6 +653,7 @@ const struct kb_rt_listener kb__pod_listener = {on_sandbox, on_pod_gone, on_star
 void kb__pod_found(void *arg, const char *uid, const struct kb_rt_sandbox_info *sandbox,
                    const struct kb_rt_ref *ref, const struct kb_rt_container_info *info)
 {
+    (void)info;
     struct kb_agent *agent = arg;
     struct kb__found *found = kb_map_get(&agent->found, kb_str_of(uid));
     if (found == NULL) {
@@ -667,18 +671,8 @@ void kb__pod_found(void *arg, const char *uid, const struct kb_rt_sandbox_info *
     }
     found->boxes = realloc(found->boxes, (found->n + 1) * sizeof *found->boxes);
     KB_ASSERT(found->boxes != NULL);
-    struct found_box *box = &found->boxes[found->n++];
-    *box = (struct found_box){.name = kb_str_dup(kb_str_of(ref->container)),
-                              .attempt = ref->attempt,
-                              .image = kb_str_dup(kb_str_of(info->image)),
-                              .image_id = kb_str_dup(kb_str_of(info->image_id)),
-                              .info = *info};
-    snprintf(box->id, sizeof box->id, "%s", info->id);
-    for (size_t i = 0; i < found->n; i++) { /* the array may have moved */
-        found->boxes[i].info.id = found->boxes[i].id;
-        found->boxes[i].info.image = found->boxes[i].image;
-        found->boxes[i].info.image_id = found->boxes[i].image_id;
-    }
+    found->boxes[found->n++] =
+        (struct found_box){kb_str_dup(kb_str_of(ref->container)), ref->attempt};
 }
 
 void kb__pod_unclaimed(struct kb_agent *agent)

@@ -82,7 +82,8 @@ void kb_pod_core_found(struct kb_pod_core *core, const struct kb_rt_sandbox_info
     c->adopted = true;
     c->attempt = ref->attempt;
     c->next_attempt = ref->attempt + 1;
-    c->restarts = info->restarts;
+    unsigned told = (unsigned)kb_val_int_at(old, "restartCount", 0);
+    c->restarts = info->restarts > told ? info->restarts : told; /* unknown while it is started */
     if (!c->last.there)
         read_old_exit(&c->last, kb_val_at(old, "lastState.terminated"));
     kb__container_info(c, info);

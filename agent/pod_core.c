@@ -525,6 +525,8 @@ void kb_pod_core_started(struct kb_pod_core *core, int at, unsigned attempt,
         kb__container_info(c, info);
         could_not_run(core, at, err, now, out);
     } else {
+        if (c->adopted && info->restarts > c->restarts)
+            c->restarts = info->restarts; /* its start was seen by nobody but the shim */
         if (c->exit.there) {
             kb__exit_move(&c->last, &c->exit);
             c->restarts++;

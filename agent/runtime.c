@@ -49,6 +49,12 @@ int kb_runtime_adopt(struct kb_runtime *rt, kb_rt_found_fn *found, void *arg, st
     return rt->impl->adopt(rt, found, arg, err);
 }
 
+bool kb_runtime_look(struct kb_runtime *rt, const struct kb_rt_ref *ref,
+                     struct kb_rt_container_info *ret_info)
+{
+    return rt->impl->look != NULL && rt->impl->look(rt, ref, ret_info);
+}
+
 void kb_runtime_sandbox(struct kb_runtime *rt, const struct kb_rt_sandbox_spec *spec)
 {
     rt->impl->sandbox(rt, spec);

@@ -144,11 +144,16 @@ const char *kb_runtime_name(const struct kb_runtime *rt);
 /* "crun://1.8.1": for nodeInfo.containerRuntimeVersion. */
 const char *kb_runtime_version(const struct kb_runtime *rt);
 
-/* What an earlier agent left, each told to `found` before this returns; containers that still run
- * are watched from now on. Call once, before anything else. `container` is NULL for a sandbox. */
+/* What an earlier agent left, each told to `found` before this returns; what is still being
+ * started, or runs, is watched from now on, and the listener is told. Call once, before anything
+ * else. `container` is NULL for a sandbox. */
 typedef void kb_rt_found_fn(void *arg, const char *uid, const struct kb_rt_sandbox_info *sandbox,
                             const struct kb_rt_ref *ref, const struct kb_rt_container_info *info);
 int kb_runtime_adopt(struct kb_runtime *rt, kb_rt_found_fn *found, void *arg, struct kb_err *err);
+/* What an adopted container is like now; the texts are borrowed until its next event. False: its
+ * start has failed. */
+bool kb_runtime_look(struct kb_runtime *rt, const struct kb_rt_ref *ref,
+                     struct kb_rt_container_info *ret_info);
 
 void kb_runtime_sandbox(struct kb_runtime *rt, const struct kb_rt_sandbox_spec *spec);
 void kb_runtime_start(struct kb_runtime *rt, const struct kb_rt_container_spec *spec);

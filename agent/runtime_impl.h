@@ -4,12 +4,15 @@
 
 #include "agent/runtime.h"
 
-/* The functions of runtime.h, one to one; all but `pid`, `netns`, `stats`, `wipe` are required.
+/* The functions of runtime.h, one to one; all but `look`, `pid`, `netns`, `stats`, `wipe` are
+ * required.
  */
 struct kb_runtime_impl {
     const char *name;
     void (*destroy)(struct kb_runtime *rt);
     int (*adopt)(struct kb_runtime *rt, kb_rt_found_fn *found, void *arg, struct kb_err *err);
+    bool (*look)(struct kb_runtime *rt, const struct kb_rt_ref *ref,
+                 struct kb_rt_container_info *ret_info);
     void (*sandbox)(struct kb_runtime *rt, const struct kb_rt_sandbox_spec *spec);
     void (*start)(struct kb_runtime *rt, const struct kb_rt_container_spec *spec);
     int (*signal)(struct kb_runtime *rt, const struct kb_rt_ref *ref, int signal);

@@ -24,6 +24,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -48,6 +49,20 @@ static struct shim_pod *pod_of(struct kb_shim_rt *rt, const char *uid)
     return pod;
 }
 
+static void pod_idle(struct shim_pod *pod);
+
+void kb__shim_pod_busy(struct kb_shim_rt *rt, const char *uid)
+{
+    pod_of(rt, uid)->busy++;
+}
+
+void kb__shim_pod_done(struct kb_shim_rt *rt, const char *uid)
+{
+    struct shim_pod *pod = pod_of(rt, uid);
+    pod->busy--;
+    pod_idle(pod);
+}
+
 static void pod_free(struct shim_pod *pod)
 {
     free(pod->uid);
@@ -62,6 +77,11 @@ char *kb__shim_pod_dir(const struct kb_shim_rt *rt, const char *uid)
 char *kb__shim_pod_cgroup(const struct kb_shim_rt *rt, const char *uid)
 {
     return kb_strf("%s/pod%s", rt->cgroup, uid);
+}
+
+static char *pod_lock(const struct kb_shim_rt *rt, const char *uid)
+{
+    return kb_strf("%s/pods/.%s.lock", rt->dir, uid);
 }
 
 /* ---- boxes ---- */
@@ -116,11 +136,11 @@ static struct kb_rt_ref ref_of(const struct kb_box *box)
     return (struct kb_rt_ref){box->uid, box->name, box->attempt};
 }
 
-void kb__shim_info(const struct kb_box *box, char id[128], struct kb_rt_container_info *ret)
+void kb__shim_info(struct kb_box *box, struct kb_rt_container_info *ret)
 {
-    snprintf(id, 128, "%s://%s", box->rt->oci ? (box->rt->is_crun ? "crun" : "runc") : "process",
-             box->id);
-    *ret = (struct kb_rt_container_info){.id = id,
+    snprintf(box->full_id, sizeof box->full_id, "%s://%s",
+             box->rt->oci ? (box->rt->is_crun ? "crun" : "runc") : "process", box->id);
+    *ret = (struct kb_rt_container_info){.id = box->full_id,
                                          .image = box->image ? box->image : "",
                                          .image_id = box->image_id ? box->image_id : "",
                                          .restarts = box->restarts,
@@ -131,7 +151,6 @@ void kb__shim_info(const struct kb_box *box, char id[128], struct kb_rt_containe
 
 void kb__shim_box_started(struct kb_box *box, pid_t pid, int64_t started_us, bool tell)
 {
-    char id[128];
     struct kb_rt_container_info info;
     struct kb_rt_ref ref = ref_of(box);
     struct kb_err err = {0};
@@ -141,7 +160,7 @@ void kb__shim_box_started(struct kb_box *box, pid_t pid, int64_t started_us, boo
     box->started_us = started_us;
     box->state = KB_RT_RUNNING;
     box->started_told = true;
-    kb__shim_info(box, id, &info);
+    kb__shim_info(box, &info);
     if (tell)
         box->rt->base.listener->started(box->rt->base.arg, &ref, 0, &err, &info);
 }
@@ -149,13 +168,12 @@ void kb__shim_box_started(struct kb_box *box, pid_t pid, int64_t started_us, boo
 /* Clear what a failed start left, and say so. The box is gone afterwards. */
 void kb__shim_box_failed(struct kb_box *box, int rc, const struct kb_err *err)
 {
-    char id[128];
     struct kb_rt_container_info info;
     struct kb_rt_ref ref = ref_of(box);
     box->dead = true;
     box->state = KB_RT_EXITED;
     kb__shim_read_meta(box);
-    kb__shim_info(box, id, &info);
+    kb__shim_info(box, &info);
     box->rt->base.listener->started(box->rt->base.arg, &ref, rc, err, &info);
 }
 
@@ -209,8 +227,6 @@ void kb__shim_box_ended(struct kb_box *box)
 }
 
 /* ---- starting ---- */
-
-static void pod_idle(struct shim_pod *pod);
 
 static void on_start_done(void *arg, int rc, kb_str out, const struct kb_err *err)
 {
@@ -275,6 +291,26 @@ static int shim_signal(struct kb_runtime *base, const struct kb_rt_ref *ref, int
 
 /* ---- sandboxes ---- */
 
+/* Jobs outlive an agent that is killed: one that makes or removes the pod's sandbox waits for that
+ * of the agent before. In a job; held until it ends, or until *ret_fd is closed. */
+static int lock_pod(const struct kb_shim_rt *rt, const char *uid, int *ret_fd, struct kb_err *err)
+{
+    KB_AUTO(kb_auto_free) char *path = pod_lock(rt, uid);
+    for (;;) {
+        struct stat mine, there;
+        KB_AUTO(kb_auto_close) int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+        if (fd < 0)
+            return kb_err_sys(err, errno, "open '%s'", path);
+        while (flock(fd, LOCK_EX) < 0 && errno == EINTR)
+            ;
+        if (fstat(fd, &mine) == 0 && stat(path, &there) == 0 && mine.st_ino == there.st_ino) {
+            *ret_fd = fd;
+            fd = -1;
+            return 0;
+        } /* else the one before us has removed the pod, and the file with it */
+    }
+}
+
 struct sandbox_job {
     struct shim_pod *pod;
     char *dir;
@@ -292,6 +328,9 @@ static int sandbox_child(void *arg, struct kb_buf *out, struct kb_err *err)
                                       .cpu_quota_us = kb_cgroup_quota_us(spec->cpu_milli_limit),
                                       .memory_bytes = spec->memory_limit};
     KB_AUTO(kb_auto_free) char *group = kb__shim_pod_cgroup(rt, spec->uid);
+    KB_AUTO(kb_auto_close) int lock = -1;
+    if (lock_pod(rt, spec->uid, &lock, err) < 0)
+        return -err->code;
     if (rt->oci) {
         if (kb_cgroup_make(&rt->cgroups, group, &limits, err) < 0 ||
             kb_sandbox_make(job->dir, spec, &rt->net, rt->shim, ip, err) < 0)
@@ -444,13 +483,20 @@ static int remove_pod_child(void *arg, struct kb_buf *out, struct kb_err *err)
     KB_AUTO(kb_auto_free) char *dir = kb__shim_pod_dir(rt, pod->uid);
     KB_AUTO(kb_auto_free) char *sandbox = kb_strf("%s/sandbox", dir);
     KB_AUTO(kb_auto_free) char *group = kb__shim_pod_cgroup(rt, pod->uid);
+    KB_AUTO(kb_auto_free) char *lock_path = pod_lock(rt, pod->uid);
+    KB_AUTO(kb_auto_close) int lock = -1;
+    if (lock_pod(rt, pod->uid, &lock, err) < 0)
+        return -err->code;
     if (rt->oci && kb_cgroup_remove(&rt->cgroups, group, err) < 0)
         return -err->code;
     remove_states(rt, dir);
     if (kb_sandbox_remove(sandbox, pod->uid, rt->oci ? &rt->net : NULL, err) < 0)
         return -err->code;
     kb_unmount_below(dir);
-    return kb_dir_remove(dir, err);
+    if (kb_dir_remove(dir, err) < 0)
+        return -err->code;
+    unlink(lock_path);
+    return 0;
 }
 
 static void free_boxes_of(struct kb_shim_rt *rt, const char *uid)
@@ -513,6 +559,16 @@ static void shim_remove_pod(struct kb_runtime *base, const char *uid)
 }
 
 /* ---- small questions ---- */
+
+static bool shim_look(struct kb_runtime *base, const struct kb_rt_ref *ref,
+                      struct kb_rt_container_info *ret_info)
+{
+    struct kb_box *box = kb__shim_box((struct kb_shim_rt *)base, ref);
+    if (box == NULL || (box->dead && !box->started_told))
+        return false;
+    kb__shim_info(box, ret_info);
+    return true;
+}
 
 static char *shim_pod_dir(struct kb_runtime *base, const char *uid)
 {
@@ -637,7 +693,7 @@ int kb__shim_rt_new(const struct kb_runtime_impl *impl, bool oci,
 
 #define COMMON                                                                                     \
     .destroy = shim_destroy, .adopt = kb__shim_adopt, .sandbox = shim_sandbox,                     \
-    .start = shim_start, .signal = shim_signal, .remove = shim_remove,                             \
+    .start = shim_start, .signal = shim_signal, .remove = shim_remove, .look = shim_look,          \
     .remove_pod = shim_remove_pod, .pod_dir = shim_pod_dir, .pid = shim_pid, .exec = kb__shim_exec
 
 const struct kb_runtime_impl kb__shim_impl_oci = {

@@ -8,7 +8,8 @@
  *         shim      "PID STARTTIME" of the shim
  *         meta      id=, image=, image_id=, shared=, restarts=  written before anything is started
  *         started   "PID MICROSECONDS", by the shim
- *         exit      by the shim, or by an agent that found the shim dead */
+ *         exit      by the shim, or by an agent that found the shim dead
+ *     DIR/pods/.UID.lock                 locked by the job that makes or removes the sandbox */
 #ifndef KUBUS_AGENT_RUNTIME_SHIM_H
 #define KUBUS_AGENT_RUNTIME_SHIM_H
 
@@ -38,7 +39,7 @@ struct kb_box {
     struct kb_shim_rt *rt;
     char *key, *uid, *name, *dir;
     unsigned attempt, restarts;
-    char id[65];
+    char id[65], full_id[128];
     char *image, *image_id;
     enum kb_rt_state state;
     bool shared, dead, started_told;
@@ -58,6 +59,9 @@ int kb__shim_rt_new(const struct kb_runtime_impl *impl, bool oci,
                     const struct kb_rt_options *options, struct kb_shim_rt **ret_rt,
                     struct kb_err *err);
 struct kb_box *kb__shim_box(struct kb_shim_rt *rt, const struct kb_rt_ref *ref);
+/* Something is under way in the pod: it is not removed before that is done. */
+void kb__shim_pod_busy(struct kb_shim_rt *rt, const char *uid);
+void kb__shim_pod_done(struct kb_shim_rt *rt, const char *uid);
 char *kb__shim_pod_dir(const struct kb_shim_rt *rt, const char *uid);
 char *kb__shim_pod_cgroup(const struct kb_shim_rt *rt, const char *uid);
 extern const struct kb_runtime_impl kb__shim_impl_oci, kb__shim_impl_process;
@@ -78,7 +82,7 @@ void kb__shim_box_started(struct kb_box *box, pid_t pid, int64_t started_us, boo
 void kb__shim_box_failed(struct kb_box *box, int rc, const struct kb_err *err);
 void kb__shim_box_settle(struct kb_box *box); /* its shim is dead */
 void kb__shim_box_ended(struct kb_box *box);  /* the same, and tell the listener */
-void kb__shim_info(const struct kb_box *box, char id[128], struct kb_rt_container_info *ret);
+void kb__shim_info(struct kb_box *box, struct kb_rt_container_info *ret); /* borrows of the box */
 
 /* shim_exec.c */
 struct kb_rt_exec *kb__shim_exec(struct kb_runtime *base, const struct kb_rt_exec_spec *spec,

@@ -1,10 +1,13 @@
 /* shim_adopt.c - what an earlier agent left, read back from the folders.
  *
- *     exit there                           it has ended
  *     lock held, started there             it runs: watch its shim
- *     lock held, no started                it is being started: wait for the file, or the shim's
- * end lock free, no exit, started there    its shim was killed: kill it, report it lost lock free,
- * no exit, no started       it never came to be: clear it away */
+ *     lock held, no started                it is being started: wait for the file, or for an end
+ *     lock free, exit there                it has ended
+ *     lock free, no exit, started there    its shim was killed: kill it, report it lost
+ *     lock free, no exit, no started       it never came to be: clear it away
+ *
+ * Who holds the lock goes on while we look: a folder is watched before its files are read, so that
+ * nothing comes about between the two unseen. */
 #include "agent/files.h"
 #include "agent/runtime_shim.h"
 #include "agent/sandbox.h"
@@ -106,7 +109,7 @@ static int open_shim(const char *dir)
 static bool lock_is_held(const char *dir)
 {
     KB_AUTO(kb_auto_free) char *path = kb_strf("%s/lock", dir);
-    KB_AUTO(kb_auto_close) int fd = open(path, O_RDWR | O_CLOEXEC);
+    KB_AUTO(kb_auto_close) int fd = open(path, O_RDONLY | O_CLOEXEC); /* closing it is no event */
     return fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) < 0 && errno == EWOULDBLOCK;
 }
 
@@ -119,17 +122,30 @@ static void on_adopted_over(void *arg, uint32_t events)
     kb_ev_unwatch(&box->inotify_watch);
     pid_t pid;
     int64_t us;
+    struct kb_shim_rt *rt = box->rt;
+    KB_AUTO(kb_auto_free) char *uid = box->started_told ? NULL : kb_str_dup(kb_str_of(box->uid));
     if (!box->started_told && kb__shim_read_started(box->dir, &pid, &us))
         kb__shim_box_started(box, pid, us, true);
     if (box->started_told) {
         kb__shim_box_ended(box);
-        return;
+    } else {
+        kb_err_set(&err, KB_EIO, "the start was interrupted");
+        kb__shim_box_failed(box, -KB_EIO, &err);
     }
-    kb_err_set(&err, KB_EIO, "the start was interrupted");
-    kb__shim_box_failed(box, -KB_EIO, &err);
+    if (uid)
+        kb__shim_pod_done(rt, uid);
 }
 
-static void on_started_file(void *arg, uint32_t events)
+static void watch_shim(struct kb_box *box)
+{
+    box->shim_fd = open_shim(box->dir);
+    if (box->shim_fd >= 0)
+        box->shim_watch =
+            kb_ev_watch(box->rt->base.ev, box->shim_fd, EPOLLIN, on_adopted_over, box);
+}
+
+/* A file has come, or whoever held the lock has closed it. */
+static void on_files(void *arg, uint32_t events)
 {
     struct kb_box *box = arg;
     char bytes[4096];
@@ -138,27 +154,46 @@ static void on_started_file(void *arg, uint32_t events)
     (void)events;
     while (read(box->inotify_fd, bytes, sizeof bytes) > 0)
         ;
-    if (!kb__shim_read_started(box->dir, &pid, &us))
-        return;
-    kb_ev_unwatch(&box->inotify_watch);
-    kb__shim_box_started(box, pid, us, true);
+    if (box->shim_fd < 0)
+        watch_shim(box);
+    if (box->shim_fd >= 0 && kb__shim_read_started(box->dir, &pid, &us)) {
+        kb_ev_unwatch(&box->inotify_watch);
+        kb__shim_box_started(box, pid, us, true);
+        kb__shim_pod_done(box->rt, box->uid);
+    } else if (box->shim_fd < 0 && !lock_is_held(box->dir)) {
+        on_adopted_over(box, 0);
+    }
 }
 
-static void watch_shim(struct kb_box *box)
+static bool watch_files(struct kb_box *box)
 {
-    box->shim_watch = kb_ev_watch(box->rt->base.ev, box->shim_fd, EPOLLIN, on_adopted_over, box);
-}
-
-/* It is being started by a job or shim of our predecessor. */
-static void watch_start(struct kb_box *box)
-{
-    box->state = KB_RT_STARTING;
     box->inotify_fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
-    if (box->inotify_fd < 0)
-        return;
-    inotify_add_watch(box->inotify_fd, box->dir, IN_MOVED_TO);
-    box->inotify_watch =
-        kb_ev_watch(box->rt->base.ev, box->inotify_fd, EPOLLIN, on_started_file, box);
+    if (box->inotify_fd < 0 ||
+        inotify_add_watch(box->inotify_fd, box->dir, IN_MOVED_TO | IN_CLOSE_WRITE) < 0)
+        return false;
+    box->inotify_watch = kb_ev_watch(box->rt->base.ev, box->inotify_fd, EPOLLIN, on_files, box);
+    return true;
+}
+
+/* A job or shim of our predecessor had the lock. False: it has gone meanwhile. */
+static bool adopt_held(struct kb_box *box)
+{
+    pid_t pid = 0;
+    int64_t us = 0;
+    bool watched = watch_files(box);
+    watch_shim(box);
+    if (box->shim_fd < 0 && (!watched || !lock_is_held(box->dir))) {
+        kb_ev_unwatch(&box->inotify_watch);
+        return false;
+    }
+    box->state = KB_RT_STARTING;
+    if (box->shim_fd >= 0 && kb__shim_read_started(box->dir, &pid, &us)) {
+        kb_ev_unwatch(&box->inotify_watch);
+        kb__shim_box_started(box, pid, us, false);
+    } else {
+        kb__shim_pod_busy(box->rt, box->uid);
+    }
+    return true;
 }
 
 static void clear_away(struct kb_box *box)
@@ -168,29 +203,18 @@ static void clear_away(struct kb_box *box)
     kb__shim_box_free(box);
 }
 
-/* False: there is no such container (any more). */
-static bool adopt_box(struct kb_box *box)
+/* Nobody is at it. False: there is no such container (any more). */
+static bool adopt_free(struct kb_box *box)
 {
     pid_t pid = 0;
     int64_t us = 0;
-    kb__shim_read_meta(box);
-    bool held = lock_is_held(box->dir);
-    bool started = kb__shim_read_started(box->dir, &pid, &us); /* after the lock: no gap */
     if (kb__shim_read_exit(box->dir, &box->exit)) {
         box->state = KB_RT_EXITED;
         box->dead = box->started_told = true;
         box->started_us = box->exit.started_us;
         return true;
     }
-    if (held && (box->shim_fd = open_shim(box->dir)) >= 0) {
-        if (started)
-            kb__shim_box_started(box, pid, us, false);
-        else
-            watch_start(box);
-        watch_shim(box);
-        return true;
-    }
-    if (!started) {
+    if (!kb__shim_read_started(box->dir, &pid, &us)) {
         clear_away(box);
         return false;
     }
@@ -201,16 +225,21 @@ static bool adopt_box(struct kb_box *box)
     return true;
 }
 
+static bool adopt_box(struct kb_box *box)
+{
+    kb__shim_read_meta(box);
+    return (lock_is_held(box->dir) && adopt_held(box)) || adopt_free(box);
+}
+
 static void adopt_attempt(struct kb_shim_rt *rt, const char *uid, const char *name,
                           unsigned attempt, kb_rt_found_fn *found, void *arg)
 {
-    char id[128];
     struct kb_rt_ref ref = {uid, name, attempt};
     struct kb_rt_container_info info;
     struct kb_box *box = kb__shim_box_new(rt, &ref);
     if (!adopt_box(box))
         return;
-    kb__shim_info(box, id, &info);
+    kb__shim_info(box, &info);
     found(arg, uid, NULL, &ref, &info);
 }
 

@@ -505,6 +505,11 @@ uint64_t kb_engine_rev(const struct kb_engine *e)
     return e->durable_rev;
 }
 
+uint64_t kb_engine_staged_rev(const struct kb_engine *e)
+{
+    return e->staged_rev;
+}
+
 uint64_t kb_engine_compacted(const struct kb_engine *e)
 {
     return e->compacted;

@@ -50,9 +50,10 @@ int kb_engine_open(const struct kb_engine_config *config, struct kb_engine **ret
 /* Waits for the batch that is under way; one that is only staged is dropped. */
 void kb_engine_close(struct kb_engine **engine_p);
 
-const char *kb_engine_id(const struct kb_engine *engine);     /* a UUID; new after a restore */
-uint64_t kb_engine_rev(const struct kb_engine *engine);       /* the last durable one */
-uint64_t kb_engine_compacted(const struct kb_engine *engine); /* reads at it and later are exact */
+const char *kb_engine_id(const struct kb_engine *engine);      /* a UUID; new after a restore */
+uint64_t kb_engine_rev(const struct kb_engine *engine);        /* the last durable one */
+uint64_t kb_engine_staged_rev(const struct kb_engine *engine); /* the last one given away */
+uint64_t kb_engine_compacted(const struct kb_engine *engine);  /* reads at it and later are exact */
 const struct kb_indices *kb_engine_indices(const struct kb_engine *engine);
 
 /* ---- reading: what is durable ---- */
@@ -141,9 +142,10 @@ struct kb_write {
 };
 
 /* Stage a transaction; everything is copied. All conditions are checked against the state before
- * it. On failure nothing is staged and *ret_failed is the operation that failed. -KB_EEXISTS,
- * -KB_ECONFLICT, -KB_ENOTFOUND: a condition; -KB_EINVAL, -KB_E2BIG: malformed; -KB_EFULL: not now,
- * try again after the next poll; -KB_ENOSPACE, -KB_EIO: the disk. */
+ * it. On failure nothing is staged and *ret_failed is the operation that failed, or write->n: its
+ * lease is not held (-KB_ECONFLICT). -KB_EEXISTS, -KB_ECONFLICT, -KB_ENOTFOUND: a condition;
+ * -KB_EINVAL, -KB_E2BIG: malformed; -KB_EFULL: not now, try again after the next poll;
+ * -KB_ENOSPACE, -KB_EIO: the disk. */
 int kb_engine_write(struct kb_engine *engine, const struct kb_write *write, uint64_t *ret_rev,
                     size_t *ret_failed, struct kb_err *err);
 /* The object as conditions see it: with everything staged. -KB_ENOTFOUND when it is not there. */

@@ -215,6 +215,8 @@ static int write_checks(struct kb_engine *e, const struct kb_write *write, struc
                         size_t *ret_failed, struct kb_err *err)
 {
     int rc = check_lease(e, write, err);
+    if (rc < 0)
+        *ret_failed = write->n;
     if (rc == 0)
         rc = check_twice(write, err);
     for (size_t i = 0; i < write->n && rc == 0; i++) {

@@ -78,6 +78,18 @@ static struct kb_doc *failure(struct kb_store_core *core, const struct kb_write_
     return doc;
 }
 
+/* {lease: NAME} */
+static struct kb_doc *lease_lost(const struct kb_write *write)
+{
+    struct kb_w w = {0};
+    kb_w_map(&w);
+    kb_w_kstr(&w, "lease", write->lease);
+    kb_w_end(&w);
+    struct kb_doc *doc = kb_w_doc(&w);
+    kb_w_finish(&w);
+    return doc;
+}
+
 static bool depends_on_state(int rc)
 {
     return rc == -KB_EEXISTS || rc == -KB_ECONFLICT || rc == -KB_ENOTFOUND;
@@ -93,7 +105,9 @@ static bool stage(struct kb_store_core *core, void *token, kb_val body,
     if (again(rc))
         return false;
     if (depends_on_state(rc)) {
-        kb__fail_later(core, token, &err, failure(core, &write->ops[failed], failed));
+        kb__fail_later(core, token, &err,
+                       failed < write->n ? failure(core, &write->ops[failed], failed)
+                                         : lease_lost(write));
         return true;
     }
     if (rc < 0) {
@@ -291,6 +305,7 @@ bool kb__acquire(struct kb_store_core *core, void *token, kb_val body)
     t->until_ms = core->time.now_ms + call.ttl_ms;
     kb_w_map(&core->w);
     kb_w_kint(&core->w, "epoch", (int64_t)next.epoch);
+    kb_w_kint(&core->w, "rev", (int64_t)kb_engine_staged_rev(core->engine));
     kb_w_end(&core->w);
     reply_later(core, token, kb_w_doc(&core->w));
     return true;

@@ -49,6 +49,8 @@ static void on_commit(void *user, const struct kb_err *err, kb_val body)
     task->call = 0;
     if (err == NULL)
         kb_object_op_committed(task->op, kb_val_int(kb_val_get(body, "rev"), 0));
+    else if (kb_val_present(kb_val_get(body, "lease")))
+        kb_object_op_fenced(task->op, err);
     else if (kb_val_present(index))
         kb_object_op_refused(task->op, err, (size_t)kb_val_int(index, 0),
                              kb_val_int(kb_val_get(current, "rev"), 0), kb_val_get(current, "doc"));

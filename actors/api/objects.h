@@ -65,6 +65,10 @@ struct kb_object_request {
     kb_str uid;  /* precondition */
     int64_t rev; /* expected revision, 0: any */
 
+    /* Only while this lease is held with this epoch; empty: whatever happens. */
+    kb_str lease;
+    int64_t epoch;
+
     bool last_state; /* a removal answers with the object's last state, not with a Status */
 
     kb_str label_selector, field_selector; /* of a deletecollection */
@@ -81,6 +85,7 @@ struct kb_object_reply {
     int64_t rev;
     kb_str key; /* of the object in the store; empty for a Status */
     bool failed;
+    bool fenced;            /* it failed because the request's lease is not held with its epoch */
     const kb_str *warnings; /* one `Warning: 299 - "…"` header each */
     size_t nwarnings;
     int64_t retry_after_s; /* > 0: header Retry-After */

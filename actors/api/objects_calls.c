@@ -17,6 +17,8 @@ static void fail(struct kb_request *request, const struct kb_object_reply *reply
     kb_err_set(&err, kb_err_from_reason(reason, reply->code), KB_STR_FMT, KB_STR_ARG(message));
     kb_w_map(&w);
     kb_w_kraw(&w, "status", reply->doc);
+    if (reply->fenced)
+        kb_w_kbool(&w, "fenced", true);
     kb_w_end(&w);
     kb_request_fail_with(&request, &err, kb_w_val(&w));
 }
@@ -90,6 +92,8 @@ static int read_common(struct kb_objects *objects, struct kb_request *request, k
         .propagation = propagation_of(text(body, "propagation")),
         .uid = text(body, "uid"),
         .rev = kb_val_int(kb_val_get(body, "rev"), 0),
+        .lease = kb_val_str_at(body, "lease.name"),
+        .epoch = kb_val_int_at(body, "lease.epoch", 0),
         .last_state = true,
         .label_selector = text(body, "labels"),
         .field_selector = text(body, "fields"),

@@ -153,6 +153,7 @@ static void send_batch(struct collection *c)
             kb_w_raw(&w, it.val);
     }
     kb_w_end(&w);
+    kb__write_lease(&w, &c->request);
     kb_w_end(&w);
     c->call =
         kb_call(c->objects->store, "store.txn", kb_w_val(&w), KB_OBJECTS_TIMEOUT_MS, on_batch, c);
@@ -252,8 +253,9 @@ static char *view_of(const struct kb_object_request *r)
 static void keep_request(struct collection *c, const struct kb_object_request *from)
 {
     struct kb_object_request *to = &c->request;
-    kb_str *texts[] = {&to->ns,  &to->name, &to->subresource,    &to->manager,       &to->user,
-                       &to->uid, &to->body, &to->label_selector, &to->field_selector};
+    kb_str *texts[] = {
+        &to->ns,    &to->name, &to->subresource, &to->manager,        &to->user,
+        &to->lease, &to->uid,  &to->body,        &to->label_selector, &to->field_selector};
     *to = *from;
     for (size_t i = 0; i < KB_COUNT(texts); i++)
         if (texts[i]->n)

@@ -120,6 +120,7 @@ int kb__op_fail(struct kb_object_op *op)
         .failed = true,
         .warnings = op->warnings,
         .nwarnings = op->nwarnings,
+        .fenced = op->fenced,
         .retry_after_s = op->status.retry_after_s,
     };
     op->stage = KB_STAGE_DONE;
@@ -397,6 +398,17 @@ static void set_key(struct kb_object_op *op)
     op->reply.key = kb_arena_str(&op->arena, kb_str_of(key));
 }
 
+void kb__write_lease(struct kb_w *w, const struct kb_object_request *request)
+{
+    if (request->lease.n == 0)
+        return;
+    kb_w_key(w, "lease");
+    kb_w_map(w);
+    kb_w_kstr(w, "name", request->lease);
+    kb_w_kint(w, "epoch", request->epoch);
+    kb_w_end(w);
+}
+
 static void write_txn(struct kb_object_op *op)
 {
     kb_str key = op->reply.key;
@@ -410,6 +422,7 @@ static void write_txn(struct kb_object_op *op)
         write_put(op, key);
     write_extras(op);
     kb_w_end(&op->txn);
+    kb__write_lease(&op->txn, &op->req);
     kb_w_end(&op->txn);
 }
 
@@ -483,8 +496,8 @@ void kb__op_done(struct kb_object_op *op, int64_t rev)
 static void copy_request(struct kb_object_op *op, const struct kb_object_request *from)
 {
     struct kb_object_request *to = &op->req;
-    kb_str *texts[] = {&to->ns,   &to->name, &to->subresource,    &to->manager,
-                       &to->user, &to->uid,  &to->label_selector, &to->field_selector};
+    kb_str *texts[] = {&to->ns,    &to->name, &to->subresource,    &to->manager,       &to->user,
+                       &to->lease, &to->uid,  &to->label_selector, &to->field_selector};
     *to = *from;
     for (size_t i = 0; i < KB_COUNT(texts); i++)
         if (texts[i]->n)
@@ -698,6 +711,12 @@ void kb_object_op_failed(struct kb_object_op *op, const struct kb_err *err)
 {
     kb_status_of_err(&op->status, &op->arena, err);
     kb__op_fail(op);
+}
+
+void kb_object_op_fenced(struct kb_object_op *op, const struct kb_err *err)
+{
+    op->fenced = true;
+    kb_object_op_failed(op, err);
 }
 
 /* A create's name was taken: another one, when we chose it. */

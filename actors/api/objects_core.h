@@ -49,6 +49,8 @@ void kb_object_op_committed(struct kb_object_op *op, int64_t rev);
  * stands there (KB_NONE: nothing). Ends the op, or makes it want something again. */
 void kb_object_op_refused(struct kb_object_op *op, const struct kb_err *err, size_t index,
                           int64_t rev, kb_val current);
+/* The store refused a COMMIT for the request's lease. Ends the op. */
+void kb_object_op_fenced(struct kb_object_op *op, const struct kb_err *err);
 /* A read or commit failed for a reason of its own (store away, deadline). Ends the op. */
 void kb_object_op_failed(struct kb_object_op *op, const struct kb_err *err);
 /* Once DONE; valid until released. */
@@ -58,5 +60,8 @@ const struct kb_object_reply *kb_object_op_reply(const struct kb_object_op *op);
  * body is built in `arena`. AlreadyExists is success. */
 bool kb_objects_core_bootstrap(const struct kb_objects_core *core, size_t at,
                                struct kb_arena *arena, struct kb_object_request *ret);
+
+/* The entry `lease` of a transaction, when the request has one. */
+void kb__write_lease(struct kb_w *w, const struct kb_object_request *request);
 
 #endif

@@ -66,6 +66,7 @@ struct kb_object_op {
     bool replies_status; /* answer with a Status instead of the object */
     bool replies_scale;
     bool generated_name; /* ours to change */
+    bool fenced;         /* refused for its lease */
     bool decoded;        /* op->body was decoded as a whole object */
     int success_code;
 

@@ -6,8 +6,12 @@
  * ends when every view of every resource that it wrote has reached the revision of its last write.
  * An answer that carries the object is put into the cache at once, so that most runs end with it.
  *
- * When a write's outcome is unknown (the service went away), the run waits for the store's own
- * revision as asked for afterwards: whatever had happened by then, the cache has seen. */
+ * When a write's outcome is unknown (the service went away), a new epoch of the controller's lease
+ * is acquired. The store refuses what carries an older one, so of all that is still under way
+ * somewhere nothing comes true any more; and once the cache has seen the revision at which the
+ * epoch began, it shows what did. The same is done at start, for the writes of the process before
+ * this one. Rejected: asking for the store's revision alone. A write may arrive after the answer,
+ * and then a pod is made twice. */
 #include "actors/runtime/core_impl.h"
 
 #include <stdlib.h>
@@ -93,6 +97,8 @@ int kb_core_new(const struct kb_core_config *config, kb_controller **ret_core, s
     kb_queue_init(&c->queue);
     kb_events_init(&c->events);
     kb_rand_init(&c->rand, config->seed);
+    c->lease = kb_strf("%s", config->lease);
+    c->wants_epoch = true;
     resources_take(c, config->resources);
     int rc = plugin_take(c, config->plugin, err);
     if (rc == 0)
@@ -158,6 +164,7 @@ void kb_core_destroy(kb_controller **core_p)
         free(value);
     kb_map_finish(&c->names);
     free(c->resource_names);
+    free(c->lease);
     free(c->views);
     free(c);
 }
@@ -350,11 +357,24 @@ static struct run *run_new(kb_controller *c, kb_str key)
     return run;
 }
 
+/* The first run comes when the cache shows all that processes before this one have done. */
+static void begin(kb_controller *c)
+{
+    c->begun =
+        c->begun || (c->epoch && kb__sources_listed(c) && views_reached(c, NULL, c->epoch_rev));
+}
+
+bool kb_core_ready(const kb_controller *core)
+{
+    return core->begun && kb__sources_listed(core);
+}
+
 bool kb_core_run(kb_controller *core)
 {
     kb_str text;
     kb_key key;
     KB_CHECK_OBJ(core, CORE_MAGIC);
+    begin(core);
     if (!kb_core_ready(core) || core->queue.working_count >= CORE_RUNS_MAX)
         return false;
     resync(core);
@@ -397,7 +417,7 @@ static kb_str id_key(const uint64_t *id)
 
 bool kb_core_next_call(kb_controller *core, struct kb_core_call *ret_call)
 {
-    if (core->calls.count >= CORE_CALLS_MAX)
+    if (core->wants_epoch || core->calls.count >= CORE_CALLS_MAX)
         return false;
     struct kb_link *link = kb_list_pop(&core->outbox);
     if (link == NULL)
@@ -468,9 +488,13 @@ static void drop_alike(struct run *run, const char *tag)
     }
 }
 
-static void wish_failed(kb_controller *c, const struct kb_wish *wish, const struct kb_err *err)
+static void wish_failed(kb_controller *c, const struct kb_wish *wish, const struct kb_err *err,
+                        kb_val body)
 {
     struct run *run = wish->run;
+    /* Refused for an epoch that should hold: a store from a backup does not know it. */
+    if (kb_val_bool(kb_val_get(body, "fenced"), false) && wish->epoch == c->epoch)
+        c->wants_epoch = true;
     bool gone = err->code == KB_ENOTFOUND && wish->kind != WISH_CREATE;
     if (gone)
         return; /* what was to be changed or deleted is not there: so be it */
@@ -481,7 +505,7 @@ static void wish_failed(kb_controller *c, const struct kb_wish *wish, const stru
     }
     run->failed = true;
     if (err->code == KB_ETIMEOUT || err->code == KB_EUNAVAILABLE)
-        run->uncertain = c->wants_revision = true;
+        run->uncertain = c->wants_epoch = true;
     kb__wish_tell(c, wish, err, kb_str_of(""));
     if (wish->tag == NULL)
         return;
@@ -506,21 +530,24 @@ void kb_core_answer(kb_controller *core, uint64_t id, const struct kb_err *err, 
     wish->run->open--;
     kb_list_remove(&wish->run_link);
     if (err)
-        wish_failed(core, wish, err);
+        wish_failed(core, wish, err, body);
     else
         wish_succeeded(core, wish, body);
     kb__wish_free(wish);
     kb__runs_settle(core);
 }
 
-bool kb_core_wants_revision(const kb_controller *core)
+bool kb_core_wants_epoch(const kb_controller *core)
 {
-    return core->wants_revision;
+    return core->wants_epoch;
 }
 
-void kb_core_revision(kb_controller *core, int64_t rev)
+void kb_core_epoch(kb_controller *core, int64_t epoch, int64_t rev)
 {
-    core->wants_revision = false;
+    if (core->epoch == 0)
+        core->epoch_rev = rev;
+    core->epoch = epoch;
+    core->wants_epoch = false;
     KB_LIST_EACH(link, &core->runs)
     {
         struct run *run = KB_CONTAINER(link, struct run, link);

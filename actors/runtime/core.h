@@ -14,6 +14,7 @@ struct kb_core_config {
     /* What "*" means and kinds are called: NULL-terminated by a NULL resource; outlives the core.
      */
     const struct kb_resource_info *resources;
+    const char *lease; /* of this controller alone, see kb_core_wants_epoch; copied */
 };
 
 struct kb_core_stats {
@@ -71,9 +72,12 @@ struct kb_core_call {
 KB_API bool kb_core_next_call(kb_controller *core, struct kb_core_call *ret_call);
 /* Its end: err NULL with the result's body, or err. */
 KB_API void kb_core_answer(kb_controller *core, uint64_t id, const struct kb_err *err, kb_val body);
-/* After a call that may or may not have been carried out, the core holds the key until the cache
- * has seen what the store had when asked. True: ask for the store's revision, and tell it. */
-KB_API bool kb_core_wants_revision(const kb_controller *core);
-KB_API void kb_core_revision(kb_controller *core, int64_t rev);
+/* Every write carries the lease and its epoch. A new epoch is wanted before anything is run, for
+ * a process of this name before this one may have left writes under way, and after each call that
+ * may or may not have been carried out. True: acquire the lease, and tell its epoch and the
+ * store's revision `rev` at that moment: what was sent before and has no revision up to `rev` is
+ * refused from then on. Until then nothing is sent. */
+KB_API bool kb_core_wants_epoch(const kb_controller *core);
+KB_API void kb_core_epoch(kb_controller *core, int64_t epoch, int64_t rev);
 
 #endif

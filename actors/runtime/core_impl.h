@@ -48,6 +48,7 @@ struct kb_wish {
     struct kb_link run_link; /* in the run; alone for events */
     struct run *run;         /* NULL: an event */
     uint64_t id;             /* 0 until sent */
+    int64_t epoch;           /* that it was sent with; 0: none */
     enum wish_kind kind;
     const char *resource;
     char *ns, *name; /* name: empty on create */
@@ -110,7 +111,10 @@ struct kb_controller {
     struct kb_map calls; /* id → wish */
     uint64_t next_id;
     size_t event_wishes;
-    bool wants_revision;
+    char *lease;
+    int64_t epoch;     /* 0: none yet */
+    int64_t epoch_rev; /* the store's revision when the first one began */
+    bool wants_epoch, begun;
     struct kb_core_stats stats;
 };
 
@@ -131,6 +135,7 @@ void kb__wish_tell(kb_controller *c, const struct kb_wish *wish, const struct kb
 /* core_view.c */
 int kb__sources_make(kb_controller *c, struct kb_err *err);
 void kb__source_free(struct source *src);
+bool kb__sources_listed(const kb_controller *c); /* the lasting ones */
 void kb__source_change(kb_controller *c, struct source *src, bool gone, kb_str key, int64_t rev,
                        kb_val doc);
 /* Views that the key asked for before, but not in this run, are not wanted by it any more. */

@@ -172,9 +172,9 @@ void kb_core_view_closed(kb_controller *core, struct kb_core_view *view)
     kb__source_free((struct source *)view);
 }
 
-bool kb_core_ready(const kb_controller *core)
+bool kb__sources_listed(const kb_controller *c)
 {
-    KB_LIST_EACH(link, &core->sources)
+    KB_LIST_EACH(link, &c->sources)
     {
         const struct source *src = KB_CONTAINER(link, struct source, link);
         if (src->lasting && !src->listed)

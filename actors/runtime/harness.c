@@ -45,6 +45,7 @@ struct hcontroller {
     void *so;
     kb_controller *core; /* NULL: stopped */
     uint64_t life, views_version;
+    int64_t epoch; /* of its lease */
     struct hview *views;
 };
 
@@ -241,8 +242,10 @@ static void controller_stop(struct hcontroller *ctl)
 
 static void controller_start(struct kb_harness *h, struct hcontroller *ctl)
 {
-    struct kb_core_config config = {
-        .plugin = ctl->plugin, .seed = kb_rand_next(&h->rand), .resources = h->resources.items};
+    struct kb_core_config config = {.plugin = ctl->plugin,
+                                    .seed = kb_rand_next(&h->rand),
+                                    .resources = h->resources.items,
+                                    .lease = ctl->plugin->name};
     struct kb_err err = {0};
     if (kb_core_new(&config, &ctl->core, &err) < 0)
         fail("%s", err.text);
@@ -379,15 +382,26 @@ static bool fault_hits(struct kb_harness *h, const char *method, kb_val body, st
     return false;
 }
 
+/* Is the call of a process, or of a time, whose writes do not count any more? */
+static bool is_fenced(const struct kb_harness *h, const struct msg *call, struct msg *answer)
+{
+    int64_t epoch = kb_val_int_at(kb_doc_root(call->doc), "lease.epoch", 0);
+    if (epoch == 0 || epoch == h->controllers[call->controller].epoch)
+        return false;
+    kb_err_set(&answer->err, KB_ECONFLICT, "the lease is not held with this epoch");
+    return true;
+}
+
 /* A call arrives at the API: it is carried out, and its answer goes back. */
 static void call_arrives(struct kb_harness *h, const struct msg *call)
 {
     struct msg *answer = msg_new(h, MSG_ANSWER, call->controller);
     kb_val body = kb_doc_root(call->doc);
     answer->id = call->id;
+    answer->life = call->life; /* for the process that asked, not for the one that came after it */
     if (!kb_str_is(kb_val_str(kb_val_get(body, "resource")), "events"))
         h->writes++;
-    answer->failed = fault_hits(h, call->key, body, &answer->err) ||
+    answer->failed = is_fenced(h, call, answer) || fault_hits(h, call->key, body, &answer->err) ||
                      kb__hstore_call(&h->store, call->key, body, &answer->doc, &answer->err) < 0;
     if (!answer->failed)
         answer->failed = fault_hits(h, NULL, body, &answer->err);
@@ -414,11 +428,11 @@ static void deliver(struct kb_harness *h, struct msg *m)
     msg_free(m);
 }
 
-/* The store's revision, and the beat by which views without changes reach it. */
-static void tell_revision(struct kb_harness *h, size_t at)
+/* A new epoch, and the beat by which views without changes reach its revision. */
+static void give_epoch(struct kb_harness *h, size_t at)
 {
     struct hcontroller *ctl = &h->controllers[at];
-    kb_core_revision(ctl->core, h->store.rev);
+    kb_core_epoch(ctl->core, ++ctl->epoch, h->store.rev);
     for (struct hview *view = ctl->views; view; view = view->next)
         send_synced(h, at, view, h->store.rev);
 }
@@ -431,8 +445,8 @@ static void controllers_run(struct kb_harness *h)
         if (ctl->core == NULL)
             continue;
         kb_core_time(ctl->core, h->now_ms, h->store.wall_us);
-        if (kb_core_wants_revision(ctl->core))
-            tell_revision(h, i);
+        if (kb_core_wants_epoch(ctl->core))
+            give_epoch(h, i);
         views_open(h, i);
         while (kb_core_run(ctl->core))
             views_open(h, i);

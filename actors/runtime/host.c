@@ -14,7 +14,8 @@ enum {
     CALL_TIMEOUT_MS = 30000,
     RUNS_A_PASS = 64, /* then the loop gets its turn: beats must not wait */
     GAUGES_MS = 1000,
-    ASK_AGAIN_MS = 1000, /* for the store's revision */
+    ASK_AGAIN_MS = 1000,         /* for an epoch */
+    LEASE_MS = 24 * 3600 * 1000, /* nobody else wants it: it need not run out */
 };
 
 struct host_view {
@@ -34,9 +35,10 @@ struct kb_host {
     struct kb_loop *loop;
     struct kb_peer *api, *store;
     kb_controller *core;
+    char *lease;
     struct kb_loop_timer wake, ask;
     struct kb_link calls; /* under way */
-    bool pumping, ready, asking;
+    bool pumping, ready, asking, fenced;
     uint64_t views_version;
     kb_ms gauges_due_ms;
 };
@@ -83,7 +85,8 @@ static void view_close(struct kb_core_view *core)
 static void views_update(struct kb_host *h)
 {
     struct kb_core_view **views, *unwanted;
-    if (h->views_version == kb_core_views_version(h->core))
+    /* Listed before the first epoch has begun, they would have to wait for a beat to reach it. */
+    if (!h->fenced || h->views_version == kb_core_views_version(h->core))
         return;
     h->views_version = kb_core_views_version(h->core);
     size_t n = kb_core_views(h->core, &views);
@@ -123,28 +126,33 @@ static void calls_send(struct kb_host *h)
     }
 }
 
-static void on_status(void *user, const struct kb_err *err, kb_val body)
+static void on_epoch(void *user, const struct kb_err *err, kb_val body)
 {
     struct kb_host *h = user;
     h->asking = false;
     if (err) {
+        kb_debug("lease: %s", err->text);
         kb_loop_timer_set(h->loop, &h->ask, ASK_AGAIN_MS);
         return;
     }
-    kb_core_revision(h->core, kb_val_int(kb_val_get(body, "rev"), 0));
+    h->fenced = true;
+    kb_core_epoch(h->core, kb_val_int(kb_val_get(body, "epoch"), 0),
+                  kb_val_int(kb_val_get(body, "rev"), 0));
     pump_later(h);
 }
 
-/* A write's outcome is unknown: how far is the store? */
-static void revision_ask(struct kb_host *h)
+static void epoch_ask(struct kb_host *h)
 {
-    if (h->asking || kb_timer_armed(&h->ask.timer) || !kb_core_wants_revision(h->core))
+    if (h->asking || kb_timer_armed(&h->ask.timer) || !kb_core_wants_epoch(h->core))
         return;
     struct kb_w w = {0};
     kb_w_map(&w);
+    kb_w_kcstr(&w, "name", h->lease);
+    kb_w_kcstr(&w, "holder", kb_actor_name(h->actor));
+    kb_w_kint(&w, "ttl_ms", LEASE_MS);
     kb_w_end(&w);
     h->asking = true;
-    kb_call(h->store, "store.status", kb_w_val(&w), CALL_TIMEOUT_MS, on_status, h);
+    kb_call(h->store, "lease.acquire", kb_w_val(&w), CALL_TIMEOUT_MS, on_epoch, h);
     kb_w_finish(&w);
 }
 
@@ -176,7 +184,7 @@ static void pump(void *user)
     for (int i = 0; i < RUNS_A_PASS && kb_core_run(h->core); i++)
         views_update(h);
     calls_send(h);
-    revision_ask(h);
+    epoch_ask(h);
     gauges_set(h, now_ms);
     if (!h->ready && kb_core_ready(h->core)) {
         h->ready = true;
@@ -214,8 +222,12 @@ int kb_host_new(struct kb_actor *actor, const struct kb_core_config *config,
     h->ask = (struct kb_loop_timer){.fn = on_wake, .user = h};
     h->api = kb_actor_peer(actor, "api");
     h->store = kb_actor_peer(actor, "store");
-    int rc = kb_core_new(config, &h->core, err);
+    h->lease = kb_strf("controller/%s", kb_actor_name(actor));
+    struct kb_core_config fenced = *config;
+    fenced.lease = h->lease;
+    int rc = kb_core_new(&fenced, &h->core, err);
     if (rc < 0) {
+        free(h->lease);
         free(h);
         return rc;
     }
@@ -240,5 +252,6 @@ void kb_host_destroy(struct kb_host **host_p)
     for (struct kb_link *link; (link = kb_list_pop(&h->calls)) != NULL;)
         free(KB_CONTAINER(link, struct host_call, link)); /* the actor goes too: nobody answers */
     kb_core_destroy(&h->core);
+    free(h->lease);
     free(h);
 }

@@ -3,6 +3,7 @@ import http.client
 import json
 import os
 import pathlib
+import random
 import shutil
 import socket
 import ssl
@@ -20,10 +21,35 @@ BUILD = pathlib.Path(os.environ.get("KUBUS_BUILD", TOP / "build"))
 KUBUS = BUILD / "bin" / "kubus"
 
 
+# What is printed shows where a test was when it was stopped for its time.
+sys.stdout.reconfigure(line_buffering=True)
+
+
+class No:
+    """A condition's "not yet", with what it saw instead."""
+
+    def __init__(self, saw):
+        self.saw = saw
+
+    def __bool__(self):
+        return False
+
+    def __repr__(self):
+        return str(self.saw)
+
+
 def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """A port outside of the range from which outgoing connections take theirs: it must still be free
+    when the gateway comes back after it was killed, and no client may get it and connect to itself."""
+    first = int(pathlib.Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    while True:
+        port = random.randrange(10240, max(first, 20480))
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
 
 
 class Cluster:
@@ -38,15 +64,17 @@ class Cluster:
     def __enter__(self):
         try:
             self.up()
-        except BaseException:
-            self.show_logs()
+        except BaseException as error:
+            print(f"FAILED to come up: {error}", flush=True)
+            self.report()
             self.down()
             raise
         return self
 
     def __exit__(self, kind, error, trace):
         if kind is not None:
-            self.show_logs()
+            print(f"FAILED: {error}", flush=True)
+            self.report()
         if self.keep:
             print(f"the cluster stays: {KUBUS} status --data {self.data}")
         else:
@@ -66,10 +94,68 @@ class Cluster:
         subprocess.run([KUBUS, "down", "--data", self.data], timeout=120, check=False,
                        stdout=subprocess.DEVNULL)
 
+    # ---- what helps to understand a failure from the output alone ----
+
+    def report(self):
+        """Who runs and how, what the objects say, the ends of all logs; bounded, and never fails."""
+        for part in (self.show_machine, self.show_actors, self.show_processes, self.show_objects,
+                     self.show_logs):
+            try:
+                part()
+            except Exception as error:  # pylint: disable=broad-except
+                print(f"({part.__name__}: {error!r})")
+        sys.stdout.flush()
+
+    def show_machine(self):
+        load = pathlib.Path("/proc/loadavg").read_text().split()
+        disk = shutil.disk_usage(self.data)
+        memory = dict(line.split(":") for line in pathlib.Path("/proc/meminfo").read_text().splitlines())
+        print(f"---- machine: {os.cpu_count()} processors, load {' '.join(load[:3])}, "
+              f"{memory['MemAvailable'].strip()} of memory and {disk.free >> 20} MiB of disk free")
+
+    def show_actors(self):
+        print("---- actors, as kubusd has them")
+        status = Bus(self.data).call("kernel", "kernel.status", timeout=5)
+        print(f"kernel pid={status['pid']}")
+        for a in status["actors"]:
+            print(f"{a['name']:24} {a['state']:9} pid={a['pid']} restarts={a['restarts']} "
+                  f"ready_ms={a.get('ready_ms')} {a['message']}")
+
+    def show_processes(self):
+        print("---- processes, where they are, processor seconds")
+        for pid, arguments in sorted(self.processes("").items()):
+            try:
+                stat = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+                where = pathlib.Path(f"/proc/{pid}/wchan").read_text()
+            except OSError:
+                continue
+            seconds = (int(stat[11]) + int(stat[12])) / os.sysconf("SC_CLK_TCK")
+            print(f"{pid:8} {stat[0]} {seconds:8.2f} {where:20} {' '.join(arguments)[:160]}")
+
+    def show_objects(self):
+        bus = Bus(self.data)
+        for view in ("nodes", "deployments.apps", "replicasets.apps", "pods"):
+            items = bus.call("store", "store.list", {"view": view}, timeout=5)["items"]
+            print(f"---- {view}: {len(items)}")
+            for item in items[:40]:
+                meta, spec, status = (item["doc"].get(k, {}) for k in ("metadata", "spec", "status"))
+                words = {"node": spec.get("nodeName"), "deleted": meta.get("deletionTimestamp"),
+                         "want": spec.get("replicas"), "phase": status.get("phase"),
+                         "counts": {k: v for k, v in status.items() if isinstance(v, int)} or None}
+                print(f"{item['key']} at {item['rev']}",
+                      *(f"{k}={v}" for k, v in words.items() if v is not None))
+                for c in status.get("conditions", []):
+                    if c["status"] != "True":
+                        print(f"    {c['type']}={c['status']} {c.get('reason', '')} {c.get('message', '')}")
+                for c in status.get("containerStatuses", []):
+                    print(f"    {c['name']} {c.get('state')} restarts={c.get('restartCount')} "
+                          f"{c.get('containerID', '')[-64:]}")
+
     def show_logs(self, lines=30):
         for log in sorted(pathlib.Path(self.data, "logs").glob("*.log")):
-            tail = log.read_text(errors="replace").splitlines()[-lines:]
-            print(f"---- {log.name}", *tail, sep="\n", file=sys.stderr)
+            tail = log.read_text(errors="replace").splitlines()
+            tail = tail[-lines * (4 if log.name == "kernel.log" else 1):]
+            print(f"---- {log.name}", *(line[:400] for line in tail), sep="\n")
 
     # ---- what a user uses ----
 
@@ -128,17 +214,18 @@ class Cluster:
     # ---- waiting and looking ----
 
     def until(self, condition, timeout, what, every=0.05):
-        """Wait until the condition holds; its value. AssertionError after `timeout` seconds."""
-        deadline, last = time.monotonic() + timeout, None
+        """Wait until the condition holds; its value. AssertionError after `timeout` seconds, with what
+        the condition last answered, or raised."""
+        deadline = time.monotonic() + timeout
         while True:
             try:
-                value = condition()
-                if value:
-                    return value
-            except (OSError, TimeoutError, CallError, KeyError) as error:
+                last = condition()
+                if last:
+                    return last
+            except (OSError, TimeoutError, CallError, KeyError, TypeError) as error:
                 last = error
             if time.monotonic() > deadline:
-                raise AssertionError(f"not within {timeout} s: {what} ({last!r})")
+                raise AssertionError(f"not within {timeout} s: {what}; last: {last!r}")
             time.sleep(every)
 
     def kernel(self):

@@ -75,17 +75,34 @@ def phases(changes):
     return problems
 
 
-def replicas(pods, replicasets):
-    """No ReplicaSet ever had more live pods than it was asked for: nothing is done twice.
+class Asked:
+    """How many pods a ReplicaSet may be asking for, as its controller can know it.
 
-    The bound at a moment is the largest number asked for while a pod was created: scaling down takes
-    its time, and is not a fault.
+    While a pod is on its way into the store, the number may change: a controller that decided by the
+    old one has done nothing wrong. But it runs a set again only when all that it wrote before is
+    there, and each run says the generation that it goes by in the status. So a pod was decided on by
+    the generation in the status or by a later one.
     """
-    problems, wanted, live = [], {}, {}
+
+    def __init__(self):
+        self.numbers = []  # (generation, replicas), none older than what the status says
+
+    def change(self, doc):
+        self.numbers.append((doc["metadata"].get("generation", 0), doc.get("spec", {}).get("replicas", 1)))
+        observed = doc.get("status", {}).get("observedGeneration", 0)
+        self.numbers = [(g, n) for g, n in self.numbers if g >= observed]
+
+    def most(self):
+        return max((n for _, n in self.numbers), default=0)
+
+
+def replicas(pods, replicasets):
+    """No ReplicaSet ever had more live pods than it asked for: nothing is done twice."""
+    problems, asked, live = [], {}, {}
     for change in sorted(pods + replicasets, key=lambda c: c["rev"]):
         doc = change.get("doc") or {}
         if change["key"].startswith("replicasets.apps/"):
-            wanted[uid_of(change)] = doc.get("spec", {}).get("replicas", 1)
+            asked.setdefault(uid_of(change), Asked()).change(doc)
             continue
         owner = controller_of(doc)
         if owner is None:
@@ -97,10 +114,23 @@ def replicas(pods, replicasets):
             members.discard(change["key"])
         elif change["key"] not in members:
             members.add(change["key"])
-            if len(members) > wanted.get(owner, 0):
+            most = asked[owner].most() if owner in asked else 0
+            if len(members) > most:
                 problems.append(f"{change['key']}: pod {len(members)} of a ReplicaSet that wants "
-                                f"{wanted.get(owner, 0)}, at {change['rev']}")
+                                f"{most}, at {change['rev']}")
     return problems
+
+
+def around(changes, rev, before=80, after=5):
+    """What the log says before a revision, and a little behind it: a line a change."""
+    changes = sorted(changes, key=lambda c: c["rev"])
+    at = next((i for i, c in enumerate(changes) if c["rev"] >= rev), len(changes))
+    for c in changes[max(0, at - before):at + after]:
+        doc = c.get("doc") or {}
+        meta, spec, status = (doc.get(k, {}) for k in ("metadata", "spec", "status"))
+        yield (f"{c['rev']:7} {c['op']} {c['key']} gen={meta.get('generation')}/{status.get('observedGeneration')} "
+               f"want={spec.get('replicas')} has={status.get('replicas')} phase={status.get('phase')} "
+               f"node={spec.get('nodeName')} deleted={meta.get('deletionTimestamp')}")
 
 
 def uid_of(change):

@@ -45,6 +45,16 @@ class Checker(unittest.TestCase):
         self.assertTrue(log.replicas([pod("p", 2, "r"), pod("q", 3, "r")], [wanted]))
         self.assertEqual(log.replicas([pod("p", 2, "r")], [wanted]), [])
 
+    def test_a_pod_that_was_on_its_way_when_the_number_fell_is_none_too_many(self):
+        def asks(rev, generation, replicas, observed):
+            change = put("replicasets.apps/d/r", rev, uid="r", spec={"replicas": replicas},
+                         status={"observedGeneration": observed})
+            change["doc"]["metadata"]["generation"] = generation
+            return change
+        pods = [pod("p", 5, "r")]
+        self.assertEqual(log.replicas(pods, [asks(1, 1, 1, 0), asks(2, 2, 0, 0), asks(3, 2, 0, 1)]), [])
+        self.assertTrue(log.replicas(pods, [asks(1, 1, 1, 0), asks(2, 2, 0, 0), asks(3, 2, 0, 2)]))
+
 
 if __name__ == "__main__":
     unittest.main()

@@ -47,7 +47,7 @@ class Bus:
         if socket:
             socket.close(linger=0)
 
-    def call(self, service, method, body=None, timeout=10.0):
+    def call(self, service, method, body=None, timeout=30.0):
         """Call and wait for the answer. CallError when refused, TimeoutError without one."""
         number = next(self.ids)
         socket = self._dealer(service)

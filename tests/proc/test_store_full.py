@@ -42,7 +42,7 @@ class DiskFull(unittest.TestCase):
     def status(self):
         return self.bus.call("store", "store.status")
 
-    def until(self, condition, timeout=20):
+    def until(self, condition, timeout=120):
         deadline = time.monotonic() + timeout
         while not condition():
             self.assertLess(time.monotonic(), deadline, self.status())

@@ -302,6 +302,43 @@ KB_TEST(oci, an_agent_that_comes_back_adopts_and_loses_nothing)
     finish(w);
 }
 
+/* The agent is killed as soon as a file of the container's is there; the start goes on without it,
+ * while the next agent looks. */
+KB_TEST(oci, an_agent_that_dies_in_the_middle_of_a_start_hears_of_it_when_it_is_back)
+{
+    static const char *const moments[] = {"lock", "shim", "meta", "config.json", "pid", "started"};
+    struct world *w = world_new("oci");
+    const char *const argv[] = {"sleep", "1000", NULL};
+    struct kb_rt_container_spec spec = spec_of(w, argv);
+    sandbox(w, false);
+    for (unsigned i = 0; i < 5 * KB_COUNT(moments); i++) {
+        const char *moment = moments[i % KB_COUNT(moments)];
+        KB_AUTO(kb_auto_free)
+        char *file = kb_strf("%s/pods/u-1/containers/c/%u/%s", w->dir, i, moment);
+        struct kb_rt_container_info info;
+        spec.ref.attempt = i;
+        w->started = w->exited = 0;
+        w->started_rc = 0;
+        kb_runtime_start(w->rt, &spec);
+        while (!kb_path_exists(file))
+            sched_yield();
+        kb_runtime_destroy(&w->rt);
+        kb_ev_destroy(&w->ev);
+        w->ev = kb_ev_new(kb_clock_system());
+        open_runtime(w, "oci");
+        KB_CHECK(kb_runtime_look(w->rt, &spec.ref, &info));
+        if (info.state != KB_RT_RUNNING)
+            until(w, &w->started, 1);
+        if (w->started_rc < 0)
+            kb_test_fail(__FILE__, __LINE__, "killed at %s: %s", moment, w->words);
+        KB_CHECK(kb_runtime_look(w->rt, &spec.ref, &info) && info.state == KB_RT_RUNNING);
+        KB_CHECK_I64(kb_runtime_signal(w->rt, &spec.ref, SIGKILL), ==, 0);
+        until(w, &w->exited, 1);
+        KB_CHECK_I64(w->exit.code, ==, 137);
+    }
+    finish(w);
+}
+
 KB_TEST(oci, a_shim_that_is_killed_is_noticed_and_its_container_dies)
 {
     struct world *w = world_new("oci");

@@ -246,6 +246,53 @@ KB_TEST(objects_bus, a_collection_is_deleted_by_selector_page_by_page)
     KB_CHECK_U64(count(world, "configmaps"), ==, 100);
 }
 
+static void acquire(struct world *world)
+{
+    struct kb_w w = {0};
+    kb_w_map(&w);
+    kb_w_kcstr(&w, "name", "controller/c");
+    kb_w_kcstr(&w, "holder", "c");
+    kb_w_kint(&w, "ttl_ms", 1000);
+    kb_w_end(&w);
+    call(world, world->store_peer, "lease.acquire", &w);
+}
+
+static void delete_with_epoch(struct world *world, const char *name, int epoch)
+{
+    struct kb_w w = begin("configmaps", name);
+    kb_w_key(&w, "lease");
+    kb_w_map(&w);
+    kb_w_kcstr(&w, "name", "controller/c");
+    kb_w_kint(&w, "epoch", epoch);
+    kb_w_end(&w);
+    kb_w_end(&w);
+    call(world, world->api, "object.delete", &w);
+}
+
+KB_TEST(objects_bus, a_write_with_an_epoch_that_is_over_is_refused)
+{
+    KB_AUTO(world_destroy) struct world *world = world_new();
+    create_configmap(world, "cm", "x");
+    settle(world);
+    acquire(world);
+    settle(world);
+    KB_CHECK_I64(kb_val_int(kb_doc_at(world->body, "epoch"), 0), ==, 1);
+    int64_t rev = kb_val_int(kb_doc_at(world->body, "rev"), 0);
+    KB_CHECK(rev > 0);
+    acquire(world);
+    settle(world);
+    KB_CHECK_I64(kb_val_int(kb_doc_at(world->body, "rev"), 0), ==, rev);
+    delete_with_epoch(world, "cm", 1);
+    settle(world);
+    KB_CHECK_U64(world->failed, ==, 1);
+    KB_CHECK(kb_val_bool(kb_doc_at(world->body, "fenced"), false));
+    KB_CHECK_STRN(kb_val_str(kb_doc_at(world->body, "status.reason")), "Conflict");
+    KB_CHECK_U64(count(world, "configmaps"), ==, 1);
+    delete_with_epoch(world, "cm", 2);
+    settle(world);
+    KB_CHECK_U64(count(world, "configmaps"), ==, 0);
+}
+
 KB_TEST(objects_bus, a_pod_is_bound_once)
 {
     KB_AUTO(world_destroy) struct world *world = world_new();

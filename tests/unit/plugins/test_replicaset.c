@@ -137,6 +137,26 @@ KB_TEST(replicaset, a_new_process_carries_on_where_the_old_one_died)
     KB_CHECK_U64(kb_harness_count(h, "pods", "shop"), ==, 40);
 }
 
+/* Its calls are somewhere between it and the store when it dies; what they would still create, the
+ * next process creates as well. */
+KB_TEST(replicaset, writes_of_a_process_that_died_do_not_arrive_behind_those_of_the_next)
+{
+    for (kb_ms lived_ms = 1; lived_ms < 40; lived_ms++) {
+        KB_AUTO(kb_harness_destroy) struct kb_harness *h = kb_harness_new(kb_test_seed());
+        LOAD(h, "replicaset");
+        kb_harness_apply(h, web);
+        kb_harness_run(h, lived_ms);
+        kb_harness_restart(h, "replicaset-controller");
+        kb_harness_run(h, 1);
+        for (int ms = 0; ms < 100; ms++) {
+            KB_CHECK_U64(kb_harness_count(h, "pods", "shop"), <=, 3);
+            kb_harness_run(h, 1);
+        }
+        kb_harness_settle(h);
+        KB_CHECK_U64(kb_harness_count(h, "pods", "shop"), ==, 3);
+    }
+}
+
 KB_TEST(replicaset, min_ready_seconds_delay_availability)
 {
     KB_AUTO(kb_harness_destroy) struct kb_harness *h = shop();
