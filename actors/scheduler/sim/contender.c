@@ -10,9 +10,17 @@
 
 /* ---- loading ---- */
 
-int kb_contender_policy(const char *name, const struct kb_policy **ret, struct kb_err *err)
+static void keep(struct kb_contenders *c, struct kb_policy_file *file)
 {
-    struct kb_policy_file *file = NULL; /* open until the process ends */
+    c->files = realloc(c->files, (c->files_n + 1) * sizeof(*c->files));
+    KB_ASSERT(c->files != NULL);
+    c->files[c->files_n++] = file;
+}
+
+static int find(struct kb_contenders *c, const char *name, const struct kb_policy **ret,
+                struct kb_err *err)
+{
+    struct kb_policy_file *file = NULL;
     bool is_file = strchr(name, '/') || kb_str_ends(kb_str_of(name), ".so");
     *ret = is_file ? NULL : kb_policy_builtin(name);
     if (*ret != NULL)
@@ -24,9 +32,11 @@ int kb_contender_policy(const char *name, const struct kb_policy **ret, struct k
     if (path == NULL || (!is_file && access(path, R_OK) != 0))
         return kb_err_set(err, KB_ENOTFOUND, "there is no policy '%s'", name);
     int rc = kb_policy_file_open(path, &file, err);
-    if (rc == 0)
-        *ret = file->policy;
-    return rc;
+    if (rc < 0)
+        return rc;
+    keep(c, file);
+    *ret = file->policy;
+    return 0;
 }
 
 /* ---- contenders ---- */
@@ -35,7 +45,9 @@ void kb_contenders_finish(struct kb_contenders *c)
 {
     kb_config_finish(&c->config);
     free(c->at);
-    free(c->loaded);
+    for (size_t i = 0; i < c->files_n; i++)
+        kb_policy_file_close(&c->files[i]);
+    free(c->files);
     *c = (struct kb_contenders){0};
 }
 
@@ -63,7 +75,7 @@ int kb_contenders_add_policy(struct kb_contenders *c, const char *name_or_file, 
 {
     const struct kb_policy *policy;
     bool there = false;
-    int rc = kb_contender_policy(name_or_file, &policy, err);
+    int rc = find(c, name_or_file, &policy, err);
     if (rc < 0)
         return rc;
     struct kb_contender *one = add(c, policy->name, "default-scheduler");
@@ -85,13 +97,7 @@ int kb_contenders_add_policy(struct kb_contenders *c, const char *name_or_file, 
 int kb_contenders_know(struct kb_contenders *c, const char *file, struct kb_err *err)
 {
     const struct kb_policy *policy;
-    int rc = kb_contender_policy(file, &policy, err);
-    if (rc < 0)
-        return rc;
-    c->loaded = realloc(c->loaded, (c->files_n + 1) * sizeof(*c->loaded));
-    KB_ASSERT(c->loaded != NULL);
-    c->loaded[c->files_n++] = policy;
-    return 0;
+    return find(c, file, &policy, err);
 }
 
 const struct kb_policy *kb_contender_resolve(void *user, const char *name)
@@ -100,9 +106,9 @@ const struct kb_policy *kb_contender_resolve(void *user, const char *name)
     const struct kb_policy *policy;
     struct kb_err err = {0};
     for (size_t i = 0; i < c->files_n; i++)
-        if (strcmp(c->loaded[i]->name, name) == 0)
-            return c->loaded[i];
-    if (strchr(name, '/') || kb_contender_policy(name, &policy, &err) < 0)
+        if (strcmp(c->files[i]->policy->name, name) == 0)
+            return c->files[i]->policy;
+    if (strchr(name, '/') || find(c, name, &policy, &err) < 0)
         return NULL;
     return policy;
 }

@@ -14,28 +14,28 @@ struct kb_contender {
     struct kb_profile_entry entries[KB_PROFILE_POLICIES];
 };
 
-/* Zero-initialized is empty and valid. Policies stay loaded until the process ends. */
+struct kb_policy_file;
+
+/* Zero-initialized is empty and valid. Its policies are loaded until it is finished. */
 struct kb_contenders {
     size_t n;
-    struct kb_contender *at; /* KB_CONTENDERS of them */
-    struct kb_config config; /* what profiles of a file are in */
+    struct kb_contender *at;       /* KB_CONTENDERS of them */
+    struct kb_config config;       /* what profiles of a file are in */
+    struct kb_policy_file **files; /* all that are open: found by their names from then on */
     size_t files_n;
-    const struct kb_policy **loaded; /* policies that were named as files */
 };
 void kb_contenders_finish(struct kb_contenders *c);
 
-/* A policy by name (built in, or ../lib/kubus/policies/NAME.so beside the program) or as FILE.so.
+/* One more, of a policy by name (built in, or ../lib/kubus/policies/NAME.so beside the program) or
+ * as FILE.so: the filters of the default profile, and the scores of this policy alone.
  * -KB_ENOTFOUND, -KB_EINVAL. */
-int kb_contender_policy(const char *name_or_file, const struct kb_policy **ret, struct kb_err *err);
-
-/* One more: the filters of the default profile, and the scores of this policy alone. */
 int kb_contenders_add_policy(struct kb_contenders *c, const char *name_or_file, struct kb_err *err);
 /* The profiles of a KubeSchedulerConfiguration; a policy that is not built in and was not named as
  * a file is looked for by its name. Once. */
 int kb_contenders_add_profiles(struct kb_contenders *c, const char *path, struct kb_err *err);
 /* The default profile, as "Kubernetes". */
 void kb_contenders_add_default(struct kb_contenders *c);
-/* A policy of a file, to be found by its name in profiles. */
+/* A policy of a file, to be found by its name in profiles. Before any other. */
 int kb_contenders_know(struct kb_contenders *c, const char *file, struct kb_err *err);
 
 /* For kb_config_parse and replays; user is a struct kb_contenders. */
