@@ -301,6 +301,7 @@ struct kb_policy_nodes {
      * nodes without a rise of `generation`; another number in each. What is derived from nodes in
      * one must not be kept. */
     uint64_t hypothesis;
+    uint64_t capacity; /* rises with every change of what nodes have, or of which there are */
 };
 
 /* ---- devices ---- */
@@ -467,6 +468,8 @@ struct kb_policy_lifecycle {
     uint32_t (*annotation)(void *core, const struct kb_policy_queued *pod, const char *key);
     /* Write an annotation to the pod together with its binding; from reserve until bind. */
     void (*annotate)(struct kb_policy_cycle *cycle, const char *key, const char *value);
+    /* The nodes, for functions without a cycle. */
+    const struct kb_policy_nodes *(*nodes)(void *core);
     /* How a group stands; all 0 for an unknown one. Valid until the call ends. */
     const struct kb_policy_group *(*group)(void *core, uint32_t group);
     /* The pods that wait for permits, oldest first: the one after `after` (NULL: the first), or
@@ -661,6 +664,13 @@ struct kb_policy {
      * of the profile with a set that is possible decides. Otherwise a share goes to the fullest GPU
      * that can take it, and whole GPUs to the first free ones. */
     uint32_t (*assign)(struct kb_policy_cycle *cycle, uint32_t node);
+    /* Who orders the queue may say that pods are of classes (0 is one as well). queue_sort of two
+     * pods of one class must not change while they wait. Of two of different classes it may: which
+     * class is next is found out anew for each pod. */
+    uint32_t (*queue_class)(void *instance, const struct kb_policy_queued *pod);
+    /* A pod of the cluster, of whatever profile, came to count on a node (by 1), or does no longer
+     * (-1). Told of all that are there when the policy is put to work. */
+    void (*placed)(void *instance, const struct kb_policy_placed *pod, int by);
     /* The group that a pod belongs to, interned; 0: none. Asked when the pod is first seen, for
      * pods that have a node as well; its labels do not change that. One policy of a profile may set
      * it. */

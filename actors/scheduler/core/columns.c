@@ -353,6 +353,8 @@ uint32_t kb_columns_node_put(struct kb_columns *c, kb_str name, kb_val node)
                                      kb_val_get(kb_val_get(node, "status"), "images"));
     c->pods.versions.images += images;
     c->pods.versions.nodes += events != 0;
+    if (events & (KB_POLICY_ON_NODE_ADD | KB_POLICY_ON_NODE_ALLOCATABLE))
+        c->view.capacity++;
     if (events != 0)
         touch(c, slot);
     return events;
@@ -371,6 +373,7 @@ bool kb_columns_node_del(struct kb_columns *c, kb_str name)
     c->pods.versions.nodes++;
     OWN(uint8_t, c->view.present)[slot] = 0;
     c->view.present_n--;
+    c->view.capacity++;
     touch(c, slot);
     release_if_empty(c, slot);
     return true;

@@ -147,6 +147,8 @@ void kb_sched_core_destroy(struct kb_core **core_p)
     *core_p = NULL;
 }
 
+static void tell_all(struct kb_core *core, struct kb_profile *p);
+
 int kb_core_add_profile(struct kb_core *core, const char *name,
                         const struct kb_profile_entry *entries, size_t n, uint32_t *ret_profile,
                         struct kb_err *err)
@@ -160,6 +162,7 @@ int kb_core_add_profile(struct kb_core *core, const char *name,
     if (rc < 0)
         return rc;
     *ret_profile = core->profiles_n++;
+    tell_all(core, &core->profiles[*ret_profile]);
     return 0;
 }
 
@@ -251,6 +254,8 @@ void kb_core_commit(struct kb_core *core, struct kb_core_stage **stage_p)
     for (uint32_t i = 0; i < core->profiles_n; i++)
         core->profiles[i].guard = &core->guard;
     register_rows(core);
+    for (uint32_t i = 0; i < core->profiles_n; i++)
+        tell_all(core, &core->profiles[i]);
 }
 
 /* ---- the guard ---- */
@@ -316,6 +321,18 @@ bool kb_core_before(const struct kb_core *core, uint32_t profile, const struct k
     KB_ASK(p, p->sorter, KB_POINT_QUEUE_SORT,
            before = sorter->policy->queue_sort(sorter->instance, a, b));
     return before;
+}
+
+uint32_t kb_core_queue_class(const struct kb_core *core, const struct kb_policy_queued *pod)
+{
+    const struct kb_profile *p = kb__core_profile(core, 0);
+    p = p->n > 0 ? p : &core->profiles[core->first];
+    const struct kb_profile_policy *sorter = &p->at[p->sorter];
+    uint32_t id = 0;
+    if (sorter->policy->queue_class)
+        KB_ASK(p, p->sorter, KB_POINT_QUEUE_SORT,
+               id = sorter->policy->queue_class(sorter->instance, pod));
+    return id;
 }
 
 bool kb_core_may_enter(const struct kb_core *core, uint32_t profile,
@@ -500,6 +517,33 @@ static int32_t priority_of(const struct kb_link *link)
     return KB_CONTAINER(link, const struct kb_core_pod, node_link)->priority;
 }
 
+/* ---- who is told of pods that are placed ---- */
+
+static void tell_profile(struct kb_profile *p, const struct kb_core_pod *pod, int by)
+{
+    for (uint32_t i = 0; i < p->n; i++)
+        if (p->at[i].policy->placed)
+            KB_ASK(p, i, KB_POINT_RESERVE,
+                   p->at[i].policy->placed(p->at[i].instance, &pod->view, by));
+}
+
+static void tell_placed(struct kb_core *core, const struct kb_core_pod *pod, int by)
+{
+    for (uint32_t i = 0; i < core->profiles_n; i++)
+        if (core->profiles[i].has_observer)
+            tell_profile(&core->profiles[i], pod, by);
+}
+
+/* A profile that is new is told of all. */
+static void tell_all(struct kb_core *core, struct kb_profile *p)
+{
+    if (!p->has_observer)
+        return;
+    for (uint32_t slot = 0; slot < core->columns.view.count; slot++)
+        KB_LIST_EACH(it, &core->columns.rec[slot].pods)
+    tell_profile(p, KB_CONTAINER(it, struct kb_core_pod, node_link), 1);
+}
+
 void kb_core_place(struct kb_core *core, struct kb_core_pod *pod, struct kb_podspec *spec,
                    uint32_t slot, int32_t priority)
 {
@@ -516,6 +560,7 @@ void kb_core_place(struct kb_core *core, struct kb_core_pod *pod, struct kb_pods
     if (pod->view.group != 0)
         kb_group_placed(core, pod->view.group, 1);
     kb_columns_pod_add(&core->columns, slot, &spec->pod, pod->gpus, priority, &pod->node_link);
+    tell_placed(core, pod, 1);
 }
 
 void kb_core_lift(struct kb_core *core, struct kb_core_pod *pod)
@@ -525,6 +570,7 @@ void kb_core_lift(struct kb_core *core, struct kb_core_pod *pod)
     kb_columns_pod_del(&core->columns, pod->slot, &pod->spec->pod, pod->gpus, pod->priority,
                        &pod->node_link, priority_of);
     pod->placed = false;
+    tell_placed(core, pod, -1);
     if (pod->view.group != 0)
         kb_group_placed(core, pod->view.group, -1);
     pod->gpus = 0;

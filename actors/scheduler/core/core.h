@@ -76,6 +76,8 @@ uint32_t kb_core_profiles(const struct kb_core *core);
 /* In the order of the profile, or of any when there is no such profile. */
 bool kb_core_before(const struct kb_core *core, uint32_t profile, const struct kb_policy_queued *a,
                     const struct kb_policy_queued *b);
+/* What the policy that orders the queue says is the pod's class; 0 without one. */
+uint32_t kb_core_queue_class(const struct kb_core *core, const struct kb_policy_queued *pod);
 bool kb_core_may_enter(const struct kb_core *core, uint32_t profile,
                        const struct kb_policy_queued *pod);
 

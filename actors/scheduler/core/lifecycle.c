@@ -618,6 +618,11 @@ static uint32_t host_annotation(void *core, const struct kb_policy_queued *pod, 
     return text_in(core, pod, "annotations", key);
 }
 
+static const struct kb_policy_nodes *host_nodes(void *core)
+{
+    return &kb_core_columns(core)->view;
+}
+
 static const struct kb_policy_group *host_group(void *core, uint32_t group)
 {
     return kb_group_get(core, group);
@@ -721,6 +726,7 @@ const struct kb_policy_lifecycle kb__lifecycle_host = {
     .label = host_label,
     .annotation = host_annotation,
     .annotate = host_annotate,
+    .nodes = host_nodes,
     .group = host_group,
     .waiting = host_waiting,
     .allow = host_allow,

@@ -2,6 +2,7 @@
 
 #include "actors/scheduler/core/lifecycle.h"
 #include "actors/scheduler/core/preempt.h"
+#include "actors/scheduler/core/queue.h"
 #include "bus/base/check.h"
 
 #include <stdlib.h>
@@ -21,8 +22,7 @@ enum { LOOK_BUSY = 4, LOOK_IDLE = 32 };
 
 struct kb_pending {
     struct kb_core *core;
-    struct kb_waiting **heap; /* ACTIVE; heap_at = 1 + index */
-    size_t heap_n, heap_cap;
+    struct kb_queue active;
     struct kb_timers backoff;
     kb_ms backoff_ms, backoff_max_ms;
     struct kb_link groups;
@@ -39,7 +39,7 @@ struct kb_pending *kb_pending_new(struct kb_core *core)
 {
     struct kb_pending *p = calloc(1, sizeof(*p));
     KB_ASSERT(p != NULL);
-    p->core = core;
+    p->core = p->active.core = core;
     kb_list_init(&p->groups);
     p->flush_ms = INT64_MAX;
     kb_pending_set_backoff(p, KB_PENDING_BACKOFF_MS, KB_PENDING_BACKOFF_MAX_MS);
@@ -74,67 +74,9 @@ void kb_pending_destroy(struct kb_pending **p_p)
     drop_group(p, KB_CONTAINER(it, struct kb_waiting_group, link));
     kb_map_finish(&p->group_of);
     kb_timers_finish(&p->backoff);
-    free(p->heap);
+    kb_queue_finish(&p->active);
     free(p);
     *p_p = NULL;
-}
-
-/* ---- the heap ---- */
-
-static bool before(const struct kb_pending *p, size_t a, size_t b)
-{
-    return kb_core_before(p->core, 0, &p->heap[a]->q, &p->heap[b]->q);
-}
-
-static void set_at(struct kb_pending *p, size_t at, struct kb_waiting *w)
-{
-    p->heap[at] = w;
-    w->heap_at = at + 1;
-}
-
-static void swap(struct kb_pending *p, size_t a, size_t b)
-{
-    struct kb_waiting *w = p->heap[a];
-    set_at(p, a, p->heap[b]);
-    set_at(p, b, w);
-}
-
-static void sift(struct kb_pending *p, size_t at)
-{
-    for (; at > 0 && before(p, at, (at - 1) / 2); at = (at - 1) / 2)
-        swap(p, at, (at - 1) / 2);
-    for (;;) {
-        size_t first = at;
-        for (size_t child = 2 * at + 1; child <= 2 * at + 2 && child < p->heap_n; child++)
-            if (before(p, child, first))
-                first = child;
-        if (first == at)
-            return;
-        swap(p, at, first);
-        at = first;
-    }
-}
-
-static void heap_push(struct kb_pending *p, struct kb_waiting *w)
-{
-    if (p->heap_n == p->heap_cap) {
-        p->heap_cap = p->heap_cap ? p->heap_cap * 2 : 64;
-        p->heap = realloc(p->heap, p->heap_cap * sizeof(struct kb_waiting *));
-        KB_ASSERT(p->heap != NULL);
-    }
-    set_at(p, p->heap_n++, w);
-    sift(p, w->heap_at - 1);
-}
-
-static void heap_remove(struct kb_pending *p, struct kb_waiting *w)
-{
-    size_t at = w->heap_at - 1;
-    struct kb_waiting *last = p->heap[--p->heap_n];
-    w->heap_at = 0;
-    if (last == w)
-        return;
-    set_at(p, at, last);
-    sift(p, at);
 }
 
 /* ---- moving ---- */
@@ -144,7 +86,7 @@ static void to_active(struct kb_pending *p, struct kb_waiting *w, kb_ms now)
     w->where = KB_ACTIVE;
     w->q.queued_ms = now;
     p->counts.active++;
-    heap_push(p, w);
+    kb_queue_push(&p->active, w);
 }
 
 static kb_ms backoff_end(const struct kb_pending *p, const struct kb_waiting *w)
@@ -196,7 +138,7 @@ void kb_pending_remove(struct kb_pending *p, struct kb_waiting *w)
         break;
     case KB_ACTIVE:
         p->counts.active--;
-        heap_remove(p, w);
+        kb_queue_remove(&p->active, w);
         break;
     case KB_BACKOFF:
         p->counts.backoff--;
@@ -371,22 +313,21 @@ static void look_at_groups(struct kb_pending *p, size_t most, kb_ms now)
 struct kb_waiting *kb_pending_pop(struct kb_pending *p, kb_ms now)
 {
     struct kb_timer *timer;
-    look_at_groups(p, p->heap_n > 0 ? LOOK_BUSY : LOOK_IDLE, now);
+    look_at_groups(p, p->active.n > 0 ? LOOK_BUSY : LOOK_IDLE, now);
     while ((timer = kb_timers_pop(&p->backoff, now)) != NULL) {
         struct kb_waiting *w = KB_CONTAINER(timer, struct kb_waiting, timer);
         p->counts.backoff--;
         to_active(p, w, now);
     }
-    if (p->heap_n == 0)
-        return NULL;
-    struct kb_waiting *w = p->heap[0];
-    kb_pending_remove(p, w);
+    struct kb_waiting *w = kb_queue_first(&p->active);
+    if (w != NULL)
+        kb_pending_remove(p, w);
     return w;
 }
 
 kb_ms kb_pending_wait_ms(const struct kb_pending *p, kb_ms now)
 {
-    if (p->heap_n > 0 || ((p->events || p->round_left) && !kb_list_empty(&p->groups)))
+    if (p->active.n > 0 || ((p->events || p->round_left) && !kb_list_empty(&p->groups)))
         return 0;
     kb_ms wait = kb_timers_wait_ms(&p->backoff, now);
     if (kb_list_empty(&p->groups))

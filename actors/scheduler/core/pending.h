@@ -7,12 +7,12 @@
  *                       BACKOFF <-------------- UNSCHEDULABLE
  *                               it happened early
  *
- * ACTIVE is a heap in the order of the profile's queue_sort. A pod that failed n times is not tried
- * again for min(1 s · 2^(n-1), 10 s); until then it waits in BACKOFF. UNSCHEDULABLE pods stay until
- * an event could help: first by what the refusing policies react to (and their hints, if they have
- * any), and then exactly: the pods of one kind (kb_podspec) move when their plan says that some
- * node takes them now, or has pods that are less important. One question for thousands of identical
- * pods, and no attempts in vain. After five minutes a pod moves in any case.
+ * ACTIVE is in the order of the profile's queue_sort (queue.h). A pod that failed n times is not
+ * tried again for min(1 s · 2^(n-1), 10 s); until then it waits in BACKOFF. UNSCHEDULABLE pods stay
+ * until an event could help: first by what the refusing policies react to (and their hints, if they
+ * have any), and then exactly: the pods of one kind (kb_podspec) move when their plan says that
+ * some node takes them now, or has pods that are less important. One question for thousands of
+ * identical pods, and no attempts in vain. After five minutes a pod moves in any case.
  *
  * Time is a parameter. */
 #ifndef KUBUS_SCHEDULER_PENDING_H
@@ -40,7 +40,8 @@ struct kb_waiting {
     struct kb_cycle *cycle; /* while it is on its way to a node; see lifecycle.h */
     struct kb_podspec *spec;
     enum kb_waiting_where where;
-    size_t heap_at;
+    size_t heap_at; /* in its class of the queue */
+    struct kb_queue_class *queue_class;
     struct kb_timer timer;
     struct kb_link link;       /* among those of its kind */
     struct kb_link group_link; /* among those of q.group; see lifecycle.h */

@@ -89,6 +89,7 @@ static void leave_out(struct kb_policy *p, enum kb_point point)
         break;
     case KB_POINT_QUEUE_SORT:
         p->queue_sort = NULL;
+        p->queue_class = NULL;
         break;
     case KB_POINT_PRE_FILTER:
         p->pre_filter = NULL;
@@ -163,6 +164,7 @@ static int note_points(struct kb_profile *p, const struct kb_policy *policy, uin
                         policy->pre_bind || policy->bind || policy->post_bind;
     p->has_post_filter |= policy->post_filter != NULL;
     p->has_hint |= policy->hint != NULL;
+    p->has_observer |= policy->placed != NULL;
     if (policy->group && p->grouper != UINT32_MAX)
         return kb_err_set(err, KB_EINVAL, "policy %s: another one groups the pods already",
                           policy->name);

@@ -61,6 +61,7 @@ struct kb_profile {
     uint32_t grouper;   /* … and which says what group a pod is of; UINT32_MAX: none */
     bool has_lifecycle; /* one of them reserves, permits, or takes part in binding */
     bool has_post_filter, has_hint;
+    bool has_observer; /* one of them is told of pods that are placed */
 };
 
 /* Check the descriptors (ABI, size, exactly one queue_sort, at most one `group`), configure the
