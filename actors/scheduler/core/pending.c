@@ -2,7 +2,7 @@
 
 #include "actors/scheduler/core/lifecycle.h"
 #include "actors/scheduler/core/preempt.h"
-#include "actors/scheduler/core/queue.h"
+#include "actors/scheduler/core/turns.h"
 #include "bus/base/check.h"
 
 #include <stdlib.h>
@@ -22,7 +22,7 @@ enum { LOOK_BUSY = 4, LOOK_IDLE = 32 };
 
 struct kb_pending {
     struct kb_core *core;
-    struct kb_queue active;
+    struct kb_turns active;
     struct kb_timers backoff;
     kb_ms backoff_ms, backoff_max_ms;
     struct kb_link groups;
@@ -74,7 +74,7 @@ void kb_pending_destroy(struct kb_pending **p_p)
     drop_group(p, KB_CONTAINER(it, struct kb_waiting_group, link));
     kb_map_finish(&p->group_of);
     kb_timers_finish(&p->backoff);
-    kb_queue_finish(&p->active);
+    kb_turns_finish(&p->active);
     free(p);
     *p_p = NULL;
 }
@@ -86,7 +86,7 @@ static void to_active(struct kb_pending *p, struct kb_waiting *w, kb_ms now)
     w->where = KB_ACTIVE;
     w->q.queued_ms = now;
     p->counts.active++;
-    kb_queue_push(&p->active, w);
+    kb_turns_push(&p->active, w);
 }
 
 static kb_ms backoff_end(const struct kb_pending *p, const struct kb_waiting *w)
@@ -138,7 +138,7 @@ void kb_pending_remove(struct kb_pending *p, struct kb_waiting *w)
         break;
     case KB_ACTIVE:
         p->counts.active--;
-        kb_queue_remove(&p->active, w);
+        kb_turns_remove(&p->active, w);
         break;
     case KB_BACKOFF:
         p->counts.backoff--;
@@ -319,7 +319,7 @@ struct kb_waiting *kb_pending_pop(struct kb_pending *p, kb_ms now)
         p->counts.backoff--;
         to_active(p, w, now);
     }
-    struct kb_waiting *w = kb_queue_first(&p->active);
+    struct kb_waiting *w = kb_turns_first(&p->active);
     if (w != NULL)
         kb_pending_remove(p, w);
     return w;

@@ -7,7 +7,7 @@
  *                       BACKOFF <-------------- UNSCHEDULABLE
  *                               it happened early
  *
- * ACTIVE is in the order of the profile's queue_sort (queue.h). A pod that failed n times is not
+ * ACTIVE is in the order of the profile's queue_sort (turns.h). A pod that failed n times is not
  * tried again for min(1 s · 2^(n-1), 10 s); until then it waits in BACKOFF. UNSCHEDULABLE pods stay
  * until an event could help: first by what the refusing policies react to (and their hints, if they
  * have any), and then exactly: the pods of one kind (kb_podspec) move when their plan says that
@@ -41,7 +41,7 @@ struct kb_waiting {
     struct kb_podspec *spec;
     enum kb_waiting_where where;
     size_t heap_at; /* in its class of the queue */
-    struct kb_queue_class *queue_class;
+    struct kb_turns_class *queue_class;
     struct kb_timer timer;
     struct kb_link link;       /* among those of its kind */
     struct kb_link group_link; /* among those of q.group; see lifecycle.h */

@@ -1,50 +1,50 @@
-#include "actors/scheduler/core/queue.h"
+#include "actors/scheduler/core/turns.h"
 
 #include "actors/scheduler/core/pending.h"
 #include "bus/base/check.h"
 
 #include <stdlib.h>
 
-struct kb_queue_class {
+struct kb_turns_class {
     uint32_t id;
     size_t busy_at; /* 1 + index among the busy; 0: it has no pods */
     size_t n, cap;
     struct kb_waiting **heap; /* heap_at = 1 + index */
 };
 
-void kb_queue_finish(struct kb_queue *q)
+void kb_turns_finish(struct kb_turns *q)
 {
-    struct kb_queue_class *c;
+    struct kb_turns_class *c;
     for (size_t i = 0; kb_map_next(&q->classes, &i, NULL, (void **)&c);) {
         free(c->heap);
         free(c);
     }
     kb_map_finish(&q->classes);
     free(q->busy);
-    *q = (struct kb_queue){.core = q->core};
+    *q = (struct kb_turns){.core = q->core};
 }
 
 /* ---- the heap of a class ---- */
 
-static bool before(const struct kb_queue *q, const struct kb_waiting *a, const struct kb_waiting *b)
+static bool before(const struct kb_turns *q, const struct kb_waiting *a, const struct kb_waiting *b)
 {
     return kb_core_before(q->core, 0, &a->q, &b->q);
 }
 
-static void set_at(struct kb_queue_class *c, size_t at, struct kb_waiting *w)
+static void set_at(struct kb_turns_class *c, size_t at, struct kb_waiting *w)
 {
     c->heap[at] = w;
     w->heap_at = at + 1;
 }
 
-static void swap(struct kb_queue_class *c, size_t a, size_t b)
+static void swap(struct kb_turns_class *c, size_t a, size_t b)
 {
     struct kb_waiting *w = c->heap[a];
     set_at(c, a, c->heap[b]);
     set_at(c, b, w);
 }
 
-static void sift(const struct kb_queue *q, struct kb_queue_class *c, size_t at)
+static void sift(const struct kb_turns *q, struct kb_turns_class *c, size_t at)
 {
     for (; at > 0 && before(q, c->heap[at], c->heap[(at - 1) / 2]); at = (at - 1) / 2)
         swap(c, at, (at - 1) / 2);
@@ -62,11 +62,11 @@ static void sift(const struct kb_queue *q, struct kb_queue_class *c, size_t at)
 
 /* ---- classes ---- */
 
-static struct kb_queue_class *class_of(struct kb_queue *q, const struct kb_waiting *w)
+static struct kb_turns_class *class_of(struct kb_turns *q, const struct kb_waiting *w)
 {
     uint32_t id = kb_core_queue_class(q->core, &w->q);
     kb_str key = kb_str_n((const char *)&id, sizeof(id));
-    struct kb_queue_class *c = kb_map_get(&q->classes, key);
+    struct kb_turns_class *c = kb_map_get(&q->classes, key);
     if (c == NULL) {
         c = calloc(1, sizeof(*c));
         KB_ASSERT(c != NULL);
@@ -76,11 +76,11 @@ static struct kb_queue_class *class_of(struct kb_queue *q, const struct kb_waiti
     return c;
 }
 
-static void make_busy(struct kb_queue *q, struct kb_queue_class *c)
+static void make_busy(struct kb_turns *q, struct kb_turns_class *c)
 {
     if (q->busy_n == q->busy_cap) {
         q->busy_cap = q->busy_cap ? q->busy_cap * 2 : 8;
-        q->busy = realloc(q->busy, q->busy_cap * sizeof(struct kb_queue_class *));
+        q->busy = realloc(q->busy, q->busy_cap * sizeof(struct kb_turns_class *));
         KB_ASSERT(q->busy != NULL);
     }
     q->busy[q->busy_n++] = c;
@@ -88,9 +88,9 @@ static void make_busy(struct kb_queue *q, struct kb_queue_class *c)
 }
 
 /* A class without pods goes: users come and go. */
-static void drop(struct kb_queue *q, struct kb_queue_class *c)
+static void drop(struct kb_turns *q, struct kb_turns_class *c)
 {
-    struct kb_queue_class *last = q->busy[--q->busy_n];
+    struct kb_turns_class *last = q->busy[--q->busy_n];
     q->busy[c->busy_at - 1] = last;
     last->busy_at = c->busy_at;
     c->busy_at = 0;
@@ -101,9 +101,9 @@ static void drop(struct kb_queue *q, struct kb_queue_class *c)
     free(c);
 }
 
-void kb_queue_push(struct kb_queue *q, struct kb_waiting *w)
+void kb_turns_push(struct kb_turns *q, struct kb_waiting *w)
 {
-    struct kb_queue_class *c = class_of(q, w);
+    struct kb_turns_class *c = class_of(q, w);
     if (c->n == c->cap) {
         c->cap = c->cap ? c->cap * 2 : 16;
         c->heap = realloc(c->heap, c->cap * sizeof(struct kb_waiting *));
@@ -117,9 +117,9 @@ void kb_queue_push(struct kb_queue *q, struct kb_waiting *w)
     sift(q, c, w->heap_at - 1);
 }
 
-void kb_queue_remove(struct kb_queue *q, struct kb_waiting *w)
+void kb_turns_remove(struct kb_turns *q, struct kb_waiting *w)
 {
-    struct kb_queue_class *c = w->queue_class;
+    struct kb_turns_class *c = w->queue_class;
     size_t at = w->heap_at - 1;
     struct kb_waiting *last = c->heap[--c->n];
     w->heap_at = 0;
@@ -133,7 +133,7 @@ void kb_queue_remove(struct kb_queue *q, struct kb_waiting *w)
         drop(q, c);
 }
 
-struct kb_waiting *kb_queue_first(const struct kb_queue *q)
+struct kb_waiting *kb_turns_first(const struct kb_turns *q)
 {
     struct kb_waiting *first = q->busy_n ? q->busy[0]->heap[0] : NULL;
     for (size_t i = 1; i < q->busy_n; i++)
