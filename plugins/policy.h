@@ -34,7 +34,7 @@
  *      (kb_policy_cycle.who), waiting pods, groups, preemption
  *      pods of the cluster: namespaces, labels, affinity, spreading, images, counts by node
  *      GLOBAL policies: `stale`, `fits`, normalization BY_SPAN and BY_REST
- *      the flag REQUIRED
+ *      the flag REQUIRED; `outside`, and WAIT from pre_filter
  */
 #ifndef KUBUS_POLICY_H
 #define KUBUS_POLICY_H
@@ -370,6 +370,33 @@ struct kb_policy_arg {
     uint32_t n;    /* members of a list or object */
 };
 
+/* ---- outside ---- */
+
+/* What a process elsewhere is asked about all nodes at once, for one kb_policy_pod: how a policy in
+ * another language takes part. It sees no bus and no waiting: the pod waits until the answer is
+ * there. */
+struct kb_policy_want {
+    uint32_t size;
+    const char *service; /* by its name on the bus */
+    int64_t timeout_ms;
+    uint32_t pods; /* decisions that one answer may serve, ≥ 1 */
+    bool optional; /* without an answer in time, no verdicts and no scores, instead of waiting */
+    uint32_t labels_n; /* labels of nodes that it wants to see */
+    const uint32_t *labels;
+};
+
+struct kb_policy_outside {
+    uint32_t size;
+    uint32_t count;          /* of slots that it is about */
+    uint64_t version;        /* another one for each answer */
+    const uint32_t *verdict; /* [slot] 0, or 1 + index of a reason; NULL: all fit */
+    const int64_t *score;    /* [slot] 0 … KB_POLICY_SCORE_MAX; NULL: none */
+    uint32_t reasons_n;
+    const char *const *reasons;
+};
+
+struct kb_policy_cycle;
+
 /* What a policy may ask for. All functions are cheap; none may be kept past the policy's life. */
 struct kb_policy_host {
     uint32_t size;
@@ -430,8 +457,13 @@ struct kb_policy_host {
     bool (*arg)(void *core, const char *args, const char *path, struct kb_policy_arg *ret);
     /* A list of node selector terms at a path, or of preferred ones. They live as long as the core.
      * false: there is none. */
-    bool (*arg_terms)(void *core, const char *args, const char *path, bool preferred,
-                      uint32_t *ret_n, const struct kb_policy_term **ret_terms);
+    bool (*arg_terms)(
+        void *core, const char *args, const char *path, bool preferred, uint32_t *ret_n,
+        const struct kb_policy_term *
+            *ret_terms); /* What a service says of this pod's kind, as of its last answer; NULL: it
+                          * is asked, and pre_filter returns WAIT. Valid until the next call. */
+    const struct kb_policy_outside *(*outside)(struct kb_policy_cycle *cycle,
+                                               const struct kb_policy_want *want);
 };
 
 /* ---- lifecycle ---- */
@@ -543,7 +575,7 @@ enum kb_policy_status {
     KB_POLICY_OK,
     KB_POLICY_SKIP,          /* has no opinion on this pod: do not ask again in this cycle */
     KB_POLICY_UNSCHEDULABLE, /* no node can take this pod as things stand */
-    KB_POLICY_WAIT,          /* permit, pre_bind: not yet */
+    KB_POLICY_WAIT,          /* permit, pre_bind: not yet; pre_filter: see `outside` */
     KB_POLICY_ERROR,
 };
 

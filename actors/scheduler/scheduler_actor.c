@@ -12,6 +12,7 @@
  * It decides nothing before all views are complete: half a picture would overfill nodes. */
 #include "actors/scheduler/scheduler_actor.h"
 
+#include "actors/scheduler/core/outside.h"
 #include "actors/scheduler/live.h"
 #include "actors/scheduler/record.h"
 #include "actors/scheduler/scheduler_core.h"
@@ -27,6 +28,7 @@ enum {
     BATCH = 256,       /* decisions in one pass, then the bus is served again */
     WRITES_MAX = 2048, /* under way at once */
     WRITE_TIMEOUT_MS = 10000,
+    ASKS_MAX = 64, /* under way */
     OTHERS = 16,
     EVENTS_MAX = 20000,     /* waiting */
     EVENTS_FLIGHT = 64,     /* under way, when nothing else is to do */
@@ -47,7 +49,7 @@ struct kb_sched_actor {
     struct kb_loop_timer timer, lull;
     kb_ms busy_ms; /* when a binding was last written */
     bool ready, deferred;
-    size_t writes; /* under way */
+    size_t writes, asks; /* under way */
     struct kb_link flights;
     struct kb_link events; /* waiting, of struct event */
     size_t events_n, events_flight, events_dropped;
@@ -259,6 +261,31 @@ static void queue_event(struct kb_sched_actor *a, struct kb_doc **doc_p)
     a->events_n++;
 }
 
+/* ---- questions to services ---- */
+
+static void judged(void *user, const struct kb_err *err, kb_val body)
+{
+    struct flight *f = user;
+    struct kb_sched_actor *a = f->a;
+    a->asks--;
+    kb_sched_answer(a->sched, f->attempt, err ? (kb_val){0} : body, err, &a->out);
+    flight_end(f);
+    schedule_work(a);
+}
+
+static void send_asks(struct kb_sched_actor *a)
+{
+    struct kb_outside_ask ask;
+    while (a->asks < ASKS_MAX && kb_sched_next_ask(a->sched, &ask)) {
+        struct flight *f = flight_new(a, KB_SCHED_EVENT);
+        f->peer = kb_actor_peer(a->actor, ask.service);
+        f->attempt = ask.id;
+        a->asks++;
+        f->id = kb_call(f->peer, "policy.judge", kb_doc_root(ask.body), ask.timeout_ms, judged, f);
+        kb_doc_destroy(&ask.body);
+    }
+}
+
 static void perform(struct kb_sched_actor *a)
 {
     for (size_t i = 0; i < a->out.n; i++) {
@@ -307,6 +334,7 @@ static void work(void *user)
     size_t n = kb_sched_decide(a->sched, most, &a->out);
     kb_sched_live_look(a->live);
     perform(a);
+    send_asks(a);
     send_events(a);
     show_gauges(a);
     kb_ms wait = kb_sched_wait_ms(a->sched);

@@ -70,6 +70,7 @@ int kb_sched_new_with(uint64_t seed, const char *name, const struct kb_profile_e
     }
     s->pending = kb_pending_new(s->core);
     kb_list_init(&s->claims);
+    kb_list_init(&s->parked);
     *ret = s;
     return 0;
 }
@@ -86,6 +87,7 @@ struct kb_sched *kb_sched_new(uint64_t seed)
 
 static void forget(struct kb_sched *s, struct kb_sched_pod *pod)
 {
+    kb_list_remove(&pod->parked);
     kb_pending_remove(s->pending, &pod->wait);
     kb__sched_unpromise(s, pod);
     kb_cycle_undo(s->core, &pod->wait.cycle);
@@ -353,6 +355,7 @@ static struct kb_sched_pod *find_or_make(struct kb_sched *s, kb_str key, const s
 static void put_placed(struct kb_sched *s, struct kb_sched_pod *pod, const struct seen *seen,
                        kb_val val)
 {
+    kb_list_remove(&pod->parked);
     struct kb_podspec *spec =
         kb_core_spec(s->core, val, seen->profile == UINT32_MAX ? 0 : seen->profile, false);
     bool same = pod->core.placed && pod->core.spec == spec &&
@@ -383,6 +386,7 @@ static void put_placed(struct kb_sched *s, struct kb_sched_pod *pod, const struc
 static void put_waiting(struct kb_sched *s, struct kb_sched_pod *pod, const struct seen *seen,
                         kb_val val)
 {
+    kb_list_remove(&pod->parked);
     struct kb_podspec *spec = kb_core_spec(s->core, val, seen->profile, false);
     bool changed = pod->wait.spec != spec || pod->wait.q.gates != seen->gates ||
                    pod->wait.q.priority != seen->priority;
@@ -416,6 +420,7 @@ static void put_waiting(struct kb_sched *s, struct kb_sched_pod *pod, const stru
 /* For another scheduler, as things stand. */
 static void put_foreign(struct kb_sched *s, struct kb_sched_pod *pod, kb_val val)
 {
+    kb_list_remove(&pod->parked);
     kb__sched_unpromise(s, pod);
     kb__sched_take_back(s, pod);
     kb__sched_unpromise(s, pod);

@@ -97,6 +97,14 @@ void kb_sched_evict_done(struct kb_sched *s, kb_str key, int rc);
 /* Until decide may have something by time alone: 0 now, -1 never. */
 kb_ms kb_sched_wait_ms(const struct kb_sched *s);
 
+/* Policies may ask services outside (core/outside.h): the next question, to be carried out as a
+ * call `policy.judge` and reported by kb_sched_answer, with KB_NONE and why when it was not
+ * answered. Ask after each decide. What was answered is not part of a record. */
+struct kb_outside_ask;
+bool kb_sched_next_ask(struct kb_sched *s, struct kb_outside_ask *ret);
+void kb_sched_answer(struct kb_sched *s, uint64_t id, kb_val answer, const struct kb_err *why,
+                     struct kb_sched_out *out);
+
 struct kb_sched_counts {
     struct kb_pending_counts waiting;
     size_t nodes, placed;

@@ -3,6 +3,7 @@
  *   decided --> place --> (HELD) --> go_on --> bind --> bound
  *      |          |          |         |         |
  *      no node    +----------+---------+---------+--> refused, taken back: the queue again */
+#include "actors/scheduler/core/outside.h"
 #include "actors/scheduler/objects.h"
 #include "actors/scheduler/scheduler_impl.h"
 #include "bus/base/check.h"
@@ -50,10 +51,9 @@ static const struct kb_sched_diagnosis *diagnose(struct kb_sched *s, struct kb_s
     return d;
 }
 
-/* Write it into the pod's condition, and an event when it is news; back to the queue until one of
- * `events`. */
-static void unschedulable(struct kb_sched *s, struct kb_sched_pod *pod, const char *why,
-                          uint32_t events, struct kb_sched_out *out)
+/* Write it into the pod's condition, and an event when it is news. */
+static void tell_why(struct kb_sched *s, struct kb_sched_pod *pod, const char *why,
+                     struct kb_sched_out *out)
 {
     struct kb_sched_condition condition = {false, "Unschedulable", why, s->wall_us};
     struct kb_sched_edit edit = {.condition = &condition, .nominated = kb__sched_nominated(s, pod)};
@@ -66,6 +66,13 @@ static void unschedulable(struct kb_sched *s, struct kb_sched_pod *pod, const ch
     if (pod->told != hash)
         kb__sched_wish_event(s, pod, "Warning", "FailedScheduling", why, out);
     pod->told = hash;
+}
+
+/* That, and back to the queue until one of `events`. */
+static void unschedulable(struct kb_sched *s, struct kb_sched_pod *pod, const char *why,
+                          uint32_t events, struct kb_sched_out *out)
+{
+    tell_why(s, pod, why, out);
     kb_pending_failed(s->pending, &pod->wait, events, s->now);
 }
 
@@ -187,7 +194,11 @@ static void decide(struct kb_sched *s, struct kb_sched_pod *pod, struct kb_sched
         return;
     }
     bool found = kb_core_decide_for(s->core, spec, &pod->wait.q, pod->nomination, &slot);
-    if (!found)
+    if (found)
+        kb_core_used(spec);
+    else if (kb_core_waits(spec))
+        kb_list_push(&s->parked, &pod->parked);
+    else
         no_node(s, pod, out);
     kb_core_decided(s->core, spec);
     if (found)
@@ -222,6 +233,36 @@ size_t kb_sched_decide(struct kb_sched *s, size_t most, struct kb_sched_out *out
     kb__sched_told(s, &(struct kb_sched_input){
                           .kind = KB_SCHED_IN_DECIDE, .most = most, .out = out, .from = from});
     return n;
+}
+
+/* ---- services outside ---- */
+
+bool kb_sched_next_ask(struct kb_sched *s, struct kb_outside_ask *ret)
+{
+    return kb_outsides_next(kb_core_outsides(s->core), kb_core_columns(s->core), ret);
+}
+
+void kb_sched_answer(struct kb_sched *s, uint64_t id, kb_val answer, const struct kb_err *why,
+                     struct kb_sched_out *out)
+{
+    struct kb_err err = why ? *why : (struct kb_err){0};
+    int rc = 0;
+    struct kb_podspec *spec = kb_outsides_answer(kb_core_outsides(s->core),
+                                                 kb_core_columns(s->core), id, answer, &rc, &err);
+    if (spec == NULL)
+        return;
+    KB_LIST_EACH_SAFE(it, &s->parked)
+    {
+        struct kb_sched_pod *pod = KB_CONTAINER(it, struct kb_sched_pod, parked);
+        if (pod->wait.spec != spec)
+            continue;
+        kb_list_remove(&pod->parked);
+        if (rc < 0)
+            tell_why(s, pod, err.text, out);
+        kb_pending_retry(s->pending, &pod->wait, rc == 0, s->now);
+    }
+    kb__sched_happened(s, UINT32_MAX,
+                       UINT32_MAX); /* those that found no place by an older answer */
 }
 
 static void bound(struct kb_sched *s, struct kb_sched_pod *pod, int64_t rev,

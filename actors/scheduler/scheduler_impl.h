@@ -22,14 +22,15 @@ struct kb_sched_pod {
     struct kb_doc *doc; /* as of rev, until PLACED */
     uint64_t attempt;   /* of the binding under way */
     int64_t tried_rev;  /* it depends on this revision */
-    bool outdated;     /* a conflict showed that we have not seen its newest state: see bind_done */
-    bool readmit;      /* its profile may be another one by now: see kb__sched_readmit */
-    uint64_t told;     /* hash of the last message about it */
-    int64_t bound_rev; /* of our binding, until the view shows it; else 0 */
-    kb_ms bound_ms;    /* when it was answered */
-    uint32_t nominated;   /* the node's name, interned; 0: none */
-    bool nominated_by_us; /* and not just believed */
-    bool evicting;        /* an eviction is under way, or was and the view does not show it yet */
+    bool outdated; /* a conflict showed that we have not seen its newest state: see bind_done */
+    struct kb_link parked; /* while a service outside is asked about its kind */
+    bool readmit;          /* its profile may be another one by now: see kb__sched_readmit */
+    uint64_t told;         /* hash of the last message about it */
+    int64_t bound_rev;     /* of our binding, until the view shows it; else 0 */
+    kb_ms bound_ms;        /* when it was answered */
+    uint32_t nominated;    /* the node's name, interned; 0: none */
+    bool nominated_by_us;  /* and not just believed */
+    bool evicting;         /* an eviction is under way, or was and the view does not show it yet */
     struct kb_nomination *nomination; /* while it waits and the node is there */
     struct kb_link claim;             /* … and while it is not */
 };
@@ -37,7 +38,8 @@ struct kb_sched_pod {
 struct kb_sched {
     struct kb_core *core;
     struct kb_pending *pending;
-    struct kb_map pods; /* key → struct kb_sched_pod */
+    struct kb_map pods;    /* key → struct kb_sched_pod */
+    struct kb_link parked; /* pods */
     kb_ms now;
     int64_t wall_us;
     uint32_t share, shares; /* this scheduler's number among so many; 0 and 0: it is alone */

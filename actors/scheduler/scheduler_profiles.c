@@ -14,6 +14,7 @@ static void step_aside(struct kb_sched *s, struct kb_sched_pod *pod)
 {
     bool queued = pod->wait.where != KB_NOWHERE;
     kb_pending_remove(s->pending, &pod->wait);
+    kb_list_remove(&pod->parked);
     if (pod->state == POD_HELD)
         kb__sched_take_back(s, pod);
     else

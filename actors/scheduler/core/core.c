@@ -2,6 +2,7 @@
 
 #include "actors/scheduler/core/host.h"
 #include "actors/scheduler/core/lifecycle.h"
+#include "actors/scheduler/core/outside.h"
 #include "actors/scheduler/core/preempt.h"
 #include "actors/scheduler/core/selectors.h"
 #include "actors/scheduler/core/workload.h"
@@ -30,6 +31,7 @@ struct kb_core {
     size_t plan_budget;
     size_t plan_bytes;
     struct kb_lifecycle *life;
+    struct kb_outsides outsides;
     struct kb_guard guard;
     struct kb_guard_page *own_page;
     uint32_t first; /* a profile that is at work */
@@ -96,6 +98,29 @@ static uint32_t host_random(void *core, uint32_t bound)
     return (uint32_t)kb_rand_below(&((struct kb_core *)core)->rand, bound ? bound : 1);
 }
 
+static const struct kb_policy_outside *host_outside(struct kb_policy_cycle *cycle,
+                                                    const struct kb_policy_want *want)
+{
+    struct kb_core *core = cycle->host->core;
+    struct kb_podspec *spec = KB_CONTAINER(cycle->pod, struct kb_podspec, pod);
+    return kb_outside_get(&core->outsides, &core->columns, spec, want);
+}
+
+struct kb_outsides *kb_core_outsides(struct kb_core *core)
+{
+    return &core->outsides;
+}
+
+bool kb_core_waits(const struct kb_podspec *spec)
+{
+    return kb_outside_waits(spec);
+}
+
+void kb_core_used(struct kb_podspec *spec)
+{
+    kb_outside_used(spec);
+}
+
 /* ---- life ---- */
 
 struct kb_core *kb_sched_core_new(uint64_t seed)
@@ -121,7 +146,9 @@ struct kb_core *kb_sched_core_new(uint64_t seed)
                                          .resource_name = host_resource_name,
                                          .workload = host_workload,
                                          .random = host_random,
-                                         .lifecycle = &kb__lifecycle_host};
+                                         .lifecycle = &kb__lifecycle_host,
+                                         .outside = host_outside};
+    kb_outsides_init(&core->outsides);
     kb__host_fill_pods(&core->host);
     core->life = kb__lifecycle_new();
     core->promises = kb__promises_new();
@@ -135,6 +162,7 @@ void kb_sched_core_destroy(struct kb_core **core_p)
         return;
     kb__lifecycle_destroy(&core->life);
     kb__promises_destroy(&core->promises);
+    kb_outsides_finish(&core->outsides);
     kb_podspecs_finish(&core->specs);
     for (uint32_t i = 0; i < core->profiles_n; i++)
         kb_profile_finish(&core->profiles[i]);
@@ -240,6 +268,7 @@ void kb_core_commit(struct kb_core *core, struct kb_core_stage **stage_p)
 {
     KB_AUTO(kb_core_stage_destroy) struct kb_core_stage *stage = KB_STEAL(*stage_p);
     drop_plans(core);
+    kb_outsides_clear(&core->outsides);
     core->guard.blamed_profile = NULL;
     for (uint32_t i = 0; i < core->profiles_n; i++)
         if (!in_stage(stage, core->profiles[i].name))
@@ -504,6 +533,7 @@ void kb_core_spec_release(struct kb_core *core, struct kb_podspec **spec_p)
     if (last == NULL)
         return;
     drop_plan(core, last);
+    kb_outside_forget(last);
     kb_podspec_free(last);
 }
 

@@ -137,6 +137,13 @@ void kb_core_workload_publish(struct kb_core *core);
 const struct kb_policy_workload *kb_core_workload(const struct kb_core *core);
 void kb_core_workload_learn(struct kb_core *core, const struct kb_podspec *spec);
 
+/* Questions to services outside, and their answers: see core/outside.h. While kb_core_waits, that
+ * decide found no node means nothing. `used`: a decision was made. */
+struct kb_outsides;
+struct kb_outsides *kb_core_outsides(struct kb_core *core);
+bool kb_core_waits(const struct kb_podspec *spec);
+void kb_core_used(struct kb_podspec *spec);
+
 /* For tests and the simulator: the columns as they are, and the generation. */
 struct kb_columns *kb_core_columns(struct kb_core *core);
 /* Take the first of the best nodes, in the order in which they were told, instead of one at random.

@@ -41,8 +41,9 @@ void kb__check_verdicts(const struct kb_profile *profile, uint32_t policy, const
 enum kb_policy_status kb__check_status(const struct kb_profile *profile, uint32_t policy,
                                        enum kb_point point, enum kb_policy_status status)
 {
-    uint32_t allowed = 1u << KB_POLICY_OK | 1u << KB_POLICY_SKIP | 1u << KB_POLICY_ERROR |
-                       (point == KB_POINT_PRE_FILTER ? 1u << KB_POLICY_UNSCHEDULABLE : 0);
+    uint32_t allowed =
+        1u << KB_POLICY_OK | 1u << KB_POLICY_SKIP | 1u << KB_POLICY_ERROR |
+        (point == KB_POINT_PRE_FILTER ? 1u << KB_POLICY_UNSCHEDULABLE | 1u << KB_POLICY_WAIT : 0);
     if ((uint32_t)status <= KB_POLICY_ERROR && (allowed & 1u << status))
         return status;
     kb_guard_blame(profile->guard, profile, policy, "status %d of %s is none", (int)status,

@@ -151,7 +151,8 @@ static void ask_filter(struct kb_plan *plan, uint32_t policy)
                s = p->pre_filter(&plan->cycles[policy]));
         s = kb__check_status(plan->profile, policy, KB_POINT_PRE_FILTER, s);
     }
-    plan->refused[policy] = s == KB_POLICY_UNSCHEDULABLE || s == KB_POLICY_ERROR;
+    plan->refused[policy] =
+        s == KB_POLICY_UNSCHEDULABLE || s == KB_POLICY_ERROR || s == KB_POLICY_WAIT;
     activate(plan, policy, s == KB_POLICY_OK);
 }
 

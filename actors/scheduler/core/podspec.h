@@ -11,15 +11,17 @@
 #include "actors/scheduler/core/columns.h"
 
 struct kb_plan;
+struct kb_outside;
 
 struct kb_podspec {
     struct kb_policy_pod pod;
     uint32_t profile;
     uint32_t refs;
-    uint64_t refusers;    /* policies of the profile, as bits: see kb_core_helpful */
-    struct kb_plan *plan; /* work done for it so far, or NULL */
-    struct kb_pods *pods; /* where it is enrolled */
-    kb_str signature;     /* in the arena */
+    uint64_t refusers;          /* policies of the profile, as bits: see kb_core_helpful */
+    struct kb_plan *plan;       /* work done for it so far, or NULL */
+    struct kb_outside *outside; /* what a service says, or NULL */
+    struct kb_pods *pods;       /* where it is enrolled */
+    kb_str signature;           /* in the arena */
     struct kb_arena arena;
 };
 

@@ -3,6 +3,7 @@
     bus = Bus("/path/of/the/cluster's/data", "my-controller")
     bus.follow("configmaps?ns=shop", on_change)       # list, then follow: nothing is missed
     bus.call("api", "object.create", {...}, on_reply)  # or bus.ask(...), which waits
+    bus.serve({"greet": lambda body: {"text": "hello " + body["name"]}})
     bus.run()
 
 Everything happens in one thread, in the order in which it arrives. The store and the api may be
@@ -12,6 +13,7 @@ import heapq
 import itertools
 import os
 import time
+import uuid
 
 import msgpack
 import zmq
@@ -53,6 +55,8 @@ class Bus:
         self.events.connect(f"ipc://{self.directory}/store.pub")
         self.poller.register(self.events, zmq.POLLIN)
         self.stopped = False
+        self.router = None
+        self.methods = {}
 
     def close(self):
         self.context.destroy(linger=0)
@@ -106,6 +110,52 @@ class Bus:
         elif header["t"] == "err":
             self._end(header["id"], CallError(body), None)
 
+    # ---- serving: sections 2 and 3 ----
+
+    def serve(self, methods):
+        """Answer calls: {method: function of the body that returns the result, or raises}."""
+        self.methods = methods
+        path = f"{self.directory}/{self.name.replace('/', '~')}.sock"
+        if os.path.exists(path):
+            os.unlink(path)  # of one that was killed
+        self.router = self.context.socket(zmq.ROUTER)
+        self.router.bind(f"ipc://{path}")
+        self.poller.register(self.router, zmq.POLLIN)
+        self.instance = str(uuid.uuid4())
+        self._register()
+
+    def _register(self):
+        endpoint = f"ipc://{self.directory}/{self.name.replace('/', '~')}.sock"
+        self.call("kernel", "kernel.register",
+                  {"name": self.name, "pid": os.getpid(), "instance": self.instance, "call": endpoint,
+                   "ready": True, "started_ms": 0},
+                  lambda error, result: self.after(1.0, self._register if error else self._beat))
+
+    def _beat(self):
+        def beaten(error, result):
+            if error and error.reason == "NotFound":  # a new kernel
+                self._register()
+                return
+            if result and result.get("order") == "stop":
+                self.stopped = True
+            self.after(1.0, self._beat)
+        self.call("kernel", "kernel.beat", {"name": self.name, "instance": self.instance, "ready": True,
+                                            "gauges": {}}, beaten, timeout=2.0)
+
+    def _called(self, frames):
+        caller, header = frames[0], msgpack.unpackb(frames[1])
+        if header["t"] != "call":
+            return
+        answer = {"v": VERSION, "id": header["id"], "t": "ok"}
+        try:
+            body = msgpack.unpackb(frames[2]) if len(frames) > 2 and frames[2] else {}
+            result = self.methods[header["m"]](body)
+        except Exception as error:  # whatever it is, the caller shall hear of it
+            answer["t"] = "err"
+            result = {"code": 500, "reason": "InternalError",
+                      "message": f"{header['m']}: {type(error).__name__}: {error}"}
+        self.router.send_multipart([caller, msgpack.packb(answer), msgpack.packb(result)])
+
     # ---- views: section 5 ----
 
     def follow(self, view, on_change, on_synced=None):
@@ -120,7 +170,9 @@ class Bus:
         for socket, _ in self.poller.poll(int(wait * 1000) + 1):
             while socket.poll(0):
                 frames = socket.recv_multipart()
-                if socket is self.events:
+                if socket is self.router:
+                    self._called(frames)
+                elif socket is self.events:
                     self.views[frames[0]].event(frames)
                 else:
                     self._answer(frames)
