@@ -76,6 +76,27 @@ void kb__answer_json(struct kb__api *api, struct kb_http_req *req, int code,
         free(texts[--warnings]);
 }
 
+void kb__answer_pieces(struct kb__api *api, struct kb_http_req *req, const struct kb_accept *accept,
+                       struct kb_blob **pieces, size_t n)
+{
+    struct kb_http_header header = {"cache-control", "no-cache, private"};
+    struct kb_http_head head = {.status = 200,
+                                .content_type = kb_accept_content_type(accept),
+                                .headers = &header,
+                                .headers_n = 1};
+    if (accept->encoding == KB_ENCODING_YAML) {
+        struct kb_buf json = {0};
+        for (size_t i = 0; i < n; i++) {
+            kb_buf_add_str(&json, kb_blob_str(pieces[i]));
+            kb_blob_unref(&pieces[i]);
+        }
+        kb__answer_json(api, req, 200, accept, NULL, &json);
+        return;
+    }
+    kb__count_answer(api, 200);
+    kb_http_reply_blobs(req, &head, pieces, n);
+}
+
 void kb__answer_status(struct kb__api *api, struct kb_http_req *req, const struct kb_status *status)
 {
     KB_AUTO(kb_w_finish) struct kb_w w = {0};

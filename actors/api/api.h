@@ -4,7 +4,8 @@
  *   api_main.c  flags                     api_actor.c  the loop's wiring, who may do what, dispatch
  *   route.c accept.c fields.c  what is asked for (pure)
  *   render.c    objects into JSON         answer.c     whole answers
- *   read.c      get and list              watch.c      watches, serialized once
+ *   read.c      get                       list.c       lists
+ *   watch.c     watches, serialized once
  *   write.c     everything that changes   streams.c    logs, exec, attach
  *   system.c    version, health, metrics, discovery, OpenAPI */
 #ifndef KUBUS_API_API_H
@@ -96,6 +97,9 @@ void kb__answer_code(struct kb__api *api, struct kb_http_req *req, int code, con
 void kb__answer_json(struct kb__api *api, struct kb_http_req *req, int code,
                      const struct kb_accept *accept, const struct kb_object_reply *more,
                      struct kb_buf *json);
+/* The same with 200, of a text in pieces, whose references it takes. */
+void kb__answer_pieces(struct kb__api *api, struct kb_http_req *req, const struct kb_accept *accept,
+                       struct kb_blob **pieces, size_t n);
 void kb__answer_text(struct kb__api *api, struct kb_http_req *req, int code, kb_str text);
 /* What a store's error means for a get of one object. */
 void kb__answer_store_err(struct kb__api *api, struct kb_http_req *req, const struct kb_kind *kind,

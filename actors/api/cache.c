@@ -12,6 +12,7 @@ struct kb_cache {
     struct kb_cache_entry **order;
     size_t count, cap, sorted, dead;
     size_t bytes;
+    struct kb_buf scratch;
 };
 
 struct kb_cache *kb_cache_new(void)
@@ -29,10 +30,10 @@ static size_t doc_bytes(const struct kb_doc *doc)
 
 static void drop_json(struct kb_cache *cache, struct kb_cache_entry *entry)
 {
-    cache->bytes -= entry->json_n;
-    free(entry->json);
-    entry->json = NULL;
-    entry->json_n = 0;
+    if (entry->json == NULL)
+        return;
+    cache->bytes -= entry->json->n;
+    kb_blob_unref(&entry->json);
 }
 
 static void empty_entry(struct kb_cache *cache, struct kb_cache_entry *entry)
@@ -59,6 +60,7 @@ void kb_cache_destroy(struct kb_cache **cache_p)
         entry_free(cache, cache->order[i]);
     free(cache->order);
     kb_map_finish(&cache->by_key);
+    kb_buf_finish(&cache->scratch);
     free(cache);
 }
 
@@ -174,25 +176,22 @@ size_t kb_cache_from(struct kb_cache *cache, kb_str key)
     return low;
 }
 
-kb_str kb_cache_json(struct kb_cache *cache, struct kb_cache_entry *entry)
+struct kb_blob *kb_cache_json(struct kb_cache *cache, struct kb_cache_entry *entry)
 {
     if (entry->json == NULL) {
-        struct kb_buf text = {0};
-        kb_buf_reserve(&text, doc_bytes(entry->doc) * 3 / 2 + 64);
-        kb_json_write_object(&text, kb_doc_root(entry->doc), (uint64_t)entry->rev);
-        entry->json = kb_buf_steal(&text, &entry->json_n);
-        entry->json = realloc(entry->json, entry->json_n + 1);
-        KB_ASSERT(entry->json != NULL);
-        cache->bytes += entry->json_n;
+        kb_buf_clear(&cache->scratch);
+        kb_json_write_object(&cache->scratch, kb_doc_root(entry->doc), (uint64_t)entry->rev);
+        entry->json = kb_blob_new(kb_buf_str(&cache->scratch));
+        cache->bytes += entry->json->n;
     }
     entry->used = true;
-    return kb_str_n(entry->json, entry->json_n);
+    return entry->json;
 }
 
 void kb_cache_sweep(struct kb_cache *cache)
 {
     for (size_t i = 0; i < cache->count; i++) {
-        if (!cache->order[i]->used && cache->order[i]->json)
+        if (!cache->order[i]->used)
             drop_json(cache, cache->order[i]);
         cache->order[i]->used = false;
     }

@@ -5,6 +5,7 @@
 #ifndef KUBUS_API_CACHE_H
 #define KUBUS_API_CACHE_H
 
+#include "actors/api/http/blob.h"
 #include "bus/base/map.h"
 #include "bus/model/doc.h"
 
@@ -12,10 +13,9 @@ struct kb_cache_entry {
     kb_str key, ns, name; /* terminated; owned by the entry */
     int64_t rev;
     struct kb_doc *doc;
-    char *json; /* with metadata.resourceVersion; NULL until kb_cache_json */
-    size_t json_n;
-    bool used;    /* json was asked for since the last sweep */
-    bool deleted; /* out of the cache, and only still in the order */
+    struct kb_blob *json; /* with metadata.resourceVersion; NULL until kb_cache_json */
+    bool used;            /* json was asked for since the last sweep */
+    bool deleted;         /* out of the cache, and only still in the order */
 };
 
 struct kb_cache;
@@ -33,8 +33,9 @@ struct kb_cache_entry *kb_cache_get(const struct kb_cache *cache, kb_str key);
 size_t kb_cache_all(struct kb_cache *cache, struct kb_cache_entry *const **ret);
 /* Of those, the first whose key is not before `key`. O(log n). */
 size_t kb_cache_from(struct kb_cache *cache, kb_str key);
-/* The object's JSON. */
-kb_str kb_cache_json(struct kb_cache *cache, struct kb_cache_entry *entry);
+/* The object's JSON; the entry keeps its reference. Whoever takes one of their own may send it
+ * while the object changes. */
+struct kb_blob *kb_cache_json(struct kb_cache *cache, struct kb_cache_entry *entry);
 /* Free the JSON that was not asked for since the sweep before. */
 void kb_cache_sweep(struct kb_cache *cache);
 size_t kb_cache_bytes(const struct kb_cache *cache); /* documents and JSON */

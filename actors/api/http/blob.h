@@ -16,6 +16,10 @@ struct kb_blob *kb_blob_new(kb_str data);
 /* Takes the buffer's memory without copying; the buffer is empty afterwards. */
 struct kb_blob *kb_blob_take(struct kb_buf *buf);
 struct kb_blob *kb_blob_ref(struct kb_blob *blob); /* returns its argument */
-void kb_blob_unref(struct kb_blob **blob_p);       /* sets *blob_p to NULL; NULL inside is fine */
+static inline kb_str kb_blob_str(const struct kb_blob *blob)
+{
+    return kb_str_n(blob->p, blob->n);
+}
+void kb_blob_unref(struct kb_blob **blob_p); /* sets *blob_p to NULL; NULL inside is fine */
 
 #endif

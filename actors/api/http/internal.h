@@ -73,7 +73,7 @@ struct kb_http_req {
     struct kb__field *fields;
     size_t fields_n, fields_cap;
     uint32_t target, target_n; /* in `text` */
-    bool value_began; /* the piece that came last belonged to a value */
+    bool value_began;          /* the piece that came last belonged to a value */
     enum kb_http_method method;
     char method_name[16];
     int problem;

@@ -91,28 +91,36 @@ static void start_gzip(struct kb_http_req *req, const struct kb_http_head *head)
     req->conn->proto->start(req, &more, -1);
 }
 
+void kb_http_reply_blobs(struct kb_http_req *req, const struct kb_http_head *head,
+                         struct kb_blob **blobs, size_t blobs_n)
+{
+    struct kb__conn *conn = live(req);
+    size_t bytes = 0;
+    KB_ASSERT(!req->started);
+    req->finished = req->started = true;
+    req->no_body = bodiless(req, head->status);
+    for (size_t i = 0; i < blobs_n; i++) {
+        struct kb_blob *blob = KB_STEAL(blobs[i]);
+        bytes += blob->n;
+        if (req->no_body || conn->dead)
+            kb_blob_unref(&blob);
+        else
+            kb__body_push(&req->out, blob);
+    }
+    req->out.ended = true;
+    if (conn->dead)
+        return;
+    if (wants_gzip(req, head, bytes))
+        start_gzip(req, head);
+    else
+        conn->proto->start(req, head, (int64_t)bytes);
+    conn->proto->wake(req);
+}
+
 void kb_http_reply_blob(struct kb_http_req *req, const struct kb_http_head *head,
                         struct kb_blob **blob_p)
 {
-    struct kb__conn *conn = live(req);
-    struct kb_blob *blob = KB_STEAL(*blob_p);
-    KB_ASSERT(!req->started);
-    req->finished = req->started = true;
-    if (conn->dead) {
-        kb_blob_unref(&blob);
-        return;
-    }
-    req->no_body = bodiless(req, head->status);
-    if (wants_gzip(req, head, blob->n))
-        start_gzip(req, head);
-    else
-        conn->proto->start(req, head, (int64_t)blob->n);
-    if (req->no_body)
-        kb_blob_unref(&blob);
-    else
-        kb__body_push(&req->out, blob);
-    req->out.ended = true;
-    conn->proto->wake(req);
+    kb_http_reply_blobs(req, head, blob_p, 1);
 }
 
 void kb_http_reply(struct kb_http_req *req, const struct kb_http_head *head, kb_str body)

@@ -168,6 +168,9 @@ struct kb_http_head {
 void kb_http_reply(struct kb_http_req *req, const struct kb_http_head *head, kb_str body);
 void kb_http_reply_blob(struct kb_http_req *req, const struct kb_http_head *head,
                         struct kb_blob **blob_p);
+/* The same with a body in pieces, each of which may stand in other answers too. */
+void kb_http_reply_blobs(struct kb_http_req *req, const struct kb_http_head *head,
+                         struct kb_blob **blobs, size_t blobs_n);
 
 /* An answer in pieces: start, any number of writes, end (the final act). A write takes its own
  * reference of the blob. 0, or -KB_EFULL: the client does not keep up, its queue would exceed

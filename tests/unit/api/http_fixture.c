@@ -1,6 +1,7 @@
 #include "tests/unit/api/http_fixture.h"
 
 #include "actors/api/pki.h"
+#include "bus/base/check.h"
 #include "bus/http/h1.h"
 
 #include <arpa/inet.h>
@@ -76,6 +77,22 @@ static void stream(struct kb_http_req *req)
     kb_http_stream_end(req);
 }
 
+/* The filler's text in `n` pieces, each of which stands there once alone. */
+static void pieces(struct kb_http_req *req)
+{
+    struct kb_blob *blobs[100];
+    struct kb_blob *whole = filler(number(req, "size"));
+    size_t n = number(req, "n"), from = 0;
+    KB_ASSERT(n > 0 && n <= KB_COUNT(blobs));
+    for (size_t i = 0; i < n; i++) {
+        size_t to = whole->n * (i + 1) / n;
+        blobs[i] = kb_blob_new(kb_str_n(whole->p + from, to - from));
+        from = to;
+    }
+    kb_blob_unref(&whole);
+    kb_http_reply_blobs(req, &ok, blobs, n);
+}
+
 static void flood(struct kb_http_req *req)
 {
     struct kb_blob *blob = filler(64 * 1024);
@@ -136,6 +153,8 @@ static void on_request(void *user, struct kb_http_req *req)
         problem(req);
     } else if (kb_str_is(what, "hello")) {
         kb_http_reply(req, &ok, kb_str_of("hello\n"));
+    } else if (kb_str_is(what, "pieces")) {
+        pieces(req);
     } else if (kb_str_is(what, "echo")) {
         kb_http_reply(req, &ok, kb_http_req_body(req));
     } else if (kb_str_is(what, "info")) {

@@ -34,7 +34,7 @@ KB_TEST(cache, json_follows_the_object)
     KB_AUTO(kb_cache_destroy) struct kb_cache *cache = kb_cache_new();
     put(cache, "pods/a/x", 7);
     struct kb_cache_entry *entry = kb_cache_get(cache, kb_str_of("pods/a/x"));
-    KB_CHECK_STRN(kb_cache_json(cache, entry),
+    KB_CHECK_STRN(kb_blob_str(kb_cache_json(cache, entry)),
                   "{\"metadata\":{\"name\":\"x\",\"resourceVersion\":\"7\"}}");
     size_t with_json = kb_cache_bytes(cache);
     kb_cache_sweep(cache);
@@ -42,9 +42,12 @@ KB_TEST(cache, json_follows_the_object)
     kb_cache_sweep(cache);
     KB_CHECK_U64(kb_cache_bytes(cache), <, with_json);
     put(cache, "pods/a/x", 8);
-    KB_CHECK_STRN(kb_cache_json(cache, entry),
+    KB_CHECK_STRN(kb_blob_str(kb_cache_json(cache, entry)),
                   "{\"metadata\":{\"name\":\"x\",\"resourceVersion\":\"8\"}}");
+    struct kb_blob *sent = kb_blob_ref(kb_cache_json(cache, entry));
     kb_cache_del(cache, kb_str_of("pods/a/x"));
+    KB_CHECK_STRN(kb_blob_str(sent), "{\"metadata\":{\"name\":\"x\",\"resourceVersion\":\"8\"}}");
+    kb_blob_unref(&sent);
     KB_CHECK(kb_cache_get(cache, kb_str_of("pods/a/x")) == NULL);
     KB_CHECK_U64(kb_cache_bytes(cache), ==, 0);
 }

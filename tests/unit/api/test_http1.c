@@ -150,6 +150,26 @@ KB_TEST(http1, compresses_large_answers_for_those_who_ask)
     KB_CHECK_STR(small.body.p, "abcdefghi");
 }
 
+KB_TEST(http1, an_answer_in_pieces_is_one_body)
+{
+    KB_AUTO(served_end) struct served served = serve((struct kb_http_config){0}, true);
+    KB_AUTO(client_close) struct client client = dial(&served, NO_CERT);
+    KB_AUTO(answer_finish) struct answer small = get(&client, "/pieces?size=9&n=4");
+    KB_CHECK_STR(small.body.p, "abcdefghi");
+    KB_CHECK(strstr(small.head.p, "content-length: 9") != NULL);
+    KB_AUTO(answer_finish) struct answer empty = get(&client, "/pieces?size=1&n=3");
+    KB_CHECK_STR(empty.body.p, "a"); /* pieces of nothing too */
+    KB_AUTO(answer_finish) struct answer big = get(&client, "/pieces?size=1000000&n=97");
+    KB_AUTO(answer_finish) struct answer same = get(&client, "/big?size=1000000");
+    KB_CHECK_U64(big.body.n, ==, 1000000);
+    KB_CHECK(memcmp(big.body.p, same.body.p, 1000000) == 0);
+    KB_AUTO(answer_finish)
+    struct answer packed =
+        ask(&client, "GET /pieces?size=3000000&n=97", "Accept-Encoding: gzip\r\n", nothing);
+    KB_CHECK(strstr(packed.head.p, "content-encoding: gzip") != NULL);
+    KB_CHECK_U64(packed.body.n, <, 300000);
+}
+
 KB_TEST(http1, refuses_bodies_over_the_limit)
 {
     struct kb_http_config config = {.max_body_bytes = 1000};
