@@ -42,6 +42,11 @@ const struct kb_command kb_commands[] = {
      "  kubus store restore FILE    into an empty data folder\n"
      "  kubus store check           of a stopped or running one\n",
      NULL},
+    {"bus", "Cluster", "show the messages of a view live", "tail [VIEW]",
+     "Follows a view of the store and prints every change, one line each:\n\n"
+     "  kubus bus tail 'pods?ns=default'\n"
+     "  kubus bus tail deployments.apps -o json\n",
+     kb_cmd_bus},
     {"sim", "Scheduling", "run the scheduler over a trace, compare policies", "[sweep] …",
      "  kubus sim --help            all about it\n"
      "  kubus sim --nodes N.csv --pods P.csv --policy FGD\n"
@@ -61,11 +66,6 @@ const struct kb_command kb_commands[] = {
      "The configuration itself is a KubeSchedulerConfiguration in the configmap\n"
      "kube-system/kubus-scheduler: `kubectl edit` changes it live as well.\n",
      kb_cmd_policy},
-    {"bus", "Cluster", "show the messages of a view live", "tail [VIEW]",
-     "Follows a view of the store and prints every change, one line each:\n\n"
-     "  kubus bus tail 'pods?ns=default'\n"
-     "  kubus bus tail deployments.apps -o json\n",
-     kb_cmd_bus},
     {"get", "Objects", "list objects", "RESOURCE [NAME …] [options]",
      "  kubus get pods -A\n"
      "  kubus get deployment web -o yaml\n"

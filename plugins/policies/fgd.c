@@ -35,6 +35,14 @@ struct model {
     int64_t *whole; /* [row][WHOLE_N] pods with at most i whole GPUs */
 };
 
+/* F of a slot's node as it was when last asked: pods of other kinds ask about the same nodes. */
+struct remembered {
+    bool known;
+    uint32_t model;
+    int64_t cpu, sum;
+    uint16_t left[KB_POLICY_GPUS];
+};
+
 struct fgd {
     double popularity;
     const struct kb_policy_host *host;
@@ -49,6 +57,8 @@ struct fgd {
     uint16_t step_of[MILLI + 1]; /* [milli] how many steps are ≤ it */
     struct model *models;
     uint32_t models_n;
+    struct remembered *slots;
+    uint32_t slots_n;
 };
 
 /* ---- the typical pods ---- */
@@ -215,6 +225,9 @@ static void drop_models(struct fgd *f)
     free(f->models);
     f->models = NULL;
     f->models_n = 0;
+    free(f->slots);
+    f->slots = NULL;
+    f->slots_n = 0;
 }
 
 static const struct model *model_of(struct fgd *f, uint32_t id)
@@ -292,6 +305,31 @@ static int64_t fragmentation(const struct fgd *f, const struct node *n)
     }
     sum -= (int64_t)MILLI * whole * n->model->whole[row * WHOLE_N + whole];
     return f->odd_n ? sum - usable_of_odd(f, n) : sum;
+}
+
+static struct remembered *slot_at(struct fgd *f, uint32_t slot)
+{
+    if (slot < f->slots_n)
+        return &f->slots[slot];
+    uint32_t n = (slot + 1) * 2;
+    struct remembered *grown = realloc(f->slots, n * sizeof(*grown));
+    if (grown == NULL)
+        abort();
+    memset(grown + f->slots_n, 0, (n - f->slots_n) * sizeof(*grown));
+    f->slots = grown;
+    f->slots_n = n;
+    return &f->slots[slot];
+}
+
+static int64_t fragmentation_at(struct fgd *f, uint32_t slot, const struct node *n)
+{
+    struct remembered *r = slot_at(f, slot);
+    if (r->known && r->model == n->model->id && r->cpu == n->cpu &&
+        memcmp(r->left, n->left, sizeof(r->left)) == 0)
+        return r->sum;
+    *r = (struct remembered){true, n->model->id, n->cpu, fragmentation(f, n), {0}};
+    memcpy(r->left, n->left, sizeof(r->left));
+    return r->sum;
 }
 
 /* F after a share went to GPU g, from the sums without it: see `best_share`. */
@@ -418,7 +456,7 @@ static void score(struct kb_policy_cycle *c, uint32_t from, uint32_t to, int64_t
     for (uint32_t i = from; i < to; i++) {
         struct node n = node_at(f, c->nodes, i);
         uint32_t gpu = 0;
-        int64_t before = fragmentation(f, &n), then = after(f, c->pod, &n, cpu, &gpu);
+        int64_t before = fragmentation_at(f, i, &n), then = after(f, c->pod, &n, cpu, &gpu);
         double gain = f->pods > 0 ? (double)(before - then) / ((double)MILLI * (double)f->pods) : 0;
         score_out[i - from] =
             then == INT64_MAX ? 0 : (int64_t)(KB_POLICY_SCORE_MAX / (1 + exp(-gain)));

@@ -44,8 +44,10 @@ static kb_str key_of(struct kb_buf *out, const struct kb_policy_pod *pod)
 {
     kb_buf_clear(out);
     for (uint32_t i = 0; i < pod->requests_n; i++)
-        if (pod->requests[i].resource <= KB_POLICY_MEMORY)
-            kb_buf_add(out, &pod->requests[i], sizeof(pod->requests[i]));
+        if (pod->requests[i].resource <= KB_POLICY_MEMORY) {
+            kb_buf_add(out, &pod->requests[i].resource, sizeof(pod->requests[i].resource));
+            kb_buf_add(out, &pod->requests[i].amount, sizeof(pod->requests[i].amount));
+        }
     kb_buf_add(out, &pod->gpus, sizeof(pod->gpus));
     kb_buf_add(out, &pod->gpu_milli, sizeof(pod->gpu_milli));
     kb_buf_add(out, pod->gpu_models, pod->gpu_models_n * sizeof(*pod->gpu_models));

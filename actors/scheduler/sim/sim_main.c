@@ -12,7 +12,7 @@ KB_API int kb_module_main(int argc, char **argv);
 
 static const char help[] =
     "Runs the scheduler over a trace in virtual time: the same code and the same policy files as\n"
-    "in a live cluster, a million pods a minute.\n"
+    "in a live cluster. A trace of ten thousand pods takes less than a second.\n"
     "\n"
     "Usage:\n"
     "  kubus sim        --nodes FILE --pods FILE [--policy P | --profile FILE] [options]\n"

@@ -2,6 +2,7 @@
 #include "tests/lib/policy.h"
 #include "tests/lib/test.h"
 
+#include "actors/scheduler/core/workload.h"
 #include "bus/base/rand.h"
 
 #include <stdlib.h>
@@ -101,6 +102,26 @@ KB_TEST(devices, a_set_of_gpus_as_text_and_back)
     KB_CHECK_U64(kb_gpu_parse(kb_str_of("16")), ==, 0);
     KB_CHECK_U64(kb_gpu_parse(kb_str_of("1-")), ==, 0);
     KB_CHECK_U64(kb_gpu_parse(kb_str_of("-1")), ==, 0);
+}
+
+KB_TEST(workload, equal_demands_are_one_whatever_stands_between_their_members)
+{
+    KB_AUTO(kb_workload_finish) struct kb_workload w = {0};
+    struct kb_policy_request requests[2][2];
+    for (int i = 0; i < 2; i++) {
+        memset(requests[i], i ? 0xa5 : 0x5a, sizeof(requests[i]));
+        requests[i][0].resource = KB_POLICY_CPU;
+        requests[i][0].amount = 1000;
+        requests[i][1].resource = KB_POLICY_MEMORY;
+        requests[i][1].amount = 4096;
+        struct kb_policy_pod pod = {
+            .requests = requests[i], .requests_n = 2, .gpus = 1, .gpu_milli = 500};
+        kb_workload_add(&w, &pod, 3);
+    }
+    kb_workload_publish(&w);
+    KB_CHECK_U64(w.view.n, ==, 1);
+    KB_CHECK_U64(w.view.demands[0].pods, ==, 6);
+    KB_CHECK_I64(w.view.demands[0].memory, ==, 4096);
 }
 
 /* ---- by property ---- */
