@@ -9,13 +9,9 @@
 #include "actors/api/objects_impl.h"
 
 #include "bus/base/check.h"
-#include "bus/model/json.h"
 #include "bus/model/meta.h"
-#include "bus/model/patch.h"
-#include "bus/model/yaml.h"
 
 #include <arpa/inet.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 enum { TRIES_MAX = 16, FREE_OPS_MAX = 256 };
@@ -170,123 +166,6 @@ struct kb_node *kb__op_meta(struct kb_node *object, struct kb_arena *a)
 struct kb_node *kb__op_old_tree(struct kb_object_op *op)
 {
     return kb_node_of(&op->arena, op->old_val);
-}
-
-/* ---- decoding ---- */
-
-static void cannot_handle(struct kb_object_op *op, kb_str api_version, kb_str kind, const char *why)
-{
-    kb_str version = api_version, rest = api_version;
-    kb_str_cut(&rest, '/');
-    if (rest.p)
-        version = rest;
-    kb_status_bad_request(&op->status, &op->arena,
-                          KB_STR_FMT " in version \"" KB_STR_FMT
-                                     "\" cannot be handled as a " KB_STR_FMT ": %s",
-                          KB_STR_ARG(kind), KB_STR_ARG(version), KB_STR_ARG(kind), why);
-}
-
-/* Unknown and duplicate fields: an error, warnings, or nothing, as asked. */
-static int report_strict(struct kb_object_op *op, kb_str api_version, kb_str kind)
-{
-    KB_AUTO(kb_buf_finish) struct kb_buf text = {0};
-    if (op->unknowns.count == 0 || op->req.validation == KB_VALIDATION_IGNORE)
-        return 0;
-    for (size_t i = 0; i < op->unknowns.count; i++) {
-        kb_str path = op->unknowns.paths[i];
-        bool duplicate = kb_str_starts(path, "\001");
-        kb_str line = kb_arena_printf(&op->arena, "%s field \"" KB_STR_FMT "\"",
-                                      duplicate ? "duplicate" : "unknown", (int)path.n - duplicate,
-                                      path.p + duplicate);
-        if (op->req.validation == KB_VALIDATION_WARN)
-            kb__op_warn(op, line);
-        kb_buf_printf(&text, "%s" KB_STR_FMT,
-                      i ? ", " : "strict decoding error: ", KB_STR_ARG(line));
-    }
-    op->unknowns.count = 0;
-    if (op->req.validation == KB_VALIDATION_WARN)
-        return 0;
-    cannot_handle(op, api_version, kind, text.p);
-    return kb__op_fail(op);
-}
-
-static int check_type_meta(struct kb_object_op *op, kb_str api_version, kb_str kind,
-                           struct kb_node *node)
-{
-    kb_str have_version = kb_node_text(kb_node_get(node, "apiVersion"));
-    kb_str have_kind = kb_node_text(kb_node_get(node, "kind"));
-    if (have_version.n && !kb_str_eq(have_version, api_version)) {
-        kb_status_bad_request(&op->status, &op->arena,
-                              "the API version in the data (" KB_STR_FMT
-                              ") does not match the expected API version (" KB_STR_FMT ")",
-                              KB_STR_ARG(have_version), KB_STR_ARG(api_version));
-        return kb__op_fail(op);
-    }
-    if (have_kind.n && !kb_str_eq(have_kind, kind)) {
-        kb_status_bad_request(&op->status, &op->arena,
-                              "the kind in the data (" KB_STR_FMT
-                              ") does not match the expected kind (" KB_STR_FMT ")",
-                              KB_STR_ARG(have_kind), KB_STR_ARG(kind));
-        return kb__op_fail(op);
-    }
-    if (have_version.n == 0)
-        kb_node_put(&op->arena, node, "apiVersion", kb_node_str(&op->arena, api_version));
-    if (have_kind.n == 0)
-        kb_node_put(&op->arena, node, "kind", kb_node_str(&op->arena, kind));
-    return 0;
-}
-
-int kb__op_decode(struct kb_object_op *op, const struct kb_schema *schema, kb_str api_version,
-                  kb_str kind, struct kb_node *node)
-{
-    struct kb_err err = {0};
-    if (kb_schema_decode(schema, &op->arena, node, &op->unknowns, &err) < 0) {
-        cannot_handle(op, api_version, kind, err.text);
-        return kb__op_fail(op);
-    }
-    if (report_strict(op, api_version, kind) < 0)
-        return -KB_EINVAL;
-    return check_type_meta(op, api_version, kind, node);
-}
-
-/* Duplicate fields are kept among the unknown ones, marked by a first byte. */
-static void on_duplicate(void *arg, const char *path)
-{
-    struct kb_object_op *op = arg;
-    struct kb_unknowns *u = &op->unknowns;
-    if (u->count >= KB_CAUSES_MAX)
-        return;
-    if (u->count == u->cap) {
-        size_t cap = u->cap ? u->cap * 2 : 8;
-        kb_str *paths = kb_arena_alloc(&op->arena, cap * sizeof(*paths));
-        if (u->count)
-            memcpy(paths, u->paths, u->count * sizeof(*paths));
-        u->paths = paths;
-        u->cap = cap;
-    }
-    u->paths[u->count++] = kb_arena_printf(&op->arena, "\001%s", path);
-}
-
-static int parse_body(struct kb_object_op *op, const struct kb_object_request *req)
-{
-    struct kb_read_opts opts = {on_duplicate, op};
-    struct kb_err err = {0};
-    int rc = 0;
-    if (req->body_type == KB_BODY_JSON)
-        rc = kb_json_parse(&op->arena, req->body, &opts, &op->body, &err);
-    else if (req->body_type == KB_BODY_YAML)
-        rc = kb_yaml_parse_one(&op->arena, req->body, &opts, &op->body, &err);
-    else if (req->body_type == KB_BODY_DOC && kb_val_present(req->doc)) {
-        size_t n = kb_val_size(req->doc);
-        uint8_t *copy = kb_arena_alloc(&op->arena, n);
-        memcpy(copy, req->doc.p, n);
-        op->body = kb_node_of(&op->arena, (kb_val){copy, copy + n});
-    }
-    if (rc < 0) {
-        kb_status_bad_request(&op->status, &op->arena, "%s", err.text);
-        return kb__op_fail(op);
-    }
-    return 0;
 }
 
 /* ---- finishing an object ---- */
@@ -568,7 +447,7 @@ struct kb_object_op *kb_object_op_new(struct kb_objects_core *core,
     op->logic = kb__logic_of(op->kind->resource);
     op->now_us = now_us;
     kb_time_format(now_us, op->now);
-    if (parse_body(op, request) < 0)
+    if (kb__op_parse_body(op, request) < 0)
         return op;
     bool needs_body = request->verb & (KB_VERB_CREATE | KB_VERB_UPDATE | KB_VERB_PATCH);
     bool takes_list = request->verb == KB_VERB_PATCH && request->patch == KB_PATCH_JSON;
@@ -773,90 +652,4 @@ void kb_object_op_refused(struct kb_object_op *op, const struct kb_err *err, siz
         take_current(op, rev, current);
         go_on(op);
     }
-}
-
-/* ---- bootstrap ---- */
-
-static struct kb_node *object_node(struct kb_arena *a, const char *api_version, const char *kind,
-                                   const char *name)
-{
-    struct kb_node *node = kb_node_map(a);
-    kb_node_set_cstr(a, node, "apiVersion", api_version);
-    kb_node_set_cstr(a, node, "kind", kind);
-    kb_node_set_cstr(a, node, "metadata.name", name);
-    return node;
-}
-
-static struct kb_node *kubernetes_service(const struct kb_objects_core *core, struct kb_arena *a)
-{
-    struct kb_node *node = object_node(a, "v1", "Service", "kubernetes");
-    uint32_t ip = core->service_net + 1;
-    int64_t port = 6443;
-    kb_str rest = core->api_address;
-    const char *colon = rest.n ? memrchr(rest.p, ':', rest.n) : NULL;
-    if (colon)
-        kb_str_i64(kb_str_n(colon + 1, rest.n - (size_t)(colon + 1 - rest.p)), &port);
-    kb_node_set_cstr(a, node, "metadata.labels.component", "apiserver");
-    kb_node_set_cstr(a, node, "metadata.labels.provider", "kubernetes");
-    kb_node_set_str(
-        a, node, "spec.clusterIP",
-        kb_arena_printf(a, "%u.%u.%u.%u", ip >> 24, ip >> 16 & 255, ip >> 8 & 255, ip & 255));
-    struct kb_node *ports = kb_node_array(a), *https = kb_node_map(a);
-    kb_node_set_cstr(a, https, "name", "https");
-    kb_node_set_cstr(a, https, "protocol", "TCP");
-    kb_node_set_int(a, https, "port", 443);
-    kb_node_set_int(a, https, "targetPort", port);
-    kb_node_append(a, ports, https);
-    kb_node_set(a, node, "spec.ports", ports);
-    return node;
-}
-
-static struct kb_object_request request_of(struct kb_arena *a, const struct kb_node *body)
-{
-    KB_AUTO(kb_w_finish) struct kb_w w = {0};
-    kb_w_node(&w, body);
-    kb_str bytes = kb_arena_str(a, kb_buf_str(&w.buf));
-    return (struct kb_object_request){
-        .verb = KB_VERB_CREATE,
-        .body_type = KB_BODY_DOC,
-        .doc = {(const uint8_t *)bytes.p, (const uint8_t *)bytes.p + bytes.n},
-        .manager = kb_str_of("kubus"),
-    };
-}
-
-bool kb_objects_core_bootstrap(const struct kb_objects_core *core, size_t at, struct kb_arena *a,
-                               struct kb_object_request *ret)
-{
-    static const char *const namespaces[] = {"default", "kube-system", "kube-public",
-                                             "kube-node-lease"};
-    enum { NAMESPACES = KB_COUNT(namespaces), SERVICE = NAMESPACES, PORTS, PRIORITIES };
-    if (at < NAMESPACES) {
-        *ret = request_of(a, object_node(a, "v1", "Namespace", namespaces[at]));
-        ret->kind = kb_kinds_by_resource(core->kinds, kb_str_of("namespaces"));
-        return true;
-    }
-    if (at >= PRIORITIES) {
-        struct kb_node *priority = kb__system_priority(a, at - PRIORITIES);
-        if (priority == NULL)
-            return false;
-        *ret = request_of(a, priority);
-        ret->kind =
-            kb_kinds_by_resource(core->kinds, kb_str_of("priorityclasses.scheduling.k8s.io"));
-        return ret->kind != NULL;
-    }
-    struct kb_node *service = kubernetes_service(core, a);
-    if (at == PORTS) { /* one that is there already may name the port of an earlier start */
-        struct kb_node *patch = kb_node_map(a);
-        kb_node_set(a, patch, "spec.ports", kb_node_at(service, "spec.ports"));
-        service = patch;
-    }
-    *ret = request_of(a, service);
-    ret->kind = kb_kinds_by_resource(core->kinds, kb_str_of("services"));
-    ret->ns = kb_str_of("default");
-    if (at == PORTS) {
-        ret->verb = KB_VERB_PATCH;
-        ret->patch = KB_PATCH_MERGE_JSON;
-        ret->name = kb_str_of("kubernetes");
-    }
-    return true;
 }

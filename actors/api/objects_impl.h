@@ -142,6 +142,8 @@ void kb__op_commit(struct kb_object_op *op);
 void kb__op_done(struct kb_object_op *op, int64_t rev);
 void kb__op_warn(struct kb_object_op *op, kb_str text);
 struct kb_extra *kb__op_extra(struct kb_object_op *op, bool del, kb_str key, struct kb_node *doc);
+/* The body as it came, into op->body. objects_decode.c */
+int kb__op_parse_body(struct kb_object_op *op, const struct kb_object_request *req);
 /* Decode `node` by `schema`: types, unknown fields as the request wants them treated. */
 int kb__op_decode(struct kb_object_op *op, const struct kb_schema *schema, kb_str api_version,
                   kb_str kind, struct kb_node *node);
