@@ -43,6 +43,7 @@ struct kb_actor {
     /* supervision (register.c) */
     char instance[KB_UUID_BYTES];
     kb_ms started_ms, beat_ms;
+    int64_t restarts; /* as whoever started us said */
     uint64_t beat_call, register_call;
     struct kb_loop_timer beat_timer, settled_timer;
 

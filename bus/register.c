@@ -7,6 +7,7 @@
 
 #include "bus/base/log.h"
 
+#include <stdlib.h>
 #include <unistd.h>
 
 static void send_register(struct kb_actor *actor);
@@ -44,6 +45,7 @@ static void send_register(struct kb_actor *actor)
         kb_w_kcstr(&w, "events", events);
     kb_w_kbool(&w, "ready", actor->ready);
     kb_w_kint(&w, "started_ms", actor->started_ms);
+    kb_w_kint(&w, "restarts", actor->restarts);
     kb_w_end(&w);
     if (actor->register_call)
         kb_call_cancel(kernel(actor), actor->register_call);
@@ -88,6 +90,8 @@ static void on_beat_timer(void *user)
 
 void kb__register_start(struct kb_actor *actor)
 {
+    const char *restarts = getenv("KUBUS_RESTARTS");
+    actor->restarts = restarts ? strtoll(restarts, NULL, 10) : 0;
     actor->beat_ms = KB__BEAT_MS;
     actor->beat_timer = (struct kb_loop_timer){.fn = on_beat_timer, .user = actor};
     if (actor->standalone)

@@ -4,11 +4,13 @@
 #include "bus/actor.h"
 #include "bus/base/file.h"
 #include "bus/base/limits.h"
+#include "bus/base/rand.h"
 #include "bus/model/json.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <netdb.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -85,6 +87,45 @@ int kb_cluster_run(const char *const *argv, struct kb_err *err)
         if (errno != EINTR)
             return kb_err_sys(err, errno, "wait for '%s %s'", argv[1], argv[2]);
     return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+static bool port_is_free(const char *host, int port)
+{
+    char service[16];
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE}, *info = NULL;
+    snprintf(service, sizeof(service), "%d", port);
+    if (getaddrinfo(host, service, &hints, &info) != 0)
+        return false;
+    KB_AUTO(kb_auto_close) int fd = socket(info->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    bool is_free = fd >= 0 && bind(fd, info->ai_addr, info->ai_addrlen) == 0;
+    freeaddrinfo(info);
+    return is_free;
+}
+
+/* The plan keeps the port, and a gateway that was killed comes back to it: it must not be one of
+ * those that connections get. */
+int kb_cluster_free_port(kb_str host)
+{
+    enum { FIRST = 10240, TRIES = 200 };
+    char name[256];
+    int last = 32768;
+    struct kb_rand rand;
+    KB_AUTO(kb_buf_finish) struct kb_buf range = {0};
+    if (host.n > 2 && host.p[0] == '[') /* of IPv6 */
+        host = kb_str_n(host.p + 1, host.n - 2);
+    if (!kb_str_copy(host, name, sizeof(name)))
+        return 0;
+    if (kb_file_read("/proc/sys/net/ipv4/ip_local_port_range", 256, &range, NULL) == 0)
+        last = atoi(range.p);
+    if (last <= FIRST)
+        last = 65536;
+    kb_rand_init_system(&rand);
+    for (int i = 0; i < TRIES; i++) {
+        int port = FIRST + (int)kb_rand_below(&rand, (uint64_t)(last - FIRST));
+        if (port_is_free(name, port))
+            return port;
+    }
+    return 0;
 }
 
 /* Whether a route of this machine, but for the default one, leads into `cidr`. */

@@ -18,6 +18,9 @@ int kb_cluster_plan(const char *data_dir, struct kb_arena *a, struct kb_node **r
 int kb_cluster_spawn(const char *data_dir, pid_t *ret_pid, struct kb_err *err);
 /* The program's arguments run to their end, as `kubus ARGV…`; returns its exit code, or < 0. */
 int kb_cluster_run(const char *const *argv, struct kb_err *err);
+/* A TCP port that is free on `host` and that no outgoing connection of this machine will take
+ * meanwhile. 0: none is. */
+int kb_cluster_free_port(kb_str host);
 /* A range of pod addresses that no route of this machine uses: "10.244.0.0/16" or one above it. */
 void kb_cluster_free_cidr(char out[32]);
 

@@ -29,7 +29,7 @@ static const char *const default_controllers[] = {
 struct up {
     const struct kb_command *command;
     const char *data_option;
-    char *data;
+    char *data, *listen;
     bool detach;
     struct kb_opt_list images;
     const char *scheduler_config;
@@ -44,6 +44,7 @@ struct up {
 static void up_finish(struct up *up)
 {
     free(up->data);
+    free(up->listen);
     kb_arena_finish(&up->arena);
 }
 
@@ -78,6 +79,22 @@ static void choose_cidr(struct up *up)
     up->plan.pod_cidr = up->cidr;
 }
 
+/* ADDR:0: any free port, which the cluster then has for good. */
+static int choose_port(struct up *up, struct kb_err *err)
+{
+    const char *colon = strrchr(up->plan.listen, ':');
+    if (colon == NULL || strcmp(colon, ":0") != 0)
+        return 0;
+    kb_str host = kb_str_n(up->plan.listen, (size_t)(colon - up->plan.listen));
+    int port = kb_cluster_free_port(host);
+    if (port == 0)
+        return kb_err_set(err, KB_EUNAVAILABLE, "no port is free on '" KB_STR_FMT "'",
+                          KB_STR_ARG(host));
+    up->listen = kb_strf(KB_STR_FMT ":%d", KB_STR_ARG(host), port);
+    up->plan.listen = up->listen;
+    return 0;
+}
+
 static int write_plan(struct up *up, struct kb_err *err)
 {
     static const char *const folders[] = {"", "logs", "run"};
@@ -89,6 +106,8 @@ static int write_plan(struct up *up, struct kb_err *err)
             return -err->code;
     }
     choose_cidr(up);
+    if (choose_port(up, err) < 0)
+        return -err->code;
     kb_plan_cluster_id(up->data, up->cluster_id);
     up->plan.cluster_id = up->cluster_id;
     up->plan.images = up->images.items;
@@ -244,7 +263,7 @@ int kb_cmd_up(const struct kb_command *command, int argc, char **argv)
         {"data", 0, KB_OPT_TEXT, &up.data_option, "DIR", "where the cluster keeps everything", 0,
          0},
         {"listen", 0, KB_OPT_TEXT, &up.plan.listen, "ADDR:PORT",
-         "the API's address [127.0.0.1:6443]", 0, 0},
+         "the API's address; port 0: any that is free [127.0.0.1:6443]", 0, 0},
         {"nodes", 0, KB_OPT_INT, &up.plan.nodes, "N",
          "nodes with containers; the second and later are network namespaces [1]", 0, 200},
         {"runtime", 0, KB_OPT_TEXT, &up.plan.runtime, "NAME", "oci, process or hollow [oci]", 0, 0},

@@ -118,7 +118,12 @@ static void spawn(struct kernel *kernel, const char *name)
     KB_AUTO(kb_auto_free) char *log = log_path(kernel, name);
     const struct kb_plan_actor *planned = kb_plan_find(kernel->plan, name);
     KB_ASSERT(planned != NULL);
-    if (kb_process_spawn(planned->argv, kernel->run_dir, log, &pid, &err) < 0) {
+    struct kb_process_start start = {.argv = planned->argv,
+                                     .run_dir = kernel->run_dir,
+                                     .restarts =
+                                         kb_kernel_find(kernel->core, kb_str_of(name))->restarts,
+                                     .log_path = log};
+    if (kb_process_spawn(&start, &pid, &err) < 0) {
         kb_error("%s: %s", name, err.text);
         kb_kernel_exited(kernel->core, name, 0, err.text, now(kernel));
         return;
@@ -161,7 +166,9 @@ static int order_state(const struct kernel *kernel, const struct order *order)
 {
     const struct kb_kernel_actor *actor = kb_kernel_find(kernel->core, kb_str_of(order->name));
     if (order->start)
-        return actor->state == KB_KERNEL_READY ? 0 : actor->state == KB_KERNEL_STOPPED ? -1 : 1;
+        return actor->state == KB_KERNEL_READY                                       ? 0
+               : actor->state == KB_KERNEL_STOPPED || actor->state == KB_KERNEL_HELD ? -1
+                                                                                     : 1;
     return actor->state == KB_KERNEL_STOPPED ? 0 : actor->state == KB_KERNEL_STOPPING ? 1 : -1;
 }
 
@@ -250,6 +257,7 @@ static void serve_register(void *user, struct kb_request *request, kb_val body)
         .events = kb_val_str_at(body, "events"),
         .pid = (int)kb_val_int_at(body, "pid", 0),
         .ready = kb_val_bool_at(body, "ready", false),
+        .restarts = kb_val_int_at(body, "restarts", 0),
     };
     if (kb_kernel_register(kernel->core, &r, now(kernel), &err) < 0) {
         kb_warn("registration refused: %s", err.text);

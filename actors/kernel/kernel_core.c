@@ -2,7 +2,9 @@
  *
  * Processes are cheap to start and safe to kill: the store is the only state. So there is one rule
  * for everything that goes wrong with an actor, be it a crash, a hang, or a start that leads
- * nowhere: end it, wait a little longer than the last time, start it again.
+ * nowhere: end it, wait a little longer than the last time, start it again. One that ends again and
+ * again without ever having been ready is held: tried every few minutes (what it lacks, say room on
+ * the disk, may come back), or when somebody asks for it.
  *
  * There is no order of starting. All are started at once; whoever needs a service that is not there
  * yet waits in the directory. Stopping has an order: first those that write (controllers,
@@ -22,21 +24,23 @@
 #include <stdlib.h>
 
 /*  STOPPED --spawn--> STARTING --ready--> READY --no beats--> HUNG
- *  STARTING, READY, HUNG --exit--> BACKOFF --due--> STARTING
- *  STARTING, READY, HUNG --stop--> STOPPING --exit--> STOPPED        BACKOFF --stop--> STOPPED   */
+ *  STARTING, READY, HUNG --exit--> BACKOFF or HELD --due--> STARTING
+ *  STARTING, READY, HUNG --stop--> STOPPING --exit--> STOPPED
+ *  BACKOFF, HELD --stop--> STOPPED   */
 static const struct kb_sm_state states[] = {
     [KB_KERNEL_STOPPED] = {"stopped", KB_SM_TO(KB_KERNEL_STARTING)},
     [KB_KERNEL_STARTING] = {"starting", KB_SM_TO(KB_KERNEL_READY) | KB_SM_TO(KB_KERNEL_HUNG) |
-                                            KB_SM_TO(KB_KERNEL_BACKOFF) |
+                                            KB_SM_TO(KB_KERNEL_BACKOFF) | KB_SM_TO(KB_KERNEL_HELD) |
                                             KB_SM_TO(KB_KERNEL_STOPPING) |
                                             KB_SM_TO(KB_KERNEL_STOPPED)},
     [KB_KERNEL_READY] = {"ready", KB_SM_TO(KB_KERNEL_STARTING) | KB_SM_TO(KB_KERNEL_HUNG) |
                                       KB_SM_TO(KB_KERNEL_BACKOFF) | KB_SM_TO(KB_KERNEL_STOPPING) |
                                       KB_SM_TO(KB_KERNEL_STOPPED)},
-    [KB_KERNEL_HUNG] = {"hung", KB_SM_TO(KB_KERNEL_BACKOFF) | KB_SM_TO(KB_KERNEL_STOPPING) |
-                                    KB_SM_TO(KB_KERNEL_STOPPED)},
+    [KB_KERNEL_HUNG] = {"hung", KB_SM_TO(KB_KERNEL_BACKOFF) | KB_SM_TO(KB_KERNEL_HELD) |
+                                    KB_SM_TO(KB_KERNEL_STOPPING) | KB_SM_TO(KB_KERNEL_STOPPED)},
     [KB_KERNEL_BACKOFF] = {"backoff", KB_SM_TO(KB_KERNEL_STARTING) | KB_SM_TO(KB_KERNEL_STOPPED)},
     [KB_KERNEL_STOPPING] = {"stopping", KB_SM_TO(KB_KERNEL_STOPPED)},
+    [KB_KERNEL_HELD] = {"held", KB_SM_TO(KB_KERNEL_STARTING) | KB_SM_TO(KB_KERNEL_STOPPED)},
 };
 
 struct waiter {
@@ -288,7 +292,7 @@ static void stop(struct kb_kernel *kernel, struct kb_kernel_actor *actor, bool a
     actor->again = again;
     if (actor->state == KB_KERNEL_STOPPING || actor->state == KB_KERNEL_STOPPED)
         return;
-    if (!runs(actor) && actor->state != KB_KERNEL_STARTING) { /* BACKOFF */
+    if (!runs(actor) && actor->state != KB_KERNEL_STARTING) { /* BACKOFF, HELD */
         move(actor, KB_KERNEL_STOPPED);
         actor->due_ms = 0;
         return;
@@ -370,8 +374,10 @@ static void back_off(struct kb_kernel_actor *actor, kb_ms now_ms)
 {
     if (actor->ready_at_ms && now_ms - actor->ready_at_ms >= KB_KERNEL_STABLE_MS)
         actor->backoff_ms = KB_KERNEL_BACKOFF_MIN_MS;
-    move(actor, KB_KERNEL_BACKOFF);
-    actor->due_ms = now_ms + actor->backoff_ms;
+    actor->failures = actor->ready_at_ms ? 0 : actor->failures + 1;
+    bool held = actor->failures >= KB_KERNEL_HOLD_AFTER;
+    move(actor, held ? KB_KERNEL_HELD : KB_KERNEL_BACKOFF);
+    actor->due_ms = now_ms + (held ? KB_KERNEL_HOLD_MS : actor->backoff_ms);
     actor->backoff_ms *= 2;
     if (actor->backoff_ms > KB_KERNEL_BACKOFF_MAX_MS)
         actor->backoff_ms = KB_KERNEL_BACKOFF_MAX_MS;
@@ -455,6 +461,8 @@ int kb_kernel_register(struct kb_kernel *kernel, const struct kb_kernel_registra
         actor->spawned_ms = now_ms;
     }
     actor->pid = r->pid;
+    if (r->restarts > actor->restarts)
+        actor->restarts = r->restarts;
     kb_str_copy(r->instance, actor->instance, sizeof(actor->instance));
     set_text(&actor->call, r->call);
     set_text(&actor->events, r->events);
@@ -507,6 +515,7 @@ int kb_kernel_restart(struct kb_kernel *kernel, const char *name, kb_ms now_ms, 
         return kb_err_set(err, KB_EUNAVAILABLE, "the cluster is being stopped");
     stop(kernel, actor, true, now_ms);
     actor->backoff_ms = KB_KERNEL_BACKOFF_MIN_MS;
+    actor->failures = 0;
     if (actor->state == KB_KERNEL_STOPPED)
         start(kernel, actor, now_ms);
     return 0;
@@ -544,7 +553,7 @@ static void tick_actor(struct kb_kernel *kernel, struct kb_kernel_actor *actor, 
         tick_foreign(actor, now_ms);
         return;
     }
-    if (actor->state == KB_KERNEL_BACKOFF && due) {
+    if ((actor->state == KB_KERNEL_BACKOFF || actor->state == KB_KERNEL_HELD) && due) {
         start(kernel, actor, now_ms);
     } else if (actor->state == KB_KERNEL_STOPPING && due) {
         send_signal(kernel, actor, SIGKILL);

@@ -16,6 +16,8 @@ enum {
     KB_KERNEL_BACKOFF_MIN_MS = 100, /* doubles with each end … */
     KB_KERNEL_BACKOFF_MAX_MS = 10000,
     KB_KERNEL_STABLE_MS = 60000, /* … and starts again after it was ready for so long */
+    KB_KERNEL_HOLD_AFTER = 10,   /* ends in a row without having been ready: held */
+    KB_KERNEL_HOLD_MS = 300000,  /* then it is tried so rarely */
 };
 
 enum kb_kernel_state {
@@ -25,6 +27,7 @@ enum kb_kernel_state {
     KB_KERNEL_HUNG,
     KB_KERNEL_BACKOFF,
     KB_KERNEL_STOPPING,
+    KB_KERNEL_HELD,
 };
 
 /* One actor, as the core sees it. Read it freely; only the core writes. */
@@ -41,6 +44,7 @@ struct kb_kernel_actor {
     char instance[KB_UUID_BYTES];
     char *call, *events; /* endpoints; NULL: none, or not known yet */
     int64_t restarts;
+    int failures;                              /* ends in a row without having been ready */
     kb_ms spawned_ms, ready_at_ms, beat_at_ms; /* points in time */
     kb_ms ready_ms;                            /* how long it took to be ready; -1: not yet */
     kb_ms backoff_ms, due_ms;                  /* due: of what the state waits for; 0: nothing */
@@ -86,6 +90,7 @@ struct kb_kernel_registration {
     kb_str name, instance, call, events;
     int pid;
     bool ready;
+    int64_t restarts; /* as it was told when it was started, perhaps by a kubusd before this one */
 };
 /* -KB_EINVAL; -KB_ECONFLICT: another process is this actor. */
 int kb_kernel_register(struct kb_kernel *kernel, const struct kb_kernel_registration *registration,

@@ -30,19 +30,26 @@ struct kb_process {
     void *user;
 };
 
-/* The environment, with KUBUS_RUN in it; caller frees both. */
-static char **environment(const char *run_dir, char **ret_run)
+static bool is_ours(const char *entry)
+{
+    return strncmp(entry, "KUBUS_RUN=", 10) == 0 || strncmp(entry, "KUBUS_RESTARTS=", 15) == 0;
+}
+
+/* Our environment, and what the process shall know; caller frees all three. */
+static char **environment(const struct kb_process_start *start, char **ret_run, char **ret_restarts)
 {
     size_t n = 0, out = 0;
     while (environ[n])
         n++;
-    char **env = calloc(n + 2, sizeof(*env));
+    char **env = calloc(n + 3, sizeof(*env));
     KB_ASSERT(env != NULL);
-    *ret_run = kb_strf("KUBUS_RUN=%s", run_dir);
+    *ret_run = kb_strf("KUBUS_RUN=%s", start->run_dir);
+    *ret_restarts = kb_strf("KUBUS_RESTARTS=%lld", (long long)start->restarts);
     for (size_t i = 0; i < n; i++)
-        if (strncmp(environ[i], "KUBUS_RUN=", 10) != 0)
+        if (!is_ours(environ[i]))
             env[out++] = environ[i];
-    env[out] = *ret_run;
+    env[out++] = *ret_run;
+    env[out] = *ret_restarts;
     return env;
 }
 
@@ -58,25 +65,24 @@ static void set_attributes(posix_spawnattr_t *attr)
                              POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
 }
 
-int kb_process_spawn(char *const *argv, const char *run_dir, const char *log_path, int *ret_pid,
-                     struct kb_err *err)
+int kb_process_spawn(const struct kb_process_start *start, int *ret_pid, struct kb_err *err)
 {
-    KB_AUTO(kb_auto_free) char *run = NULL;
-    KB_AUTO(kb_auto_free) char **env = environment(run_dir, &run);
+    KB_AUTO(kb_auto_free) char *run = NULL, *restarts = NULL;
+    KB_AUTO(kb_auto_free) char **env = environment(start, &run, &restarts);
     posix_spawn_file_actions_t files;
     posix_spawnattr_t attr;
     pid_t pid;
     set_attributes(&attr);
     posix_spawn_file_actions_init(&files);
     posix_spawn_file_actions_addopen(&files, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
-    posix_spawn_file_actions_addopen(&files, STDOUT_FILENO, log_path, O_WRONLY | O_CREAT | O_APPEND,
-                                     0640);
+    posix_spawn_file_actions_addopen(&files, STDOUT_FILENO, start->log_path,
+                                     O_WRONLY | O_CREAT | O_APPEND, 0640);
     posix_spawn_file_actions_adddup2(&files, STDOUT_FILENO, STDERR_FILENO);
-    int rc = posix_spawn(&pid, "/proc/self/exe", &files, &attr, argv, env);
+    int rc = posix_spawn(&pid, "/proc/self/exe", &files, &attr, start->argv, env);
     posix_spawn_file_actions_destroy(&files);
     posix_spawnattr_destroy(&attr);
     if (rc != 0)
-        return kb_err_sys(err, rc, "start '%s %s'", argv[0], argv[1]);
+        return kb_err_sys(err, rc, "start '%s %s'", start->argv[0], start->argv[1]);
     *ret_pid = pid;
     return 0;
 }
@@ -142,6 +148,19 @@ int64_t kb_process_rss_bytes(int pid)
     return resident * sysconf(_SC_PAGESIZE);
 }
 
+static bool copy(int from, int to, int64_t n)
+{
+    while (n > 0) {
+        ssize_t sent = sendfile(to, from, NULL, n > 1 << 20 ? 1 << 20 : (size_t)n);
+        if (sent <= 0)
+            return false;
+        n -= sent;
+    }
+    return true;
+}
+
+/* Whole blocks can be taken off a file's head while others append to it: what is copied is taken
+ * off, and nothing else. */
 void kb_log_rotate(const char *path, int64_t max_bytes)
 {
     struct stat st;
@@ -150,11 +169,13 @@ void kb_log_rotate(const char *path, int64_t max_bytes)
     KB_AUTO(kb_auto_free) char *old = kb_strf("%s.1", path);
     KB_AUTO(kb_auto_close) int from = open(path, O_RDWR | O_CLOEXEC);
     KB_AUTO(kb_auto_close) int to = open(old, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0640);
-    if (from < 0 || to < 0)
+    int64_t block = st.st_blksize > 0 ? st.st_blksize : 4096;
+    int64_t head = (st.st_size - 1) / block * block;
+    if (from < 0 || to < 0 || !copy(from, to, head))
         return;
-    while (sendfile(to, from, NULL, 1 << 20) > 0) {
-    }
-    if (ftruncate(from, 0) < 0) {
+    if (head > 0 && fallocate(from, FALLOC_FL_COLLAPSE_RANGE, 0, head) == 0)
+        return;
+    if (!copy(from, to, INT64_MAX) && ftruncate(from, 0) < 0) {
         /* it stays, and is tried again */
     }
 }

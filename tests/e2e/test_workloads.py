@@ -227,9 +227,10 @@ class Exec(Case):
             sh.expect(r"33 101")
             sh.send("echo $((20+3))\r")
             sh.expect(r"\r\n23\r\n")
-            sh.send("echo g''o; sleep 1000\r")
+            # It is the foreground process itself that says so: it will get the Ctrl-C, not the shell.
+            sh.send("sh -c \"echo g''o; exec sleep 1000\"\r")
             sh.expect(r"\ngo")
-            sh.send("\x03")  # Ctrl-C ends the sleep, not the shell
+            sh.send("\x03")
             sh.send("echo still $((40+2))\r")
             sh.expect(r"still 42")
             sh.send("exit 5\r")

@@ -243,6 +243,10 @@ KB_TEST(kubusd, is_itself_replaced_and_its_successor_adopts_all_actors)
     }
     kill(before.pid[1], SIGKILL); /* the successor watches what it adopted */
     until(&c, replaced, &before, LIMIT_MS, &after);
+    before = after;
+    kill(before.kernel_pid, SIGKILL); /* and the one after it knows of that */
+    until(&c, new_kernel, &before, LIMIT_MS, &after);
+    KB_CHECK_I64(after.restarts[1], ==, before.restarts[1]);
     cluster_stop(&c);
 }
 

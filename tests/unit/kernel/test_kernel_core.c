@@ -61,7 +61,7 @@ static int registers(struct world *w, const char *name, int pid, bool ready)
 {
     struct kb_err err = {0};
     struct kb_kernel_registration r = {
-        kb_str_of(name), kb_str_of(UUID), kb_str_of("ipc://x"), {0}, pid, ready};
+        kb_str_of(name), kb_str_of(UUID), kb_str_of("ipc://x"), {0}, pid, ready, 0};
     int rc = kb_kernel_register(w->kernel, &r, w->now_ms, &err);
     world_carry_out(w);
     return rc;
@@ -372,5 +372,51 @@ KB_TEST(kernel_core, keeps_one_process_an_actor_through_random_trouble)
         registers(&w, three[k], actor(&w, three[k])->pid, true);
         KB_CHECK_STR(state(&w, three[k]), "ready");
     }
+    kb_kernel_destroy(&w.kernel);
+}
+
+static void until_due(struct world *w, const char *name)
+{
+    w->now_ms = actor(w, name)->due_ms;
+    kb_kernel_tick(w->kernel, w->now_ms);
+    world_carry_out(w);
+}
+
+KB_TEST(kernel, one_that_is_never_ready_is_held_and_tried_rarely_or_when_asked)
+{
+    struct world w;
+    struct kb_err err = {0};
+    world_start(&w, (const char *const[]){"c"}, 1);
+    for (int i = 1; i < KB_KERNEL_HOLD_AFTER; i++) {
+        exits(&w, "c");
+        KB_CHECK_STR(state(&w, "c"), "backoff");
+        until_due(&w, "c");
+    }
+    exits(&w, "c");
+    KB_CHECK_STR(state(&w, "c"), "held");
+    KB_CHECK_I64(actor(&w, "c")->due_ms - w.now_ms, ==, KB_KERNEL_HOLD_MS);
+    until_due(&w, "c");
+    KB_CHECK_STR(state(&w, "c"), "starting");
+    exits(&w, "c");
+    KB_CHECK_STR(state(&w, "c"), "held");
+    KB_CHECK_I64(kb_kernel_restart(w.kernel, "c", w.now_ms, &err), ==, 0);
+    world_carry_out(&w);
+    KB_CHECK_I64(registers(&w, "c", w.next_pid, true), ==, 0);
+    exits(&w, "c"); /* it was ready: forgiven */
+    KB_CHECK_STR(state(&w, "c"), "backoff");
+    kb_kernel_destroy(&w.kernel);
+}
+
+KB_TEST(kernel, a_successor_learns_how_often_an_actor_was_started)
+{
+    struct world w;
+    struct kb_err err = {0};
+    world_start(&w, (const char *const[]){"c"}, 1);
+    struct kb_kernel_registration r = {
+        kb_str_of("c"), kb_str_of(UUID), {0}, {0}, w.next_pid, true, 7};
+    KB_CHECK_I64(kb_kernel_register(w.kernel, &r, w.now_ms, &err), ==, 0);
+    KB_CHECK_I64(actor(&w, "c")->restarts, ==, 7);
+    exits(&w, "c");
+    KB_CHECK_I64(actor(&w, "c")->restarts, ==, 8);
     kb_kernel_destroy(&w.kernel);
 }

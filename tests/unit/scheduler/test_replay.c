@@ -110,10 +110,9 @@ static void step_decide(struct story *y)
 static void step_configure(struct story *y)
 {
     static const char *const texts[] = {
-        "",
-        "profiles: [{schedulerName: default-scheduler}, {schedulerName: other}]\n",
-        "profiles: [{pluginConfig: [{name: NodeResourcesFit, args: {scoringStrategy: {type: "
-        "MostAllocated}}}]}]\n",
+        "", "profiles: [{schedulerName: default-scheduler}, {schedulerName: other}]\n",
+        ("profiles: [{pluginConfig: [{name: NodeResourcesFit, args: {scoringStrategy: {type: "
+         "MostAllocated}}}]}]\n"), /* clang takes it for a forgotten comma without parentheses */
     };
     struct kb_config config = {0};
     const char *text = texts[pick(y, (int)KB_COUNT(texts))];
