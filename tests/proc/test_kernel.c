@@ -313,6 +313,8 @@ KB_TEST(kubusd, and_its_guardian_killed_leave_actors_that_the_next_start_adopts)
     kill(c.guard, SIGKILL);
     waitpid(c.guard, NULL, 0);
     kill(before.kernel_pid, SIGKILL);
+    while (!is_dead(before.kernel_pid)) /* until then it has its lock: nobody takes its place */
+        turn(&c, 5);
     c.guard = start_guard(c.data);
     until(&c, new_kernel, &before, LIMIT_MS, &after);
     for (int k = 0; k < 3; k++)
