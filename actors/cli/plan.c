@@ -2,6 +2,7 @@
 
 #include <arpa/inet.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -67,8 +68,6 @@ int kb_plan_check(const struct kb_plan_options *o, struct kb_err *err)
         return kb_err_set(err, KB_EINVAL, "--hollow-nodes takes 0 to %d", HOLLOW_MAX);
     if (o->schedulers < 1 || o->schedulers > SCHEDULERS_MAX)
         return kb_err_set(err, KB_EINVAL, "--schedulers takes 1 to %d", SCHEDULERS_MAX);
-    if (o->record && o->schedulers > 1)
-        return kb_err_set(err, KB_EINVAL, "--record takes one scheduler, not several");
     if (check_listen(o->listen, err) < 0 || check_cidr("pod-cidr", o->pod_cidr, 16, err) < 0 ||
         check_cidr("service-cidr", o->service_cidr, 24, err) < 0)
         return -err->code;
@@ -146,7 +145,8 @@ static void add_schedulers(struct kb_arena *a, struct kb_node *actors,
 {
     int64_t n = o->schedulers;
     for (int64_t i = 0; i < n; i++) {
-        char name[32], share[48];
+        char name[32], share[48], other[PATH_MAX];
+        snprintf(other, sizeof(other), "%s.%" PRId64, o->record ? o->record : "", i + 1);
         snprintf(name, sizeof(name), i ? "scheduler-%" PRId64 : "scheduler", i + 1);
         snprintf(share, sizeof(share), "%" PRId64 "/%" PRId64, i, n);
         struct kb_node *argv = add_actor(a, actors, name, "scheduler");
@@ -155,7 +155,7 @@ static void add_schedulers(struct kb_arena *a, struct kb_node *actors,
         if (n > 1)
             add_option(a, argv, "--share", share);
         if (o->record)
-            add_option(a, argv, "--record", o->record);
+            add_option(a, argv, "--record", i ? other : o->record);
     }
 }
 

@@ -36,6 +36,9 @@ const char *const kb_record_ops[] = {
     [KB_SCHED_IN_CONDITION_DONE] = "condition-done",
     [KB_SCHED_IN_EVICT_DONE] = "evict-done",
     [KB_SCHED_IN_CONFIGURE] = "configure",
+    [KB_SCHED_IN_SHARE] = "share",
+    [KB_SCHED_IN_ASK] = "ask",
+    [KB_SCHED_IN_ANSWER] = "answer",
 };
 
 /* ---- writing ---- */
@@ -154,11 +157,15 @@ static void put_members(struct kb_buf *b, const struct kb_sched_input *in)
         put_text(b, "key", in->key);
     if (in->kind == KB_SCHED_IN_POD_PUT || in->kind == KB_SCHED_IN_BIND_DONE)
         kb_buf_printf(b, ",\"rev\":%" PRId64, in->rev);
-    if (in->kind == KB_SCHED_IN_BIND_DONE)
+    if (in->kind == KB_SCHED_IN_BIND_DONE || in->kind == KB_SCHED_IN_SHARE ||
+        in->kind == KB_SCHED_IN_ANSWER)
         kb_buf_printf(b, ",\"attempt\":%" PRIu64, in->attempt);
-    if (in->kind >= KB_SCHED_IN_BIND_DONE && in->kind <= KB_SCHED_IN_EVICT_DONE)
+    if ((in->kind >= KB_SCHED_IN_BIND_DONE && in->kind <= KB_SCHED_IN_EVICT_DONE) ||
+        in->why != NULL)
         kb_buf_printf(b, ",\"rc\":%d", in->rc);
-    if (in->kind == KB_SCHED_IN_DECIDE)
+    if (in->why != NULL)
+        put_text(b, "why", kb_str_of(in->why));
+    if (in->kind == KB_SCHED_IN_DECIDE || in->kind == KB_SCHED_IN_SHARE)
         kb_buf_printf(b, ",\"most\":%" PRIu64, in->most);
     if (in->doc.p != NULL) {
         kb_buf_puts(b, ",\"doc\":");

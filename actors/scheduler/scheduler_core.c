@@ -126,6 +126,8 @@ void kb_sched_share(struct kb_sched *s, uint32_t share, uint32_t shares)
 {
     s->share = share;
     s->shares = shares;
+    kb__sched_told(
+        s, &(struct kb_sched_input){.kind = KB_SCHED_IN_SHARE, .attempt = share, .most = shares});
 }
 
 void kb_sched_time(struct kb_sched *s, kb_ms now, int64_t wall_us)

@@ -99,7 +99,7 @@ kb_ms kb_sched_wait_ms(const struct kb_sched *s);
 
 /* Policies may ask services outside (core/outside.h): the next question, to be carried out as a
  * call `policy.judge` and reported by kb_sched_answer, with KB_NONE and why when it was not
- * answered. Ask after each decide. What was answered is not part of a record. */
+ * answered. Ask after each decide. */
 struct kb_outside_ask;
 bool kb_sched_next_ask(struct kb_sched *s, struct kb_outside_ask *ret);
 void kb_sched_answer(struct kb_sched *s, uint64_t id, kb_val answer, const struct kb_err *why,
@@ -129,6 +129,9 @@ enum kb_sched_input_kind {
     KB_SCHED_IN_CONDITION_DONE,
     KB_SCHED_IN_EVICT_DONE,
     KB_SCHED_IN_CONFIGURE,
+    KB_SCHED_IN_SHARE,  /* attempt of most */
+    KB_SCHED_IN_ASK,    /* one question was taken */
+    KB_SCHED_IN_ANSWER, /* attempt: the id; doc, or rc and why */
 };
 
 /* The arguments of the function of that name. */
@@ -140,8 +143,9 @@ struct kb_sched_input {
     int rc;
     kb_str key;
     kb_val doc;
+    const char *why;
     const struct kb_config *config;
-    const struct kb_sched_out *out; /* of DECIDE and BIND_DONE: … */
+    const struct kb_sched_out *out; /* of DECIDE, BIND_DONE and ANSWER: … */
     size_t from;                    /* … wishes from here on are new */
 };
 

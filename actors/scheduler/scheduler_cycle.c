@@ -239,11 +239,14 @@ size_t kb_sched_decide(struct kb_sched *s, size_t most, struct kb_sched_out *out
 
 bool kb_sched_next_ask(struct kb_sched *s, struct kb_outside_ask *ret)
 {
-    return kb_outsides_next(kb_core_outsides(s->core), kb_core_columns(s->core), ret);
+    if (!kb_outsides_next(kb_core_outsides(s->core), kb_core_columns(s->core), ret))
+        return false;
+    kb__sched_told(s, &(struct kb_sched_input){.kind = KB_SCHED_IN_ASK});
+    return true;
 }
 
-void kb_sched_answer(struct kb_sched *s, uint64_t id, kb_val answer, const struct kb_err *why,
-                     struct kb_sched_out *out)
+static void take_answer(struct kb_sched *s, uint64_t id, kb_val answer, const struct kb_err *why,
+                        struct kb_sched_out *out)
 {
     struct kb_err err = why ? *why : (struct kb_err){0};
     int rc = 0;
@@ -263,6 +266,20 @@ void kb_sched_answer(struct kb_sched *s, uint64_t id, kb_val answer, const struc
     }
     kb__sched_happened(s, UINT32_MAX,
                        UINT32_MAX); /* those that found no place by an older answer */
+}
+
+void kb_sched_answer(struct kb_sched *s, uint64_t id, kb_val answer, const struct kb_err *why,
+                     struct kb_sched_out *out)
+{
+    size_t from = out->n;
+    take_answer(s, id, answer, why, out);
+    kb__sched_told(s, &(struct kb_sched_input){.kind = KB_SCHED_IN_ANSWER,
+                                               .attempt = id,
+                                               .doc = answer,
+                                               .rc = why ? -why->code : 0,
+                                               .why = why ? why->text : NULL,
+                                               .out = out,
+                                               .from = from});
 }
 
 static void bound(struct kb_sched *s, struct kb_sched_pod *pod, int64_t rev,

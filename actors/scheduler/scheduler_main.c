@@ -87,9 +87,9 @@ int kb_module_main(int argc, char **argv)
         return 1;
     }
     struct kb_sched_actor *scheduler = kb_sched_actor_new(actor, flags.seed);
-    kb_sched_actor_share(scheduler, flags.share, flags.shares);
     guard(scheduler, &flags);
     int rc = flags.record ? kb_sched_actor_record(scheduler, flags.seed, flags.record, &err) : 0;
+    kb_sched_actor_share(scheduler, flags.share, flags.shares);
     rc = rc < 0 ? rc : kb_actor_run(actor, &err);
     if (rc < 0)
         kb_error("%s", err.text);

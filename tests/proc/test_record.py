@@ -36,9 +36,15 @@ def pod(name, cpu, milli):
 class Record(ProcessTest):
     def setUp(self):
         self.file = pathlib.Path(self.folder(), "record.jsonl")
-        self.start("record", {"store": ["actor", "store"],
-                              "scheduler": ["actor", "scheduler", "--record", str(self.file)]})
+        self.second = self.file.with_suffix(".2")
         self.dice = random.Random(5)
+
+    def begin(self, schedulers=1):
+        actors = {"store": ["actor", "store"]}
+        for i, file in enumerate((self.file, self.second)[:schedulers]):
+            name = "scheduler-2" if i else "scheduler"
+            actors[name] = ["actor", "scheduler", "--name", name, "--share", f"{i}/{schedulers}", "--record", str(file)]
+        self.start("record", actors)
 
     def folder(self):
         path = tempfile.mkdtemp(prefix="kubus-record-")
@@ -74,13 +80,50 @@ class Record(ProcessTest):
         self.assertGreater(len(used), 1)
         self.assertLessEqual(max(used.values()), 1000)
 
-    def replay(self):
-        done = subprocess.run([KUBUS, "sim", "replay", self.file], capture_output=True, text=True, check=False)
+    def replay(self, file):
+        done = subprocess.run([KUBUS, "sim", "replay", file], capture_output=True, text=True, check=False)
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
         numbers = re.search(r"(\d+) inputs, (\d+) decisions, (\d+) bindings, (\d+) differences", done.stdout)
         return [int(n) for n in numbers.groups()]
 
+    def end(self):
+        self.kernel.terminate()
+        self.kernel.wait(30)
+
+    def test_two_schedulers_write_a_record_each(self):
+        self.begin(schedulers=2)
+        for i in range(NODES):
+            self.write("put", f"nodes//n{i}", node(f"n{i}", 16, 8))
+        self.add_pods(0, PODS)
+        self.until(lambda: not self.waiting(), "all are bound")
+        self.end()
+        first, second = self.replay(self.file), self.replay(self.second)
+        self.assertEqual(first[3] + second[3], 0)
+        self.assertGreater(min(first[2], second[2]), 0)
+
+    def test_answers_of_a_service_are_part_of_a_record(self):
+        self.begin()
+        config = ("apiVersion: kubescheduler.config.k8s.io/v1\nkind: KubeSchedulerConfiguration\nprofiles: [{plugins: "
+                  "{multiPoint: {enabled: [{name: Remote}]}}, pluginConfig: [{name: Remote, args: {service: judge}}]}]\n")
+        self.write("put", "configmaps/kube-system/kubus-scheduler",
+                   {"apiVersion": "v1", "kind": "ConfigMap", "data": {"config.yaml": config},
+                    "metadata": {"name": "kubus-scheduler", "namespace": "kube-system", "uid": "uid-config"}})
+        judge = subprocess.Popen([sys.executable, TOP / "plugins/examples/python/judge.py", self.data])
+        self.addCleanup(judge.wait)
+        self.addCleanup(judge.kill)
+        for i in range(4):
+            self.write("put", f"nodes//n{i}", node(f"n{i}", 16, 8))
+        self.until(lambda: '"policy":"Remote"' in self.file.read_text(), "the configuration is at work")
+        self.add_pods(0, 20)
+        self.until(lambda: not self.waiting(), "all are bound")
+        self.end()
+        self.assertIn('"op":"answer"', self.file.read_text())
+        _, _, bindings, differences = self.replay(self.file)
+        self.assertEqual(differences, 0)
+        self.assertEqual(bindings, 20)
+
     def test_a_live_record_is_decided_the_same_in_the_simulator(self):
+        self.begin()
         for i in range(NODES // 2):
             self.write("put", f"nodes//n{i}", node(f"n{i}", 8, i % 5))
         self.add_pods(0, PODS // 2)
@@ -94,9 +137,8 @@ class Record(ProcessTest):
         self.until(self.all_ready, "the scheduler is back")
         self.until(lambda: not self.waiting(), "all are bound")
         self.check_gpus()
-        self.kernel.terminate()
-        self.kernel.wait(30)
-        inputs, decisions, bindings, differences = self.replay()
+        self.end()
+        inputs, decisions, bindings, differences = self.replay(self.file)
         self.assertEqual(differences, 0)
         self.assertGreaterEqual(bindings, PODS - 10)
         self.assertGreater(inputs, decisions)

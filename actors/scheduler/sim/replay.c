@@ -1,5 +1,6 @@
 #include "actors/scheduler/sim/replay.h"
 
+#include "actors/scheduler/core/outside.h"
 #include "actors/scheduler/record.h"
 #include "bus/base/check.h"
 #include "bus/model/json.h"
@@ -143,13 +144,44 @@ static int check_line(struct player *p, enum kb_sched_input_kind kind, const str
     struct kb_key key;
     const struct kb_node *doc = kb_node_get(line, "doc");
     bool about =
-        kind != KB_SCHED_IN_TIME && kind != KB_SCHED_IN_DECIDE && kind != KB_SCHED_IN_CONFIGURE;
+        kind != KB_SCHED_IN_TIME && kind != KB_SCHED_IN_DECIDE && kind < KB_SCHED_IN_CONFIGURE;
     bool put = kind == KB_SCHED_IN_NODE_PUT || kind == KB_SCHED_IN_POD_PUT;
     if (about && kb_key_parse(kb_node_text(kb_node_get(line, "key")), &key, NULL) < 0)
         return wrong(p, "no key");
     if (put ? doc == NULL || doc->type != KB_MAP : doc != NULL && doc->type != KB_MAP)
         return wrong(p, "no object");
     return 0;
+}
+
+static void share(struct player *p, const struct kb_node *line)
+{
+    int64_t i = kb_node_num(kb_node_get(line, "attempt"), 0);
+    int64_t n = kb_node_num(kb_node_get(line, "most"), 1);
+    if (i >= 0 && i < n && n <= UINT32_MAX)
+        kb_sched_share(p->sched, (uint32_t)i, (uint32_t)n);
+}
+
+/* Only that it is taken counts: what was answered stands further down in the record. */
+static void ask(struct player *p)
+{
+    struct kb_outside_ask question = {0};
+    if (kb_sched_next_ask(p->sched, &question))
+        kb_doc_destroy(&question.body);
+    else
+        differ(p, "recorded", kb_str_of("a question to a service"), "replayed",
+               kb_str_of("nothing"));
+}
+
+static void take_answer(struct player *p, const struct kb_node *line, kb_val doc)
+{
+    int rc = (int)kb_node_num(kb_node_get(line, "rc"), 0);
+    struct kb_err why = {.code = rc < 0 && rc > -KB_ERR_COUNT ? -rc : KB_EINTERNAL};
+    kb_str text = kb_node_text(kb_node_get(line, "why"));
+    kb_str_copy(kb_str_n(text.p, text.n < sizeof(why.text) ? text.n : sizeof(why.text) - 1),
+                why.text, sizeof(why.text));
+    kb_sched_answer(p->sched, (uint64_t)kb_node_num(kb_node_get(line, "attempt"), 0), doc,
+                    rc < 0 || doc.p == NULL ? &why : NULL, &p->out);
+    compare(p, kb_node_get(line, "wishes"));
 }
 
 static int tell(struct player *p, enum kb_sched_input_kind kind, const struct kb_node *line)
@@ -196,6 +228,15 @@ static int tell(struct player *p, enum kb_sched_input_kind kind, const struct kb
     case KB_SCHED_IN_EVICT_DONE:
         kb_sched_evict_done(p->sched, key, rc);
         return 0;
+    case KB_SCHED_IN_SHARE:
+        share(p, line);
+        return 0;
+    case KB_SCHED_IN_ASK:
+        ask(p);
+        return 0;
+    case KB_SCHED_IN_ANSWER:
+        take_answer(p, line, kb_doc_root(doc));
+        return 0;
     default:
         return configure(p, line);
     }
@@ -208,7 +249,7 @@ static int play(struct player *p, const struct kb_node *line)
         return begin(p, line);
     if (p->sched == NULL)
         return wrong(p, "a record starts with the line 'begin'");
-    for (int kind = KB_SCHED_IN_TIME; kind <= KB_SCHED_IN_CONFIGURE; kind++) {
+    for (int kind = KB_SCHED_IN_TIME; kind <= KB_SCHED_IN_ANSWER; kind++) {
         if (!kb_str_is(op, kb_record_ops[kind]))
             continue;
         p->replay->inputs++;

@@ -548,7 +548,7 @@ static kb_ms next_in(const struct kb_sim *s)
     for (size_t i = 0; i < KB_COUNT(all); i++)
         if ((wait = kb_timers_wait_ms(all[i], s->now)) >= 0 && (least < 0 || wait < least))
             least = wait;
-    bool more = least >= 0 || counts.waiting.active + counts.waiting.backoff > 0 ||
+    bool more = least >= 0 || counts.waiting.active + counts.waiting.backoff + counts.held > 0 ||
                 (s->now_point.waiting > 0 && s->node_timers.count > 0);
     if (!more)
         return -1;
