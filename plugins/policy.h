@@ -621,6 +621,30 @@ enum kb_policy_flags {
 
 typedef void kb_policy_emit(void *to, const char *reason);
 
+/* ---- batches ---- */
+
+/* Pods of one kind whose turn it is. */
+struct kb_policy_batch_kind {
+    const struct kb_policy_pod *pod;
+    uint32_t pods;        /* how many */
+    int32_t priority;     /* the highest of them */
+    int64_t waited_ms;    /* the longest */
+    const uint8_t *fits;  /* [slot] 1: all filters let one of them onto the node, as it is now */
+    const int32_t *score; /* [slot] weighted sum of the scores, where it fits */
+};
+
+/* Arrays of pods times nodes: who may go where, and how good that is. */
+struct kb_policy_batch {
+    uint32_t size;
+    uint32_t kinds_n;
+    const struct kb_policy_batch_kind *kinds; /* in the order of their first pods */
+    const struct kb_policy_nodes *nodes;
+};
+
+/* One pod of a kind shall have this node. It is taken if it still fits when the pod's turn comes.
+ */
+typedef void kb_policy_suggest(void *to, uint32_t kind, uint32_t node);
+
 /* The descriptor. Functions that are NULL are not called. The names are those of the extension
  * points of Kubernetes. */
 struct kb_policy {
@@ -696,6 +720,11 @@ struct kb_policy {
      * of the profile with a set that is possible decides. Otherwise a share goes to the fullest GPU
      * that can take it, and whole GPUs to the first free ones. */
     uint32_t (*assign)(struct kb_policy_cycle *cycle, uint32_t node);
+    /* Look at many pods at once, 256 at most, before they are decided one after the other: suggest
+     * nodes for as many as it likes. Those without a suggestion, or whose node does not fit any
+     * more, go to the best node as ever. One policy of a profile may set it. */
+    void (*batch)(void *instance, const struct kb_policy_batch *batch, kb_policy_suggest *suggest,
+                  void *to);
     /* Who orders the queue may say that pods are of classes (0 is one as well). queue_sort of two
      * pods of one class must not change while they wait. Of two of different classes it may: which
      * class is next is found out anew for each pod. */

@@ -4,6 +4,7 @@
  *      |          |          |         |         |
  *      no node    +----------+---------+---------+--> refused, taken back: the queue again */
 #include "actors/scheduler/core/outside.h"
+#include "actors/scheduler/core/batch.h"
 #include "actors/scheduler/objects.h"
 #include "actors/scheduler/scheduler_impl.h"
 #include "bus/base/check.h"
@@ -181,7 +182,8 @@ static bool again(struct kb_sched *s, struct kb_sched_pod *pod)
     return false;
 }
 
-static void decide(struct kb_sched *s, struct kb_sched_pod *pod, struct kb_sched_out *out)
+static void decide(struct kb_sched *s, struct kb_sched_pod *pod, uint32_t suggested,
+                   struct kb_sched_out *out)
 {
     struct kb_podspec *spec = pod->wait.spec;
     uint32_t slot;
@@ -193,7 +195,7 @@ static void decide(struct kb_sched *s, struct kb_sched_pod *pod, struct kb_sched
         bind(s, pod, out);
         return;
     }
-    bool found = kb_core_decide_for(s->core, spec, &pod->wait.q, pod->nomination, &slot);
+    bool found = kb_core_decide_for(s->core, spec, &pod->wait.q, pod->nomination, suggested, &slot);
     if (found)
         kb_core_used(spec);
     else if (kb_core_waits(spec))
@@ -218,17 +220,49 @@ static bool resume_next(struct kb_sched *s, struct kb_sched_out *out)
     return c != NULL;
 }
 
+/* The next pods together: those with a suggestion first, lest one that was left out takes a node
+ * that another one is to have. Returns how many. */
+static size_t decide_batch(struct kb_sched *s, size_t most, struct kb_sched_out *out)
+{
+    struct kb_waiting *pods[KB_BATCH_PODS];
+    uint32_t slots[KB_BATCH_PODS];
+    size_t n = 0;
+    most = most < KB_BATCH_PODS ? most : KB_BATCH_PODS;
+    while (n < most && (pods[n] = kb_pending_pop(s->pending, s->now)) != NULL)
+        n++;
+    kb_core_suggest(s->core, pods, n, s->now, slots);
+    for (size_t i = 0; i < 2 * n; i++) {
+        bool suggested = slots[i % n] != UINT32_MAX;
+        if (suggested != (i < n))
+            continue;
+        decide(s, KB_CONTAINER(pods[i % n], struct kb_sched_pod, wait), slots[i % n], out);
+        while (resume_next(s, out))
+            ;
+    }
+    return n;
+}
+
+static size_t decide_one(struct kb_sched *s, struct kb_sched_out *out)
+{
+    struct kb_waiting *w = kb_pending_pop(s->pending, s->now);
+    if (w == NULL)
+        return 0;
+    decide(s, KB_CONTAINER(w, struct kb_sched_pod, wait), UINT32_MAX, out);
+    return 1;
+}
+
 size_t kb_sched_decide(struct kb_sched *s, size_t most, struct kb_sched_out *out)
 {
-    size_t n = 0, from = out->n;
-    for (; n < most; n++) {
-        if (resume_next(s, out))
+    size_t n = 0, decided = 1, from = out->n;
+    bool batches = kb_core_batches(s->core);
+    while (n < most && decided > 0) {
+        if (resume_next(s, out)) {
+            n++;
             continue;
-        struct kb_waiting *w = kb_pending_pop(s->pending, s->now);
-        if (w == NULL)
-            break;
-        decide(s, KB_CONTAINER(w, struct kb_sched_pod, wait), out);
-        s->counts.decided++;
+        }
+        decided = batches ? decide_batch(s, most - n, out) : decide_one(s, out);
+        s->counts.decided += decided;
+        n += decided;
     }
     kb__sched_told(s, &(struct kb_sched_input){
                           .kind = KB_SCHED_IN_DECIDE, .most = most, .out = out, .from = from});

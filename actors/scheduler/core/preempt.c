@@ -192,24 +192,31 @@ static void overrule(struct kb_core *core, struct kb_podspec *spec, struct kb_pl
     kb_plan_overrule(kb__core_plan(core, spec), p->overruled, p->overruled_n);
 }
 
+static bool takes(const struct kb_plan *plan, uint32_t slot)
+{
+    return slot != UINT32_MAX && kb_plan_verdict(plan, slot) == 0;
+}
+
 bool kb_core_decide_for(struct kb_core *core, struct kb_podspec *spec,
                         const struct kb_policy_queued *who, const struct kb_nomination *own,
-                        uint32_t *ret_slot)
+                        uint32_t suggested, uint32_t *ret_slot)
 {
     struct kb_promises *p = kb__core_promises(core);
     p->overruled_n = 0;
-    if (p->n == 0)
+    if (p->n == 0 && suggested == UINT32_MAX)
         return kb_core_decide(core, spec, ret_slot);
     struct kb_plan *plan = kb__core_plan(core, spec);
     if (kb_plan_fits_any(plan))
         overrule(core, spec, plan, who);
     plan = kb__core_plan(core, spec);
-    bool fits = kb_plan_fits_any(plan);
-    if (fits && own && own->on && kb_plan_verdict(plan, own->ghost.slot) == 0) {
-        *ret_slot = own->ghost.slot;
+    if (!kb_plan_fits_any(plan))
+        return false;
+    uint32_t promised = own && own->on ? own->ghost.slot : UINT32_MAX;
+    if (takes(plan, promised) || takes(plan, suggested)) {
+        *ret_slot = takes(plan, promised) ? promised : suggested;
         return true;
     }
-    return fits && kb_core_decide(core, spec, ret_slot);
+    return kb_core_decide(core, spec, ret_slot);
 }
 
 void kb_core_decided(struct kb_core *core, struct kb_podspec *spec)

@@ -36,11 +36,11 @@ void kb_core_promises_changed(struct kb_core *core);
 void kb_core_budget_put(struct kb_core *core, kb_str ns, kb_str name, kb_val budget);
 
 /* As kb_core_decide, with regard to what is promised to others; the node that the pod itself is
- * nominated to (`own`, may be NULL) comes first. What follows (kb_core_diagnose,
- * kb_core_post_filter) sees the same, until kb_core_decided. */
+ * nominated to (`own`, may be NULL) comes first, then `suggested` (UINT32_MAX: none). What follows
+ * (kb_core_diagnose, kb_core_post_filter) sees the same, until kb_core_decided. */
 bool kb_core_decide_for(struct kb_core *core, struct kb_podspec *spec,
                         const struct kb_policy_queued *who, const struct kb_nomination *own,
-                        uint32_t *ret_slot);
+                        uint32_t suggested, uint32_t *ret_slot);
 void kb_core_decided(struct kb_core *core, struct kb_podspec *spec);
 /* Is any node overruled in the decision under way? Then what it said holds for this pod alone. */
 bool kb_core_overruled(const struct kb_core *core);

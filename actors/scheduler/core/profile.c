@@ -168,7 +168,11 @@ static int note_points(struct kb_profile *p, const struct kb_policy *policy, uin
     if (policy->group && p->grouper != UINT32_MAX)
         return kb_err_set(err, KB_EINVAL, "policy %s: another one groups the pods already",
                           policy->name);
+    if (policy->batch && p->batcher != UINT32_MAX)
+        return kb_err_set(err, KB_EINVAL, "policy %s: another one takes batches already",
+                          policy->name);
     p->grouper = policy->group ? at : p->grouper;
+    p->batcher = policy->batch ? at : p->batcher;
     return 0;
 }
 
@@ -252,8 +256,10 @@ int kb_profile_init(struct kb_profile *p, const char *name, const struct kb_poli
                     struct kb_err *err)
 {
     uint32_t sorters = 0;
-    *p = (struct kb_profile){
-        .name = kb_str_dup(kb_str_of(name)), .guard = guard, .grouper = UINT32_MAX};
+    *p = (struct kb_profile){.name = kb_str_dup(kb_str_of(name)),
+                             .guard = guard,
+                             .grouper = UINT32_MAX,
+                             .batcher = UINT32_MAX};
     int rc = n <= KB_PROFILE_POLICIES
                  ? 0
                  : kb_err_set(err, KB_EINVAL, "more than %d policies", KB_PROFILE_POLICIES);
@@ -283,5 +289,5 @@ void kb_profile_finish(struct kb_profile *p)
         free(p->at[i].held);
     }
     free(p->name);
-    *p = (struct kb_profile){0};
+    *p = (struct kb_profile){.grouper = UINT32_MAX, .batcher = UINT32_MAX};
 }

@@ -59,6 +59,7 @@ struct kb_profile {
     } at[KB_PROFILE_POLICIES];
     uint32_t sorter;    /* which of them orders the queue */
     uint32_t grouper;   /* … and which says what group a pod is of; UINT32_MAX: none */
+    uint32_t batcher;   /* … and which looks at pods in batches; UINT32_MAX: none */
     bool has_lifecycle; /* one of them reserves, permits, or takes part in binding */
     bool has_post_filter, has_hint;
     bool has_observer; /* one of them is told of pods that are placed */
