@@ -35,6 +35,7 @@
  *      pods of the cluster: namespaces, labels, affinity, spreading, images, counts by node
  *      GLOBAL policies: `stale`, `fits`, normalization BY_SPAN and BY_REST
  *      the flag REQUIRED; `outside`, and WAIT from pre_filter
+ *      volumes: claims, volumes, classes, limits, disks
  */
 #ifndef KUBUS_POLICY_H
 #define KUBUS_POLICY_H
@@ -199,12 +200,88 @@ struct kb_policy_image {
     int64_t bytes;
 };
 
+/* ---- volumes ---- */
+
+/* A claim that a pod uses; in its namespace. */
+struct kb_policy_claim_name {
+    uint32_t ns, name;
+    bool ephemeral; /* made for the pod, from a template in it */
+};
+
+/* A disk that is named in a pod itself, of a kind that pods on one node cannot share, or only when
+ * all read: equal disks have equal ids. */
+struct kb_policy_disk {
+    uint32_t id;
+    bool read_only;
+};
+
+enum kb_policy_access {
+    KB_POLICY_READ_WRITE_ONCE = 1 << 0,
+    KB_POLICY_READ_ONLY_MANY = 1 << 1,
+    KB_POLICY_READ_WRITE_MANY = 1 << 2,
+    KB_POLICY_READ_WRITE_ONCE_POD = 1 << 3,
+};
+
+struct kb_policy_claim {
+    uint32_t ns, name, uid;
+    bool lost, ending;
+    bool bound;             /* wholly: to a volume, and that is settled */
+    uint32_t volume;        /* name; 0: none */
+    uint32_t storage_class; /* name; 0: none */
+    uint32_t attributes_class;
+    uint32_t selected_node; /* for which a volume is being made; name, 0: none */
+    uint32_t access;        /* set of enum kb_policy_access */
+    bool block;             /* a raw device */
+    int64_t bytes;
+    struct kb_policy_selector selector; /* of volumes, by label; everything when not given */
+    uint32_t users;                     /* pods on nodes that use it */
+};
+
+struct kb_policy_volume {
+    uint32_t name, storage_class, attributes_class;
+    bool ending, available;
+    bool block;
+    uint32_t access;
+    int64_t bytes;
+    uint32_t claim_ns, claim_name, claim_uid; /* whom it is bound to, or kept for; 0: nobody */
+    uint32_t labels_n;
+    const struct kb_policy_label *labels;
+    bool has_required; /* from which nodes it can be reached */
+    uint32_t required_n;
+    const struct kb_policy_term *required;
+    uint32_t driver, handle; /* of a CSI volume; else 0 */
+};
+
+struct kb_policy_storage_class {
+    bool delayed;         /* claims are bound when a pod that uses them is scheduled */
+    uint32_t provisioner; /* 0: nobody makes volumes */
+    uint32_t allowed_n;   /* where volumes may be made: any of these; none: anywhere */
+    const struct kb_policy_term *allowed;
+};
+
+struct kb_policy_storage {
+    uint32_t size;
+    /* NULL: there is no such object. Valid until versions->volumes changes. */
+    const struct kb_policy_claim *(*claim)(void *core, uint32_t ns, uint32_t name);
+    const struct kb_policy_volume *(*volume)(void *core, uint32_t name);
+    const struct kb_policy_storage_class *(*storage_class)(void *core, uint32_t name);
+    /* The names of a class's volumes, in no order. */
+    uint32_t (*volumes_of)(void *core, uint32_t class_name, const uint32_t **ret_names);
+    /* How many volumes of a CSI driver can be attached to the node; -1: no limit. */
+    int64_t (*limit)(void *core, uint32_t node, uint32_t driver);
+    /* What the pods on a node use, one entry for each pod. Valid until the call ends. */
+    uint32_t (*node_claims)(void *core, uint32_t node,
+                            const struct kb_policy_claim_name **ret_claims);
+    uint32_t (*node_disks)(void *core, uint32_t node, const struct kb_policy_disk **ret_disks);
+};
+
 /* What else changes in a cluster, as numbers that rise. */
 struct kb_policy_versions {
     uint64_t nodes;   /* an object of a node changed, came or went; pods on it do not count */
     uint64_t carried; /* what `carried` returns for some pod, but not how many carry it */
     uint64_t owners;  /* what `default_spread` returns for some pod */
     uint64_t images;  /* what nodes hold */
+    uint64_t volumes; /* claims, volumes, storage classes, limits, or which claims are in use */
 };
 
 /* What identical pods share. Lives as long as any cycle on it. */
@@ -246,6 +323,9 @@ struct kb_policy_pod {
     const struct kb_policy_spread *spread;
     uint32_t images_n; /* of all containers, init containers too, as nodes name them */
     const uint32_t *images;
+    uint32_t claims_n, disks_n;
+    const struct kb_policy_claim_name *claims;
+    const struct kb_policy_disk *disks;
     void *group, *carries; /* the core's own */
 };
 
@@ -449,6 +529,7 @@ struct kb_policy_host {
     const struct kb_policy_versions *(*versions)(void *core);
     /* Who holds an image. Valid until the call ends. */
     uint32_t (*image)(void *core, uint32_t name, const struct kb_policy_image **ret_nodes);
+    const struct kb_policy_storage *storage;
 
     /* ---- arguments ---- */
 

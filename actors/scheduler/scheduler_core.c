@@ -183,6 +183,10 @@ const char *const kb_sched_resources[] = {"namespaces",
                                           "replicationcontrollers",
                                           "replicasets.apps",
                                           "statefulsets.apps",
+                                          "persistentvolumes",
+                                          "persistentvolumeclaims",
+                                          "storageclasses.storage.k8s.io",
+                                          "csinodes.storage.k8s.io",
                                           "poddisruptionbudgets.policy",
                                           NULL};
 

@@ -96,7 +96,8 @@ static int builtin_read(struct kb_columns *columns, kb_val entry, struct kb_err 
         column->cell = kb__cell_crd;
     else if ((column->cell = kb__cell_common(cell)) == NULL &&
              (column->cell = kb__cell_pod(cell)) == NULL &&
-             (column->cell = kb__cell_kind(cell)) == NULL)
+             (column->cell = kb__cell_kind(cell)) == NULL &&
+             (column->cell = kb__cell_storage(cell)) == NULL)
         return kb_err_set(err, KB_EINVAL, "column '%s': unknown cell '" KB_STR_FMT "'",
                           column->name, KB_STR_ARG(cell));
     int rc = path_add(column, kb_val_str_at(entry, "path"), err);

@@ -39,6 +39,7 @@ struct kb__column {
 kb__cell_fn kb__cell_common(kb_str name);
 kb__cell_fn kb__cell_pod(kb_str name);
 kb__cell_fn kb__cell_kind(kb_str name);
+kb__cell_fn kb__cell_storage(kb_str name);
 /* The cell of a user-defined column: what its type says. */
 void kb__cell_crd(const struct kb__column *column, struct kb__row *row, struct kb_w *w);
 void kb__cell_name(const struct kb__column *column, struct kb__row *row, struct kb_w *w);

@@ -151,6 +151,7 @@ void kb_columns_finish(struct kb_columns *c)
     kb_pods_finish(&c->pods);
     kb_owners_finish(&c->owners);
     kb_images_finish(&c->images);
+    kb_volumes_finish(&c->volumes);
     kb_domains_finish(&c->domains);
     kb_map_finish(&c->taint_set_of);
     const void *arrays[] = {v->present,     v->nonzero_cpu,   v->nonzero_memory,  v->name,
@@ -507,6 +508,8 @@ void kb_columns_pod_add(struct kb_columns *c, uint32_t slot, const struct kb_pol
 {
     count_pod(c, slot, pod, 1);
     kb_pods_add(&c->pods, slot, pod, 1);
+    kb_volumes_pod(&c->volumes, slot, pod, 1);
+    c->pods.versions.volumes = c->volumes.version;
     kb_devices_pod(&c->devices, slot, pod, gpus, 1);
     for (uint32_t i = 0; i < pod->ports_n; i++)
         port_add(c, slot, pod->ports[i]);
@@ -524,6 +527,8 @@ void kb_columns_pod_del(struct kb_columns *c, uint32_t slot, const struct kb_pol
     struct kb_node_rec *rec = &c->rec[slot];
     count_pod(c, slot, pod, -1);
     kb_pods_add(&c->pods, slot, pod, -1);
+    kb_volumes_pod(&c->volumes, slot, pod, -1);
+    c->pods.versions.volumes = c->volumes.version;
     kb_devices_pod(&c->devices, slot, pod, gpus, -1);
     for (uint32_t i = 0; i < pod->ports_n; i++)
         port_del(c, slot, pod->ports[i]);

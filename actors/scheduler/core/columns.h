@@ -18,6 +18,7 @@
 #include "actors/scheduler/core/intern.h"
 #include "actors/scheduler/core/owners.h"
 #include "actors/scheduler/core/pods.h"
+#include "actors/scheduler/core/volumes.h"
 #include "bus/base/list.h"
 #include "bus/model/doc.h"
 #include "plugins/policy.h"
@@ -75,6 +76,7 @@ struct kb_columns {
     struct kb_pods pods;
     struct kb_owners owners;
     struct kb_images images;
+    struct kb_volumes volumes;
     struct kb_domain_tables domains;
     uint64_t labels_version; /* rises when labels of any node change */
 

@@ -405,6 +405,11 @@ bool kb_core_object_put(struct kb_core *core, kb_str resource, kb_str ns, kb_str
                         kb_val object)
 {
     struct kb_columns *c = &core->columns;
+    if (kb_volumes_wants(resource)) {
+        kb_volumes_put(&c->volumes, c, resource, ns, name, object);
+        c->pods.versions.volumes = c->volumes.version;
+        return true;
+    }
     if (!kb_str_is(resource, "namespaces")) {
         bool changed = kb_owners_put(&c->owners, &core->intern, resource, ns, name, object);
         c->pods.versions.owners += changed;

@@ -88,8 +88,8 @@ uint32_t kb_core_nodes(const struct kb_core *core);
 const char *kb_core_node_name(const struct kb_core *core, uint32_t slot);
 
 /* Another object that placement depends on came or changed, or is gone (KB_NONE): of "namespaces",
- * "services", "replicasets.apps", "statefulsets.apps" or "replicationcontrollers". True when that
- * may matter. */
+ * "services", "replicasets.apps", "statefulsets.apps" or "replicationcontrollers", and those of
+ * kb_volumes_put. True when that may matter. */
 bool kb_core_object_put(struct kb_core *core, kb_str resource, kb_str ns, kb_str name,
                         kb_val object);
 

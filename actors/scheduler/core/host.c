@@ -89,6 +89,58 @@ static const struct kb_policy_tally *host_tally(void *core, const struct kb_poli
     return kb_pods_tally(&c->pods, count, key, kb_columns_domains(c, key));
 }
 
+/* ---- volumes ---- */
+
+static const struct kb_policy_claim *host_claim(void *core, uint32_t ns, uint32_t name)
+{
+    return kb_volumes_claim(&columns(core)->volumes, ns, name);
+}
+
+static const struct kb_policy_volume *host_volume(void *core, uint32_t name)
+{
+    return kb_volumes_volume(&columns(core)->volumes, name);
+}
+
+static const struct kb_policy_storage_class *host_storage_class(void *core, uint32_t name)
+{
+    return kb_volumes_class(&columns(core)->volumes, name);
+}
+
+static uint32_t host_volumes_of(void *core, uint32_t class_name, const uint32_t **ret_names)
+{
+    return kb_volumes_of_class(&columns(core)->volumes, class_name, ret_names);
+}
+
+static int64_t host_limit(void *core, uint32_t node, uint32_t driver)
+{
+    struct kb_columns *c = columns(core);
+    return kb_volumes_limit(&c->volumes, c->view.name[node], driver);
+}
+
+static uint32_t host_node_claims(void *core, uint32_t node,
+                                 const struct kb_policy_claim_name **ret_claims)
+{
+    const struct kb_volumes *v = &columns(core)->volumes;
+    *ret_claims = node < v->cap ? v->uses[node].claims : NULL;
+    return node < v->cap ? v->uses[node].claims_n : 0;
+}
+
+static uint32_t host_node_disks(void *core, uint32_t node, const struct kb_policy_disk **ret_disks)
+{
+    const struct kb_volumes *v = &columns(core)->volumes;
+    *ret_disks = node < v->cap ? v->uses[node].disks : NULL;
+    return node < v->cap ? v->uses[node].disks_n : 0;
+}
+
+static const struct kb_policy_storage storage = {.size = sizeof(storage),
+                                                 .claim = host_claim,
+                                                 .volume = host_volume,
+                                                 .storage_class = host_storage_class,
+                                                 .volumes_of = host_volumes_of,
+                                                 .limit = host_limit,
+                                                 .node_claims = host_node_claims,
+                                                 .node_disks = host_node_disks};
+
 /* ---- arguments ---- */
 
 static bool host_arg(void *core, const char *args, const char *path, struct kb_policy_arg *ret)
@@ -186,4 +238,5 @@ void kb__host_fill_pods(struct kb_policy_host *host)
     host->default_spread = host_default_spread;
     host->versions = host_versions;
     host->image = host_image;
+    host->storage = &storage;
 }

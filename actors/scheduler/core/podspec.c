@@ -40,7 +40,7 @@ static void sign_containers(struct kb_buf *sig, kb_val list)
 
 /* The members of a pod's spec that matter, found in one walk. */
 struct fields {
-    kb_val containers, init, overhead, selector, affinity, tolerations, node_name, spread;
+    kb_val containers, init, overhead, selector, affinity, tolerations, node_name, spread, volumes;
     struct kb_gpu_ask gpus;
     struct kb_relations others;
 };
@@ -57,6 +57,7 @@ static struct fields fields_of(kb_val pod)
                        : kb_str_is(it.key, "tolerations")               ? &f.tolerations
                        : kb_str_is(it.key, "nodeName")                  ? &f.node_name
                        : kb_str_is(it.key, "topologySpreadConstraints") ? &f.spread
+                       : kb_str_is(it.key, "volumes")                   ? &f.volumes
                                                                         : NULL;
         if (slot != NULL)
             *slot = it.val;
@@ -65,7 +66,8 @@ static struct fields fields_of(kb_val pod)
                                      .anti_affinity = kb_val_get(f.affinity, "podAntiAffinity"),
                                      .spread = f.spread,
                                      .containers = f.containers,
-                                     .init = f.init};
+                                     .init = f.init,
+                                     .volumes = f.volumes};
     kb_relations_of_metadata(kb_val_get(pod, "metadata"), &f.others);
     f.affinity = kb_val_get(f.affinity, "nodeAffinity");
     f.gpus = kb_gpu_ask_of(pod);

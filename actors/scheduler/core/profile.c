@@ -15,6 +15,10 @@
     X(NodePorts)                                                                                   \
     X(NodeResourcesFit)                                                                            \
     X(GpuShare)                                                                                    \
+    X(VolumeRestrictions)                                                                          \
+    X(NodeVolumeLimits)                                                                            \
+    X(VolumeBinding)                                                                               \
+    X(VolumeZone)                                                                                  \
     X(PodTopologySpread)                                                                           \
     X(InterPodAffinity)                                                                            \
     X(DefaultPreemption)                                                                           \

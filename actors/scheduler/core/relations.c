@@ -1,6 +1,7 @@
 #include "actors/scheduler/core/relations.h"
 
 #include "actors/scheduler/core/selectors.h"
+#include "actors/scheduler/core/volumes.h"
 
 #include <stdlib.h>
 
@@ -9,6 +10,8 @@ void kb_relations_of_metadata(kb_val metadata, struct kb_relations *r)
     for (struct kb_iter it = kb_iter(metadata); kb_iter_next(&it);) {
         if (kb_str_is(it.key, "namespace"))
             r->ns = it.val;
+        else if (kb_str_is(it.key, "name"))
+            r->name = it.val;
         else if (kb_str_is(it.key, "labels"))
             r->labels = it.val;
         else if (kb_str_is(it.key, "deletionTimestamp"))
@@ -49,6 +52,7 @@ void kb_relations_sign(const struct kb_relations *r, struct kb_buf *sig)
     sign(sig, r->spread);
     sign_images(sig, r->init);
     sign_images(sig, r->containers);
+    kb_volumes_sign(r->volumes, kb_val_str(r->name), sig);
 }
 
 /* ---- decoding ---- */
@@ -233,4 +237,5 @@ void kb_relations_read(const struct kb_relations *rel, struct kb_arena *a, struc
     read_spread(&r, rel->spread);
     read_owner(&r, rel->owner);
     read_images(&r, rel);
+    kb_volumes_of_pod(a, in, rel->volumes, kb_val_str(rel->name), pod);
 }

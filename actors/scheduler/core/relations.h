@@ -12,7 +12,8 @@
 struct kb_relations {
     kb_val ns, labels, owner; /* owner: the reference of its controller */
     kb_val affinity, anti_affinity, spread;
-    kb_val containers, init;
+    kb_val containers, init, volumes;
+    kb_val name;
     bool ending;
 };
 

@@ -32,7 +32,8 @@ mutable gracePath finalizersPath ttlSeconds""".split())
 COLUMN_WORDS = set("name type format priority description cell path paths of".split())
 CELLS = set("""name age integer boolean value-or-na count ready-of join text text-or-none text-or-unknown trimmed labels label-selector pod-ready
 pod-status pod-restarts pod-ip pod-gates node-status node-roles node-address service-external-ip service-ports
-event-last-seen event-first-seen event-object event-source event-count""".split())
+event-last-seen event-first-seen event-object event-source event-count text-or-unset access-modes claim-ref class-name
+storage-class phase-or-terminating""".split())
 VERBS = set("create delete deletecollection get list patch update watch".split())
 
 errors = []

@@ -189,6 +189,25 @@ KB_TEST(columns, node_cells)
               "[\"NotReady\"]");
 }
 
+KB_TEST(columns, storage_cells)
+{
+    check_row(false,
+              "[{\"cell\":\"name\"},{\"cell\":\"access-modes\",\"path\":\".spec.accessModes\"},"
+              "{\"cell\":\"phase-or-terminating\",\"path\":\".status.phase\"},{\"cell\":"
+              "\"claim-ref\",\"path\":\".spec.claimRef\"},{\"cell\":\"storage-class\"},{\"cell\":"
+              "\"text-or-unset\",\"path\":\".spec.volumeMode\"}]",
+              "{\"metadata\":{\"name\":\"pv\"},\"spec\":{\"accessModes\":[\"ReadWriteMany\","
+              "\"ReadWriteOnce\"],\"claimRef\":{\"namespace\":\"x\",\"name\":\"c\"},"
+              "\"storageClassName\":\"fast\"},\"status\":{\"phase\":\"Bound\"}}",
+              "[\"pv\",\"RWO,RWX\",\"Bound\",\"x/c\",\"fast\",\"<unset>\"]");
+    check_row(false,
+              "[{\"cell\":\"class-name\"},{\"cell\":\"phase-or-terminating\",\"path\":"
+              "\".status.phase\"},{\"cell\":\"claim-ref\",\"path\":\".spec.claimRef\"}]",
+              "{\"metadata\":{\"name\":\"sc\",\"deletionTimestamp\":\"2026-01-01T00:00:00Z\","
+              "\"annotations\":{\"storageclass.kubernetes.io/is-default-class\":\"true\"}}}",
+              "[\"sc (default)\",\"Terminating\",\"\"]");
+}
+
 KB_TEST(columns, service_cells)
 {
     static const char columns[] =
