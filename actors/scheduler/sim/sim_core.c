@@ -603,6 +603,8 @@ bool kb_sim_run(struct kb_sim *s, size_t steps)
         if (!s->changed)
             continue;
         s->now_point.at_ms = s->now;
+        if (s->points_n > 0 && s->points[s->points_n - 1].at_ms == s->now)
+            s->points_n--; /* a pod came and went in no time: one moment, one point */
         s->points = room(s->points, s->points_n, &s->points_cap, sizeof(*s->points));
         s->points[s->points_n++] = s->now_point;
     }

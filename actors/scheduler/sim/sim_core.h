@@ -53,7 +53,7 @@ struct kb_sim_decision {
     int64_t cpu, memory, gpu_milli;        /* what it asks for: milli, bytes, in sum */
 };
 
-/* The state after something happened. */
+/* The state at the end of a moment in which something happened: moments rise. */
 struct kb_sim_point {
     kb_ms at_ms;
     uint32_t arrived, running, waiting, dropped;
