@@ -1,5 +1,7 @@
 """Where pods go, as a user sees it: hollow nodes, kubectl, and the words of Kubernetes."""
 import json
+import pathlib
+import tempfile
 import unittest
 
 from cluster import Cluster
@@ -11,10 +13,13 @@ def pod(name, **spec):
             "spec": {"containers": [container], **spec}}
 
 
-class Scheduling(unittest.TestCase):
+class Story(unittest.TestCase):
+    options = ()
+
     @classmethod
     def setUpClass(cls):
-        cls.cluster = Cluster("scheduling", "--nodes", "0", "--hollow-nodes", "3").__enter__()
+        cls.cluster = Cluster("scheduling", "--nodes", "0", "--hollow-nodes", "3",
+                              *cls.options).__enter__()
         cls.addClassCleanup(cls.cluster.__exit__, None, None, None)
         cls.nodes = cls.cluster.until(cls.ready_nodes, 60, "three nodes are ready")
 
@@ -43,6 +48,18 @@ class Scheduling(unittest.TestCase):
                          if c["type"] == "PodScheduled" and c["status"] == "False"), None)
         return self.cluster.until(told, 20, f"{name} is told why")
 
+    def events_of(self, name, reason):
+        def found():
+            return [e for e in self.cluster.get("events")["items"]
+                    if e["involvedObject"]["name"] == name and e["reason"] == reason]
+        return self.cluster.until(found, 20, f"{name} has an event {reason}")
+
+    def condition(self, name, kind):
+        conditions = self.cluster.get("pod", name).get("status", {}).get("conditions", [])
+        return next((c for c in conditions if c["type"] == kind), None)
+
+
+class Scheduling(Story):
     def test_pods_spread_over_the_nodes(self):
         for i in range(3):
             self.create(pod(f"spread-{i}", container={
@@ -88,16 +105,6 @@ class Scheduling(unittest.TestCase):
         left = next(i for i in range(4) if i not in placed())
         self.assertIn("3 node(s) didn't have free ports for the requested pod ports",
                       self.why(f"port-{left}"))
-
-    def events_of(self, name, reason):
-        def found():
-            return [e for e in self.cluster.get("events")["items"]
-                    if e["involvedObject"]["name"] == name and e["reason"] == reason]
-        return self.cluster.until(found, 20, f"{name} has an event {reason}")
-
-    def condition(self, name, kind):
-        conditions = self.cluster.get("pod", name).get("status", {}).get("conditions", [])
-        return next((c for c in conditions if c["type"] == kind), None)
 
     def priority_class(self, name, value, **more):
         document = {"apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass",
@@ -156,6 +163,66 @@ class Scheduling(unittest.TestCase):
         self.cluster.kubectl("patch", "pod", "gated", "--type=json", "-p",
                              '[{"op": "remove", "path": "/spec/schedulingGates"}]')
         self.node_of("gated")
+
+
+GANG = """apiVersion: kubescheduler.config.k8s.io/v1
+kind: KubeSchedulerConfiguration
+profiles:
+- plugins:
+    queueSort:
+      enabled: [{name: Gang}]
+      disabled: [{name: PrioritySort}]
+    multiPoint:
+      enabled: [{name: Gang}]
+  pluginConfig:
+  - name: Gang
+    args: {permitWaitingTimeSeconds: 30}
+"""
+
+
+class Gangs(Story):
+    @classmethod
+    def setUpClass(cls):
+        work = tempfile.TemporaryDirectory(prefix="kubus-gang-")
+        cls.addClassCleanup(work.cleanup)
+        config = pathlib.Path(work.name, "config.yaml")
+        config.write_text(GANG)
+        cls.options = ("--scheduler-config", str(config))
+        super().setUpClass()
+        cpu = cls.cluster.get("node", cls.nodes[0])["status"]["allocatable"]["cpu"]
+        cls.most = {"resources": {"requests": {"cpu": f"{int(cpu) * 700}m"}}}
+
+    def member(self, gang, i, of, **spec):
+        document = pod(f"{gang}-{i}", **spec)
+        document["metadata"]["labels"] = {
+            "scheduling.x-k8s.io/pod-group": gang,
+            "pod-group.scheduling.sigs.k8s.io/min-available": str(of)}
+        self.create(document)
+
+    def bound(self, gang):
+        items = self.cluster.get("pods", "-l", f"scheduling.x-k8s.io/pod-group={gang}")["items"]
+        return sum("nodeName" in p["spec"] for p in items)
+
+    def test_a_gang_waits_for_its_last_member_and_is_bound_whole(self):
+        self.member("team", 0, 3)
+        self.member("team", 1, 3)
+        self.create(pod("single"))
+        self.node_of("single")
+        self.assertEqual(self.bound("team"), 0)
+        self.member("team", 2, 3)
+        self.cluster.until(lambda: self.bound("team") == 3, 20, "all of them have a node")
+
+    def test_a_gang_that_does_not_fit_holds_nothing(self):
+        for i in range(4):  # one each on three nodes, and one too many
+            self.member("large", i, 4, container=self.most)
+        self.cluster.until(
+            lambda: any("Insufficient cpu" in (self.condition(f"large-{i}", "PodScheduled") or {})
+                        .get("message", "") for i in range(4)), 20, "it is told why")
+        for i in range(3):
+            self.create(pod(f"other-{i}", container=self.most))
+        for i in range(3):
+            self.node_of(f"other-{i}")
+        self.assertEqual(self.bound("large"), 0)
 
 
 if __name__ == "__main__":
