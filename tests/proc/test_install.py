@@ -62,6 +62,16 @@ class Install(unittest.TestCase):
         self.assertIn("usage: kubus actor controller", usage.stderr)
         self.assertTrue(list(self.prefix.glob("lib*/**/kubus/plugins/replicaset.so")))
 
+    def test_a_policy_from_the_template_builds_and_passes_its_test(self):
+        kubus = self.prefix / "bin" / "kubus"
+        work = pathlib.Path(tempfile.mkdtemp(prefix="kubus-install-"))
+        self.addCleanup(shutil.rmtree, work)
+        subprocess.run([kubus, "policy", "new", "Mine"], cwd=work, check=True, capture_output=True)
+        flags = " ".join(self.flags("kubus", "--cflags"))
+        self.assertIn("passed", self.run_("make", "-C", work / "Mine", "test", f"KUBUS={kubus}",
+                                          f"KUBUS_CFLAGS={flags}"))
+        self.assertTrue(list(self.prefix.glob("lib*/**/kubus/policies/FGD.so")))
+
 
 if __name__ == "__main__":
     unittest.main()
