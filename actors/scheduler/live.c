@@ -17,7 +17,11 @@
 #define WANTED_KEY "configmaps/kube-system/kubus-scheduler"
 #define STATUS_KEY "configmaps/kube-system/kubus-scheduler-status"
 
-enum { WRITE_TIMEOUT_MS = 10000, WRITE_AGAIN_MS = 200 };
+enum {
+    WRITE_TIMEOUT_MS = 10000,
+    WRITE_AGAIN_MS = 200,
+    KEPT_S = 600 /* that a file stays which no configuration needs */
+};
 
 /* A file that is open. */
 struct open_file {
@@ -371,6 +375,23 @@ static void refuse(struct kb_sched_live *l, const struct kb_err *err)
         fall_back(l);
 }
 
+static bool needed(void *user, const char *version)
+{
+    struct kb_sched_live *l = user;
+    KB_LIST_EACH(it, &l->files)
+    {
+        if (strcmp(KB_CONTAINER(it, struct open_file, link)->file->version, version) == 0)
+            return true;
+    }
+    return false;
+}
+
+static void sweep(struct kb_sched_live *l)
+{
+    int64_t now = kb_clock_wall_us(kb_actor_clock(l->actor));
+    kb_policy_file_sweep(l->dir, now - (int64_t)KEPT_S * 1000000, needed, l);
+}
+
 static void apply(struct kb_sched_live *l)
 {
     struct kb_err err = {0};
@@ -382,6 +403,7 @@ static void apply(struct kb_sched_live *l)
         bool news = (l->ready && !same) || l->message[0] != '\0';
         remember(l, config, policies);
         l->message[0] = '\0';
+        sweep(l);
         if (news)
             tell(l, "Normal", "Configured", "the configuration is at work");
     }

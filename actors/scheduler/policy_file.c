@@ -4,9 +4,11 @@
 #include "bus/base/check.h"
 #include "bus/base/file.h"
 
+#include <dirent.h>
 #include <dlfcn.h>
 #include <elf.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
@@ -129,7 +131,8 @@ int kb_policy_file_keep(const char *path, const char *dir, struct kb_policy_file
         return rc;
     uint64_t hash = kb_hash64(bytes.p, bytes.n);
     KB_AUTO(kb_auto_free) char *copy = kb_strf("%s/%016" PRIx64 ".so", dir, hash);
-    if (access(copy, R_OK) < 0 && kb_file_write(copy, kb_buf_str(&bytes), 0644, err) < 0)
+    bool there = utimensat(AT_FDCWD, copy, NULL, 0) == 0; /* it is needed again */
+    if (!there && kb_file_write(copy, kb_buf_str(&bytes), 0644, err) < 0)
         return kb_err_wrap(err, "keep '%s'", path);
     rc = open_bytes(copy, kb_buf_str(&bytes), &file, err);
     if (rc < 0) {
@@ -144,6 +147,33 @@ int kb_policy_file_keep(const char *path, const char *dir, struct kb_policy_file
     file->path = KB_STEAL(kept);
     *ret = KB_STEAL(file);
     return 0;
+}
+
+/* "NAME-VERSION.so" or "VERSION.so" */
+static bool version_of(const char *file, char version[KB_POLICY_VERSION_BYTES])
+{
+    const char *dash = strchr(file, '-');
+    kb_str text = kb_str_of(dash ? dash + 1 : file);
+    if (!kb_str_ends(text, ".so") || text.n != KB_POLICY_VERSION_BYTES - 1 + 3)
+        return false;
+    return kb_str_copy(kb_str_n(text.p, text.n - 3), version, KB_POLICY_VERSION_BYTES);
+}
+
+void kb_policy_file_sweep(const char *dir, int64_t before_us,
+                          bool (*used)(void *user, const char *version), void *user)
+{
+    DIR *files = opendir(dir);
+    struct dirent *entry;
+    char version[KB_POLICY_VERSION_BYTES];
+    while (files && (entry = readdir(files)) != NULL) {
+        struct stat st;
+        if (version_of(entry->d_name, version) && !used(user, version) &&
+            fstatat(dirfd(files), entry->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+            (int64_t)st.st_mtim.tv_sec * 1000000 < before_us)
+            unlinkat(dirfd(files), entry->d_name, 0);
+    }
+    if (files)
+        closedir(files);
 }
 
 /* ---- shipped ---- */

@@ -33,6 +33,12 @@ int kb_policy_file_keep(const char *path, const char *dir, struct kb_policy_file
 /* DIR/NAME-VERSION.so. Caller frees. */
 char *kb_policy_file_kept(const char *dir, const char *name, const char *version);
 
+/* Remove the kept files of which `used` says that nobody needs their version, and that were not
+ * kept again after `before_us` (of the wall clock): one that was kept just now may be on its way
+ * into a configuration. */
+void kb_policy_file_sweep(const char *dir, int64_t before_us,
+                          bool (*used)(void *user, const char *version), void *user);
+
 /* Where a policy of this name would be that is shipped with the program: policies/NAME.so beside
  * the modules. Caller frees. NULL: the name cannot be one. */
 char *kb_policy_file_shipped(const char *name);

@@ -11,6 +11,7 @@ import unittest
 
 from cluster import BUILD, KUBUS, Cluster
 
+FILES = BUILD / "tests" / "policies"
 HEAD = "apiVersion: kubescheduler.config.k8s.io/v1\nkind: KubeSchedulerConfiguration\n"
 
 
@@ -67,8 +68,12 @@ class Policies(unittest.TestCase):
             return nodes if len(nodes) == replicas else None
         return self.cluster.until(bound, 60, f"{name}: all pods are bound")
 
+    def said(self):
+        """What the schedulers say; less when one of them is away at this moment."""
+        return self.policy("list", check=False).stdout
+
     def states(self, policy):
-        lines = self.policy("list").splitlines()
+        lines = self.said().splitlines()
         return [re.split(r"\s{2,}|\s", line)[:5] for line in lines if f" {policy} " in line]
 
     def test_written_tried_loaded_upgraded_and_unloaded(self):
@@ -124,6 +129,34 @@ class Policies(unittest.TestCase):
             self.assertNotEqual(done.returncode, 0, arguments)
             self.assertIn(words, done.stderr, arguments)
         self.assertEqual(self.policy("list"), before)
+
+    def misbehave(self, way):
+        """Load a policy that does so from a dozen pods on; when it is held, all pods have their nodes."""
+        self.policy("load", str(FILES / f"bad_{way}.so"))
+        self.addCleanup(self.policy, "unload", "Bad", check=False)
+        self.pods(f"bad-{way.lower()}", 24)
+        self.pods(f"worse-{way.lower()}", 24)
+        self.cluster.until(lambda: "Held" in str(self.states("Bad")), 30, "it is held")
+
+    def test_one_that_crashes_is_held_and_the_cluster_goes_on(self):
+        self.misbehave("CRASH")
+        self.cluster.until(lambda: "crashed in score (SIGSEGV)" in self.said(), 30, "it says why")
+        self.pods("after-crash", 10)
+
+        def told():
+            events = self.cluster.get("events", "-n", "kube-system")["items"]
+            return any(e["reason"] == "PolicyHeld" and "policy Bad is held: crashed" in e["message"]
+                       for e in events)
+        self.cluster.until(told, 30, "an event says so")
+
+    def test_one_that_talks_nonsense_is_held_until_it_is_mended(self):
+        self.misbehave("NONSENSE")
+        self.cluster.until(lambda: "score 1000 is not in 0" in self.said(), 30, "it says why")
+        self.policy("resume", "Bad")
+        self.pods("again", 10)  # and soon it is held again
+        self.policy("upgrade", str(FILES / "bad_GOOD.so"))
+        self.pods("mended", 10)
+        self.cluster.until(lambda: [s[4] for s in self.states("Bad")] == ["Active"] * 3, 30, "it is at work")
 
     def test_explain_says_of_each_node_why(self):
         self.cluster.kubectl("create", "-f", "-", stdin=json.dumps({

@@ -202,6 +202,17 @@ class Policies(ProcessTest):
                        ["policies"][-1].get("held") or "held.Bad" in self.status(), "it is tried again")
         self.check_bindings()
 
+    def test_files_that_nobody_needs_any_more_go(self):
+        one, two = self.keep("keep_off_1"), self.keep("keep_off_2")
+        folder = pathlib.Path(self.data, "policies")
+        for file in folder.glob("*.so"):
+            os.utime(file, (0, 0))
+        self.at_work(profile("KeepOff"), KeepOff=one)
+        self.assertEqual(sorted(f.name for f in folder.glob("*.so")), sorted([f"{one}.so", f"KeepOff-{one}.so"]))
+        self.assertEqual(self.keep("keep_off_2"), two)
+        self.at_work(profile("KeepOff"), KeepOff=two)
+        self.assertTrue((folder / f"KeepOff-{two}.so").exists())
+
     def test_what_is_no_policy_is_not_kept(self):
         whole = (FILES / "keep_off_1.so").read_bytes()
         cut = pathlib.Path(self.data, "cut.so")

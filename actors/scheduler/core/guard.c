@@ -12,8 +12,10 @@ uint32_t kb_guard_row(struct kb_guard_page *page, const char *name, const char *
     for (uint32_t i = 0; i < page->rows_n; i++)
         if (strcmp(page->rows[i].name, name) == 0 && strcmp(page->rows[i].version, version) == 0)
             return i;
-    if (page->rows_n == KB_GUARD_ROWS)
+    if (page->rows_n >= KB_GUARD_ROWS - 1) {
+        page->rows[KB_GUARD_ROWS - 1] = (struct kb_guard_row){.name = "?"};
         return KB_GUARD_ROWS - 1;
+    }
     struct kb_guard_row *row = &page->rows[page->rows_n];
     snprintf(row->name, sizeof(row->name), "%s", name);
     snprintf(row->version, sizeof(row->version), "%s", version);

@@ -51,7 +51,7 @@ struct kb_guard {
     char why[192];
 };
 
-/* The row of a policy; the last one stands for all for which there is no room. */
+/* The row of a policy; the last one, "?", stands for all for which there is no room. */
 uint32_t kb_guard_row(struct kb_guard_page *page, const char *name, const char *version);
 /* "filter", "configure" … of a value of `at`; "?" for what is not one. */
 const char *kb_guard_point_name(uint32_t at);

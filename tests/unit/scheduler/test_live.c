@@ -247,6 +247,35 @@ KB_TEST(live, a_status_that_does_not_exist_holds_the_policy)
     world_end(&w);
 }
 
+KB_TEST(live, the_pods_of_another_share_are_left_to_it_for_a_while)
+{
+    struct world w;
+    int bound = 0, all = 0;
+    world_start(&w);
+    kb_sched_share(w.sched, 1, 3);
+    world_store_json(&w, "nodes//n1", NODE_OF("40"));
+    for (int i = 0; i < 30; i++) {
+        char key[32], pod[256];
+        snprintf(key, sizeof(key), "pods/x/p%d", i);
+        snprintf(pod, sizeof(pod),
+                 "{'metadata': {'name': 'p', 'namespace': 'x', 'uid': 'u%d'}, 'spec': "
+                 "{'containers': [{}]}}",
+                 i);
+        world_store_json(&w, key, pod);
+    }
+    world_settle(&w);
+    for (int i = 0; i < w.n; i++)
+        bound += world_text_of(&w, w.objects[i].key, "spec.nodeName")[0] != '\0';
+    KB_CHECK(bound > 0 && bound < 30);
+    KB_CHECK_I64(kb_sched_wait_ms(w.sched), ==, KB_SCHED_LATER_MS);
+    world_wait_ms(&w, KB_SCHED_LATER_MS);
+    world_settle(&w);
+    for (int i = 0; i < w.n; i++)
+        all += world_text_of(&w, w.objects[i].key, "spec.nodeName")[0] != '\0';
+    KB_CHECK_I64(all, ==, 30);
+    world_end(&w);
+}
+
 /* ---- in any order ---- */
 
 static void random_pod(struct world *w, struct kb_rand *rand)
