@@ -65,8 +65,10 @@ static void put_decision(FILE *f, const struct kb_sim_decision *d)
     put_text(f, d->key + strlen("pods/"));
     fprintf(f, ",%s,", fates[d->fate]);
     put_text(f, d->node ? d->node : "");
-    fprintf(f, ",%s,%lld,%lld,%lld\n", gpus, (long long)d->cpu, (long long)(d->memory >> 20),
+    fprintf(f, ",%s,%lld,%lld,%lld,", gpus, (long long)d->cpu, (long long)(d->memory >> 20),
             (long long)d->gpu_milli);
+    put_text(f, d->why ? d->why : "");
+    fputc('\n', f);
 }
 
 static int write_decisions(const struct kb_sim *sim, const char *dir, struct kb_err *err)
@@ -77,7 +79,8 @@ static int write_decisions(const struct kb_sim *sim, const char *dir, struct kb_
     FILE *f = create(dir, "decisions.csv", &path, err);
     if (f == NULL)
         return -err->code;
-    fputs("arrived_s,decided_s,left_s,wait_s,pod,fate,node,gpus,cpu_milli,memory_mib,gpu_milli\n",
+    fputs("arrived_s,decided_s,left_s,wait_s,pod,fate,node,gpus,cpu_milli,memory_mib,gpu_milli,"
+          "why\n",
           f);
     for (size_t i = 0; i < n; i++)
         put_decision(f, &d[i]);

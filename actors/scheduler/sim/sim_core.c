@@ -49,6 +49,7 @@ struct kb_sim {
     size_t pods_n, pods_cap, done;
     struct sim_node *nodes;
     struct sim_fault *faults;
+    struct kb_intern texts;        /* why pods wait: the same for many */
     struct kb_map pod_of, node_of; /* key → pod; name → node */
     char trouble[256];
     struct kb_timers pod_timers, node_timers, fault_timers;
@@ -341,6 +342,7 @@ void kb_sim_destroy(struct kb_sim **sim_p)
         free(s->pods[i].key);
     for (size_t i = 0; i < s->trace->nodes_n; i++)
         free(s->nodes[i].key);
+    kb_intern_finish(&s->texts);
     kb_map_finish(&s->pod_of);
     kb_map_finish(&s->node_of);
     kb_timers_finish(&s->pod_timers);
@@ -418,6 +420,7 @@ static void bound(struct kb_sim *s, struct sim_pod *pod, const struct kb_doc *do
     KB_ASSERT(node != NULL && pod->state == POD_WAITING);
     d->fate = KB_SIM_BOUND;
     d->node = node->of->name;
+    d->why = NULL;
     d->gpus = kb_gpu_index_of(kb_doc_root(doc));
     d->decided_ms = s->now;
     pod->state = POD_RUNNING;
@@ -503,6 +506,17 @@ static void preempt(struct kb_sim *s, struct sim_pod *victim)
     arrive(s, victim, true);
 }
 
+/* What the condition says that shall be written. */
+static const char *why_not(struct kb_sim *s, const struct kb_doc *doc)
+{
+    kb_val list = kb_doc_at(doc, "status.conditions");
+    for (struct kb_iter it = kb_iter(list); kb_iter_next(&it);)
+        if (kb_str_is(kb_val_str(kb_val_get(it.val, "type")), "PodScheduled"))
+            return kb_intern_text(
+                &s->texts, kb_intern_id(&s->texts, kb_val_str(kb_val_get(it.val, "message"))));
+    return NULL;
+}
+
 static void grant(struct kb_sim *s, size_t at, bool drop)
 {
     struct kb_sched_wish *w = &s->out.wishes[at];
@@ -518,6 +532,7 @@ static void grant(struct kb_sim *s, size_t at, bool drop)
         kb_sched_bind_done(s->sched, kb_str_of(pod->key), w->attempt, 0, ++s->rev, &s->out);
         bound(s, pod, doc);
     } else if (w->kind == KB_SCHED_CONDITION) {
+        decision_of(s, pod)->why = why_not(s, w->doc);
         kb_sched_condition_done(s->sched, kb_str_of(pod->key), 0);
         if (drop)
             leave(s, pod, KB_SIM_DROPPED);

@@ -47,6 +47,7 @@ enum kb_sim_fate {
 struct kb_sim_decision {
     const char *key; /* of the simulation */
     const char *node;
+    const char *why; /* no node took it, when last tried; NULL when one did */
     enum kb_sim_fate fate;
     uint32_t gpus;                         /* set */
     kb_ms arrived_ms, decided_ms, left_ms; /* left: -1 when it stayed */

@@ -51,9 +51,9 @@ KB_TEST(report, decisions_and_series_of_a_run)
     KB_CHECK_OK(kb_file_read(path, 1 << 20, &text, &err), &err);
     KB_CHECK_STR(text.p,
                  "arrived_s,decided_s,left_s,wait_s,pod,fate,node,gpus,cpu_milli,"
-                 "memory_mib,gpu_milli\n"
-                 "0.000,0.000,3600.000,0.000,\"default/a,b\",bound,n,0,2000,1024,500\n"
-                 "1800.000,3600.000,10800.000,1800.000,default/c,bound,n,0-1,2000,0,2000\n");
+                 "memory_mib,gpu_milli,why\n"
+                 "0.000,0.000,3600.000,0.000,\"default/a,b\",bound,n,0,2000,1024,500,\n"
+                 "1800.000,3600.000,10800.000,1800.000,default/c,bound,n,0-1,2000,0,2000,\n");
 }
 
 KB_TEST(report, a_result_is_the_mean_over_time_until_the_last_pod_came)

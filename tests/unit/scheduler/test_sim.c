@@ -69,6 +69,8 @@ KB_TEST(sim, what_never_fits_is_left_waiting_and_the_simulation_ends)
     add(&t, PODS "a,2000,1,0,0,0,100\nb,100,1,1,500,0,1\n");
     KB_AUTO(kb_sim_destroy) struct kb_sim *sim = run_with(&t, (struct kb_sim_config){.seed = 1});
     KB_CHECK(decision(sim, "pods/default/a")->fate == KB_SIM_WAITING);
+    KB_CHECK(strstr(decision(sim, "pods/default/a")->why, "0/1 nodes are available: 1 Insuff") !=
+             NULL);
     KB_CHECK_U64(last_point(sim).waiting, ==, 2);
 }
 
