@@ -1,10 +1,11 @@
 """Where pods go, as a user sees it: hollow nodes, kubectl, and the words of Kubernetes."""
 import json
 import pathlib
+import subprocess
 import tempfile
 import unittest
 
-from cluster import Cluster
+from cluster import KUBUS, Cluster
 
 
 def pod(name, **spec):
@@ -223,6 +224,28 @@ class Gangs(Story):
         for i in range(3):
             self.node_of(f"other-{i}")
         self.assertEqual(self.bound("large"), 0)
+
+
+class Record(unittest.TestCase):
+    """A live cluster writes down what its scheduler is told and decides; the simulator decides the same."""
+
+    def running(self, cluster, n):
+        items = cluster.get("pods", "-l", "app=web")["items"]
+        return len(items) == n and all(p["spec"].get("nodeName") for p in items)
+
+    def test_what_was_decided_live_is_decided_again(self):
+        with tempfile.TemporaryDirectory(prefix="kubus-record-") as folder:
+            record = pathlib.Path(folder, "record.jsonl")
+            with Cluster("record", "--nodes", "0", "--hollow-nodes", "5", "--record", str(record)) as cluster:
+                cluster.kubectl("create", "deployment", "web", "--image=busybox:latest", "--replicas=60")
+                cluster.until(lambda: self.running(cluster, 60), 60, "all have a node")
+                cluster.kubectl("scale", "deployment", "web", "--replicas=10")
+                cluster.until(lambda: self.running(cluster, 10), 60, "most are gone")
+                cluster.kubectl("scale", "deployment", "web", "--replicas=40")
+                cluster.until(lambda: self.running(cluster, 40), 60, "some came again")
+            done = subprocess.run([KUBUS, "sim", "replay", record], capture_output=True, text=True, check=False)
+            self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+            self.assertRegex(done.stdout, r" [0-9]{2,} bindings, 0 differences\n$")
 
 
 if __name__ == "__main__":
