@@ -122,13 +122,13 @@ void kb_history_finish(struct kb_history *history);
 
 /* ---- writing ---- */
 
-enum kb_cond { KB_COND_NONE, KB_COND_ABSENT, KB_COND_REV, KB_COND_UID };
+enum kb_write_cond { KB_COND_NONE, KB_COND_ABSENT, KB_COND_REV, KB_COND_UID };
 
 struct kb_write_op {
     kb_str key;
     bool del;
     kb_val doc; /* of a put: a checked map */
-    enum kb_cond cond;
+    enum kb_write_cond cond;
     uint64_t if_rev;
     kb_str if_uid;
     int64_t expires_ms; /* of a put: wall clock; 0: never */

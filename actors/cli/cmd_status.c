@@ -106,7 +106,11 @@ int kb_cmd_status(const struct kb_command *command, int argc, char **argv)
 static void list_actors(kb_val status)
 {
     for (struct kb_iter it = kb_iter(kb_val_get(status, "actors")); kb_iter_next(&it);)
-        printf(KB_STR_FMT "\n", KB_STR_ARG(kb_val_str_at(it.val, "name")));
+        printf("%-24.*s %-9.*s %4lld restarts  " KB_STR_FMT "\n",
+               KB_STR_ARG(kb_val_str_at(it.val, "name")),
+               KB_STR_ARG(kb_val_str_at(it.val, "state")),
+               (long long)kb_val_int_at(it.val, "restarts", 0),
+               KB_STR_ARG(kb_val_str_at(it.val, "message")));
 }
 
 /* kernel.stop or kernel.restart of one actor. */

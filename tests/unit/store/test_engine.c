@@ -69,7 +69,7 @@ static int settle(struct kb_engine *e)
     return rc;
 }
 
-static int put(struct kb_engine *e, const char *key, const char *node, int n, enum kb_cond cond,
+static int put(struct kb_engine *e, const char *key, const char *node, int n, enum kb_write_cond cond,
                uint64_t rev)
 {
     KB_AUTO(kb_doc_destroy) struct kb_doc *doc = pod(node, n);
