@@ -32,6 +32,7 @@ profiles:
   plugins:
     multiPoint: {enabled: [{name: FGD, weight: 3}]}
     score: {disabled: [{name: NodeResourcesFit}, {name: NodeResourcesBalancedAllocation}]}
+- schedulerName: plain
 """
 
 
@@ -101,7 +102,8 @@ class Simulation(unittest.TestCase):
     def test_profiles_of_a_configuration(self):
         (self.dir / "profile.yaml").write_text(PROFILES)
         self.sim(*TRACE, "--profile", self.dir / "profile.yaml", "--policy", "Random", "--out", self.dir)
-        self.assertEqual([r["policy"] for r in self.rows("summary.csv")], ["Random", "default-scheduler"])
+        self.assertEqual([r["policy"] for r in self.rows("summary.csv")], ["Random", "default-scheduler", "plain"])
+        self.assertEqual({r["bound"] for r in self.rows("runs.csv")}, {"1200"})
 
     def test_nodes_that_fail_lose_no_pod(self):
         self.sim(*TRACE, "--policy", "FGD", "--fail-rate", "0.5", "--fail", "node-0001@5000+600", "--out", self.dir)

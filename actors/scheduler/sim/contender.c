@@ -51,7 +51,7 @@ void kb_contenders_finish(struct kb_contenders *c)
     *c = (struct kb_contenders){0};
 }
 
-static struct kb_contender *add(struct kb_contenders *c, const char *name, const char *profile)
+static struct kb_contender *add(struct kb_contenders *c, const char *name)
 {
     if (c->at == NULL)
         c->at = calloc(KB_CONTENDERS, sizeof(*c->at));
@@ -60,13 +60,12 @@ static struct kb_contender *add(struct kb_contenders *c, const char *name, const
         return NULL;
     struct kb_contender *one = &c->at[c->n++];
     snprintf(one->name, sizeof(one->name), "%s", name);
-    one->profile = profile;
     return one;
 }
 
 void kb_contenders_add_default(struct kb_contenders *c)
 {
-    struct kb_contender *one = add(c, "Kubernetes", "default-scheduler");
+    struct kb_contender *one = add(c, "Kubernetes");
     for (size_t i = 0; one != NULL && i < kb_profile_default_n; i++)
         one->entries[one->n++] = kb_profile_default[i];
 }
@@ -78,7 +77,7 @@ int kb_contenders_add_policy(struct kb_contenders *c, const char *name_or_file, 
     int rc = find(c, name_or_file, &policy, err);
     if (rc < 0)
         return rc;
-    struct kb_contender *one = add(c, policy->name, "default-scheduler");
+    struct kb_contender *one = add(c, policy->name);
     if (one == NULL)
         return kb_err_set(err, KB_EFULL, "more than %d contenders", KB_CONTENDERS);
     for (size_t i = 0; i < kb_profile_default_n; i++) {
@@ -124,7 +123,7 @@ int kb_contenders_add_profiles(struct kb_contenders *c, const char *path, struct
         return kb_err_wrap(err, "%s", path);
     for (size_t i = 0; i < c->config.profiles_n; i++) {
         const struct kb_config_profile *p = &c->config.profiles[i];
-        struct kb_contender *one = add(c, p->name, p->name);
+        struct kb_contender *one = add(c, p->name);
         if (one == NULL)
             return kb_err_set(err, KB_EFULL, "more than %d contenders", KB_CONTENDERS);
         one->n = p->n;

@@ -8,8 +8,7 @@ enum { KB_CONTENDERS = 64, KB_CONTENDER_NAME_BYTES = 64 };
 
 struct kb_contender {
     char name[KB_CONTENDER_NAME_BYTES]; /* of the policy, or of the profile */
-    const char *profile; /* schedulerName: pods that name none are "default-scheduler" */
-    kb_ms backoff_ms, backoff_max_ms; /* of the file; else 0 */
+    kb_ms backoff_ms, backoff_max_ms;   /* of the file; else 0 */
     size_t n;
     struct kb_profile_entry entries[KB_PROFILE_POLICIES];
 };

@@ -62,6 +62,7 @@ static int add_pods(struct reader *r, struct kb_node *pod, kb_str ns, kb_str nam
         return -KB_EINVAL;
     ns = ns.n > 0 ? ns : kb_str_of("default");
     kb_node_set_str(&r->arena, pod, "metadata.namespace", ns);
+    kb_node_unset(pod, "spec.schedulerName"); /* whose profile is tried, places all pods */
     KB_AUTO(kb_doc_destroy) struct kb_doc *doc = kb_node_doc(pod);
     for (int64_t i = 0; i < n; i++) {
         char *key =
