@@ -129,11 +129,12 @@ static void evict(struct kb_sched *s, const struct kb_sched_pod *preemptor,
 {
     char text[512];
     const char *node = kb_core_node_name(s->core, victim->core.slot);
+    const char *scheduler = kb__core_profile(s->core, preemptor->wait.spec->profile)->name;
     if (victim->core.view.leaving)
         return; /* it goes already */
     if (!kb_cycle_reject(s->core, victim->wait.cycle, "preempted")) {
         struct kb_sched_wish *w = kb__sched_wish(out, KB_SCHED_EVICT, victim);
-        w->doc = kb__sched_disruption(kb_str_of(victim->uid), "default-scheduler", s->wall_us);
+        w->doc = kb__sched_disruption(kb_str_of(victim->uid), scheduler, s->wall_us);
         victim->evicting = victim->core.view.leaving = true;
         kb_core_promises_changed(s->core);
     }
