@@ -90,6 +90,27 @@ class Record(ProcessTest):
         self.kernel.terminate()
         self.kernel.wait(30)
 
+    def configure(self, plugins):
+        config = ("apiVersion: kubescheduler.config.k8s.io/v1\nkind: KubeSchedulerConfiguration\n"
+                  f"profiles: [{{plugins: {plugins}}}]\n")
+        self.write("put", "configmaps/kube-system/kubus-scheduler",
+                   {"apiVersion": "v1", "kind": "ConfigMap", "data": {"config.yaml": config},
+                    "metadata": {"name": "kubus-scheduler", "namespace": "kube-system", "uid": "uid-config"}})
+
+    def test_a_policy_of_the_literature_live_and_replayed(self):
+        self.begin()
+        self.configure("{multiPoint: {enabled: [{name: FGD, weight: 5}]}}")
+        for i in range(6):
+            self.write("put", f"nodes//n{i}", node(f"n{i}", 32, 8))
+        self.until(lambda: '"policy":"FGD"' in self.file.read_text(), "the configuration is at work")
+        self.add_pods(0, 120)
+        self.until(lambda: not self.waiting(), "all are bound")
+        self.check_gpus()
+        self.end()
+        _, _, bindings, differences = self.replay(self.file)
+        self.assertEqual(differences, 0)
+        self.assertGreaterEqual(bindings, 120)
+
     def test_two_schedulers_write_a_record_each(self):
         self.begin(schedulers=2)
         for i in range(NODES):
@@ -103,11 +124,7 @@ class Record(ProcessTest):
 
     def test_answers_of_a_service_are_part_of_a_record(self):
         self.begin()
-        config = ("apiVersion: kubescheduler.config.k8s.io/v1\nkind: KubeSchedulerConfiguration\nprofiles: [{plugins: "
-                  "{multiPoint: {enabled: [{name: Remote}]}}, pluginConfig: [{name: Remote, args: {service: judge}}]}]\n")
-        self.write("put", "configmaps/kube-system/kubus-scheduler",
-                   {"apiVersion": "v1", "kind": "ConfigMap", "data": {"config.yaml": config},
-                    "metadata": {"name": "kubus-scheduler", "namespace": "kube-system", "uid": "uid-config"}})
+        self.configure("{multiPoint: {enabled: [{name: Remote}]}}, pluginConfig: [{name: Remote, args: {service: judge}}]")
         judge = subprocess.Popen([sys.executable, TOP / "plugins/examples/python/judge.py", self.data])
         self.addCleanup(judge.wait)
         self.addCleanup(judge.kill)
@@ -120,7 +137,7 @@ class Record(ProcessTest):
         self.assertIn('"op":"answer"', self.file.read_text())
         _, _, bindings, differences = self.replay(self.file)
         self.assertEqual(differences, 0)
-        self.assertEqual(bindings, 20)
+        self.assertGreaterEqual(bindings, 20)
 
     def test_a_live_record_is_decided_the_same_in_the_simulator(self):
         self.begin()
