@@ -9,9 +9,16 @@
 
 #include <stdlib.h>
 
+/* The nominations to one slot. */
+struct room {
+    uint32_t slot;
+    struct kb_link nominations;
+};
+
 struct kb_promises {
     struct kb_link nominations;
     size_t n;
+    struct kb_map rooms; /* slot → struct room */
     uint64_t version;
     struct kb_budgets budgets;
     struct kb_overruled *overruled; /* in the decision under way */
@@ -32,6 +39,10 @@ void kb__promises_destroy(struct kb_promises **p_p)
     struct kb_promises *p = *p_p;
     if (p == NULL)
         return;
+    struct room *room;
+    for (size_t i = 0; kb_map_next(&p->rooms, &i, NULL, (void **)&room);)
+        free(room);
+    kb_map_finish(&p->rooms);
     kb_budgets_finish(&p->budgets);
     free(p->overruled);
     free(p);
@@ -62,12 +73,41 @@ bool kb_core_overruled(const struct kb_core *core)
 
 /* ---- nominations ---- */
 
+static kb_str slot_key(const uint32_t *slot)
+{
+    return kb_str_n((const char *)slot, sizeof(*slot));
+}
+
+static struct room *room_at(const struct kb_promises *p, uint32_t slot)
+{
+    return kb_map_get(&p->rooms, slot_key(&slot));
+}
+
+static struct room *make_room(struct kb_promises *p, uint32_t slot)
+{
+    struct room *room = room_at(p, slot);
+    if (room != NULL)
+        return room;
+    room = calloc(1, sizeof(*room));
+    KB_ASSERT(room != NULL);
+    room->slot = slot;
+    kb_list_init(&room->nominations);
+    kb_map_put(&p->rooms, slot_key(&slot), room);
+    return room;
+}
+
 void kb_core_denominate(struct kb_core *core, struct kb_nomination *n)
 {
     struct kb_promises *p = kb__core_promises(core);
     if (!n->on)
         return;
+    struct room *room = room_at(p, n->ghost.slot);
     kb_list_remove(&n->link);
+    kb_list_remove(&n->node_link);
+    if (kb_list_empty(&room->nominations)) {
+        kb_map_del(&p->rooms, slot_key(&room->slot));
+        free(room);
+    }
     kb_core_spec_release(core, &n->ghost.spec);
     n->on = false;
     p->n--;
@@ -84,6 +124,7 @@ void kb_core_nominate(struct kb_core *core, struct kb_nomination *n, struct kb_p
     n->id = who->id;
     n->on = true;
     kb_list_push(&p->nominations, &n->link);
+    kb_list_push(&make_room(p, slot)->nominations, &n->node_link);
     p->n++;
     p->version++;
 }
@@ -91,13 +132,12 @@ void kb_core_nominate(struct kb_core *core, struct kb_nomination *n, struct kb_p
 struct kb_nomination *kb_core_nominated(const struct kb_core *core, uint32_t slot,
                                         const struct kb_nomination *after)
 {
-    struct kb_link *head = &kb__core_promises(core)->nominations;
-    for (struct kb_link *it = after ? after->link.next : head->next; it != head; it = it->next) {
-        struct kb_nomination *n = KB_CONTAINER(it, struct kb_nomination, link);
-        if (n->ghost.slot == slot)
-            return n;
-    }
-    return NULL;
+    const struct kb_promises *p = kb__core_promises(core);
+    const struct room *room = p->n > 0 ? room_at(p, slot) : NULL;
+    if (room == NULL)
+        return NULL;
+    struct kb_link *next = after ? after->node_link.next : room->nominations.next;
+    return next == &room->nominations ? NULL : KB_CONTAINER(next, struct kb_nomination, node_link);
 }
 
 /* ---- pods that are moved in thought ---- */

@@ -14,7 +14,7 @@
 
 /* Embed in the owner, zero-initialized. */
 struct kb_nomination {
-    struct kb_link link;
+    struct kb_link link, node_link; /* among all, and among those of its slot */
     struct kb_core_pod ghost; /* stands on the node in dry runs; its spec and slot are the room */
     uint64_t id;              /* of the pod */
     void *owner;              /* the owner's to set */
