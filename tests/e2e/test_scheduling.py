@@ -40,20 +40,20 @@ class Story(unittest.TestCase):
 
     def node_of(self, name):
         return self.cluster.until(lambda: self.cluster.get("pod", name)["spec"].get("nodeName"),
-                                  20, f"{name} has a node")
+                                  60, f"{name} has a node")
 
     def why(self, name):
         def told():
             conditions = self.cluster.get("pod", name).get("status", {}).get("conditions", [])
             return next((c["message"] for c in conditions
                          if c["type"] == "PodScheduled" and c["status"] == "False"), None)
-        return self.cluster.until(told, 20, f"{name} is told why")
+        return self.cluster.until(told, 60, f"{name} is told why")
 
     def events_of(self, name, reason):
         def found():
             return [e for e in self.cluster.get("events")["items"]
                     if e["involvedObject"]["name"] == name and e["reason"] == reason]
-        return self.cluster.until(found, 20, f"{name} has an event {reason}")
+        return self.cluster.until(found, 60, f"{name} has an event {reason}")
 
     def condition(self, name, kind):
         conditions = self.cluster.get("pod", name).get("status", {}).get("conditions", [])
@@ -134,10 +134,10 @@ class Scheduling(Story):
         self.create(pod("urgent", priorityClassName="urgent", container=most))
         nominated = self.cluster.until(
             lambda: self.cluster.get("pod", "urgent")["status"].get("nominatedNodeName"),
-            20, "it is nominated")
+            60, "it is nominated")
         self.assertEqual(nominated, self.nodes[0])
         self.assertEqual(self.why("urgent"), unfit)
-        condition = self.cluster.until(lambda: self.condition("victim", "DisruptionTarget"), 20,
+        condition = self.cluster.until(lambda: self.condition("victim", "DisruptionTarget"), 60,
                                        "the victim is told")
         self.assertEqual((condition["status"], condition["reason"], condition["message"]),
                          ("True", "PreemptionByScheduler", "default-scheduler: preempting to "
@@ -147,7 +147,7 @@ class Scheduling(Story):
         self.assertEqual((event["type"], event["message"]),
                          ("Normal", f"Preempted by pod {uid} on node {self.nodes[0]}"))
         self.cluster.until(
-            lambda: "deletionTimestamp" in self.cluster.get("pod", "victim")["metadata"], 20,
+            lambda: "deletionTimestamp" in self.cluster.get("pod", "victim")["metadata"], 60,
             "the victim is on its way out")
         self.cluster.kubectl(*release)
         self.assertEqual(self.node_of("urgent"), self.nodes[0])
@@ -211,14 +211,14 @@ class Gangs(Story):
         self.node_of("single")
         self.assertEqual(self.bound("team"), 0)
         self.member("team", 2, 3)
-        self.cluster.until(lambda: self.bound("team") == 3, 20, "all of them have a node")
+        self.cluster.until(lambda: self.bound("team") == 3, 60, "all of them have a node")
 
     def test_a_gang_that_does_not_fit_holds_nothing(self):
         for i in range(4):  # one each on three nodes, and one too many
             self.member("large", i, 4, container=self.most)
         self.cluster.until(
             lambda: any("Insufficient cpu" in (self.condition(f"large-{i}", "PodScheduled") or {})
-                        .get("message", "") for i in range(4)), 20, "it is told why")
+                        .get("message", "") for i in range(4)), 60, "it is told why")
         for i in range(3):
             self.create(pod(f"other-{i}", container=self.most))
         for i in range(3):
