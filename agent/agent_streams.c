@@ -1,4 +1,4 @@
-/* agent_streams.c - `kubectl logs` and `kubectl exec` as they arrive here: streams with credit. A
+/* agent_streams.c - `kubectl logs`, `exec` and `attach` as they arrive here: streams with credit. A
  * reader that is slow stops us from reading the file or the program's pipe; nothing is buffered
  * beyond what the stream takes. */
 #include "agent/agent_impl.h"
@@ -433,6 +433,35 @@ static char **command_of(kb_val command)
     return argv;
 }
 
+static struct kb_rt_exec_spec exec_spec(const struct kb__pod *pod, int container, kb_val body)
+{
+    return (struct kb_rt_exec_spec){.ref = {kb_pod_core_uid(pod->core),
+                                            kb_pod_core_container_name(pod->core, container),
+                                            (unsigned)kb_pod_core_attempt(pod->core, container)},
+                                    .tty = kb_val_bool_at(body, "tty", false),
+                                    .with_stdin = kb_val_bool_at(body, "stdin", false)};
+}
+
+/* The same streams as those of an exec, of the container's own program. */
+static void serve_attach(void *user, struct kb_request *request, kb_val body)
+{
+    struct kb_agent *agent = user;
+    struct kb_err err = {0};
+    int container = -1;
+    struct kb__pod *pod = find(agent, body, &container, &err);
+    if (pod != NULL && !kb_pod_core_running(pod->core, container))
+        kb_err_set(&err, KB_EINVAL, "container %s is not running",
+                   kb_pod_core_container_name(pod->core, container));
+    if (pod == NULL || err.code != 0) {
+        kb_request_fail(&request, &err);
+        return;
+    }
+    struct session *s = session_new(agent);
+    struct kb_rt_exec_spec spec = exec_spec(pod, container, body);
+    s->stream = kb_request_stream(&request, &exec_stream_handlers, s);
+    s->exec = kb_runtime_attach(agent->rt, &spec, &exec_handlers, s);
+}
+
 static void serve_exec(void *user, struct kb_request *request, kb_val body)
 {
     struct kb_agent *agent = user;
@@ -452,19 +481,16 @@ static void serve_exec(void *user, struct kb_request *request, kb_val body)
     struct session *s = session_new(agent);
     s->tty = kb_val_bool_at(body, "tty", false);
     s->argv = command_of(command);
-    struct kb_rt_exec_spec spec = {.ref = {kb_pod_core_uid(pod->core),
-                                           kb_pod_core_container_name(pod->core, container),
-                                           (unsigned)kb_pod_core_attempt(pod->core, container)},
-                                   .argv = (const char *const *)s->argv,
-                                   .tty = s->tty,
-                                   .with_stdin = kb_val_bool_at(body, "stdin", false)};
+    struct kb_rt_exec_spec spec = exec_spec(pod, container, body);
+    spec.argv = (const char *const *)s->argv;
     s->stream = kb_request_stream(&request, &exec_stream_handlers, s);
     s->exec = kb_runtime_exec(agent->rt, &spec, &exec_handlers, s);
 }
 
 /* ---- */
 
-static const struct kb_method methods[] = {{"agent.logs", serve_logs}, {"agent.exec", serve_exec}};
+static const struct kb_method methods[] = {
+    {"agent.logs", serve_logs}, {"agent.exec", serve_exec}, {"agent.attach", serve_attach}};
 
 void kb__streams_serve(struct kb_agent *agent)
 {

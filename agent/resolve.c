@@ -455,6 +455,7 @@ int kb_resolve_container(const struct kb_resolve *r, kb_val container, struct kb
     spec->cwd = cwd.n ? kb_arena_str(a, cwd).p : NULL;
     spec->tty = kb_val_bool_at(container, "tty", false);
     spec->with_stdin = kb_val_bool_at(container, "stdin", false);
+    spec->stdin_once = kb_val_bool_at(container, "stdinOnce", false);
     spec->cpu_milli_request = kb_val_milli(kb_val_at(resources, "requests.cpu"), 0);
     spec->cpu_milli_limit = kb_val_milli(kb_val_at(resources, "limits.cpu"), 0);
     spec->memory_limit = kb_val_quantity(kb_val_at(resources, "limits.memory"), 0);

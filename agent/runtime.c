@@ -112,6 +112,12 @@ struct kb_rt_exec *kb_runtime_exec(struct kb_runtime *rt, const struct kb_rt_exe
     return rt->impl->exec(rt, spec, handlers, arg);
 }
 
+struct kb_rt_exec *kb_runtime_attach(struct kb_runtime *rt, const struct kb_rt_exec_spec *spec,
+                                     const struct kb_rt_exec_handlers *handlers, void *arg)
+{
+    return rt->impl->attach(rt, spec, handlers, arg);
+}
+
 void kb_rt_exec_close_stdin(struct kb_rt_exec *exec)
 {
     exec->impl->close_stdin(exec);

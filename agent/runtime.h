@@ -63,7 +63,7 @@ struct kb_rt_container_spec {
     size_t n_groups;
     bool run_as_non_root; /* refuse to start as user 0 */
     bool host_pid;
-    bool privileged, read_only_rootfs, no_new_privileges, tty, with_stdin;
+    bool privileged, read_only_rootfs, no_new_privileges, tty, with_stdin, stdin_once;
     bool seccomp_default;       /* the RuntimeDefault profile */
     const char *const *cap_add; /* "NET_ADMIN", "ALL"; NULL-terminated; may be NULL */
     const char *const *cap_drop;
@@ -205,6 +205,11 @@ struct kb_rt_exec_handlers {
  * the program. */
 struct kb_rt_exec *kb_runtime_exec(struct kb_runtime *rt, const struct kb_rt_exec_spec *spec,
                                    const struct kb_rt_exec_handlers *handlers, void *arg);
+/* The streams of the container's own program: its output from now on, and its input when it has one
+ * (`argv` is not used). It ends, with 0, when the container ends; destroying it harms nothing.
+ * Whoever reads too slowly loses it. */
+struct kb_rt_exec *kb_runtime_attach(struct kb_runtime *rt, const struct kb_rt_exec_spec *spec,
+                                     const struct kb_rt_exec_handlers *handlers, void *arg);
 void kb_rt_exec_close_stdin(struct kb_rt_exec *exec);
 void kb_rt_exec_resize(struct kb_rt_exec *exec, uint16_t rows, uint16_t cols);
 void kb_rt_exec_destroy(struct kb_rt_exec **exec_p);

@@ -258,7 +258,8 @@ static const struct kb_runtime_impl hollow_impl = {.name = "hollow",
                                                    .remove = hollow_remove,
                                                    .remove_pod = hollow_remove_pod,
                                                    .pod_dir = hollow_pod_dir,
-                                                   .exec = hollow_exec};
+                                                   .exec = hollow_exec,
+                                                   .attach = hollow_exec};
 
 int kb__runtime_hollow_new(struct kb_runtime **ret_rt, const struct kb_rt_options *options,
                            struct kb_err *err)

@@ -25,6 +25,8 @@ struct kb_runtime_impl {
     int (*stats)(struct kb_runtime *rt, const struct kb_rt_ref *ref, struct kb_rt_stats *ret);
     struct kb_rt_exec *(*exec)(struct kb_runtime *rt, const struct kb_rt_exec_spec *spec,
                                const struct kb_rt_exec_handlers *handlers, void *arg);
+    struct kb_rt_exec *(*attach)(struct kb_runtime *rt, const struct kb_rt_exec_spec *spec,
+                                 const struct kb_rt_exec_handlers *handlers, void *arg);
 };
 
 struct kb_runtime {

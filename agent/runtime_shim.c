@@ -694,7 +694,8 @@ int kb__shim_rt_new(const struct kb_runtime_impl *impl, bool oci,
 #define COMMON                                                                                     \
     .destroy = shim_destroy, .adopt = kb__shim_adopt, .sandbox = shim_sandbox,                     \
     .start = shim_start, .signal = shim_signal, .remove = shim_remove, .look = shim_look,          \
-    .remove_pod = shim_remove_pod, .pod_dir = shim_pod_dir, .pid = shim_pid, .exec = kb__shim_exec
+    .remove_pod = shim_remove_pod, .pod_dir = shim_pod_dir, .pid = shim_pid,                       \
+    .exec = kb__shim_exec, .attach = kb__shim_attach
 
 const struct kb_runtime_impl kb__shim_impl_oci = {
     .name = "oci", COMMON, .netns = shim_netns, .stats = shim_stats, .wipe = shim_wipe};

@@ -88,4 +88,8 @@ void kb__shim_info(struct kb_box *box, struct kb_rt_container_info *ret); /* bor
 struct kb_rt_exec *kb__shim_exec(struct kb_runtime *base, const struct kb_rt_exec_spec *spec,
                                  const struct kb_rt_exec_handlers *handlers, void *arg);
 
+/* shim_attach.c */
+struct kb_rt_exec *kb__shim_attach(struct kb_runtime *base, const struct kb_rt_exec_spec *spec,
+                                   const struct kb_rt_exec_handlers *handlers, void *arg);
+
 #endif

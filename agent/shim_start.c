@@ -134,6 +134,8 @@ static void shim_args(const struct kb_box *box, struct args *args, struct kb_are
         arg(args, "--tty");
     if (spec->with_stdin)
         arg(args, "--stdin");
+    if (spec->stdin_once)
+        arg(args, "--stdin-once");
 }
 
 __attribute__((noreturn)) static void become(struct args *args)

@@ -6,7 +6,7 @@
  * keeps a fault in one from touching another. It is static and links nothing of Kubus, so that
  * fifty of them cost as much memory as one page of the agent.
  *
- *     kubus-shim run  [--tty] [--stdin] [--direct] [--hide-unified] [--oom FILE]
+ *     kubus-shim run  [--tty] [--stdin] [--stdin-once] [--direct] [--hide-unified] [--oom FILE]
  *                     --dir DIR --log FILE --log-bytes N --log-files N -- RUNTIME ARGS…
  *     kubus-shim exec [--tty] [--hide-unified] --dir DIR -- RUNTIME ARGS…
  *     kubus-shim pause
@@ -16,6 +16,12 @@
  * runtime must write the container's pid to DIR/pid; DIR/started gets "PID STARTED_US"; with
  * --direct the arguments are the container's own program. At the end DIR/exit appears by rename,
  * whole: "code=C signal=S oom=0|1 started=US finished=US".
+ *
+ * DIR/attach.sock is a SEQPACKET socket for those who want to see the output as it comes and to
+ * type: "attach IN" with the pipes for output and errors, "size ROWS COLUMNS" of the terminal,
+ * "eof" of their input (which goes into the FIFO DIR/stdin). It closes with the container. Whoever
+ * does not empty their pipes is dropped: the container never waits for them. With --stdin-once the
+ * container's input ends with that of the first who had some (IN is 1).
  *
  * `exec`: descriptor 3 is a SEQPACKET socket: "ok PID" (with the tty's master attached under
  * --tty) or "error TEXT", later "exit CODE SIGNAL". When its other end closes, the process is
@@ -37,6 +43,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
@@ -47,7 +54,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { REPORT_FD = 3, LOCK_FD = 4, LINE_BYTES = 16384, DRAIN_MS = 200 };
+enum { REPORT_FD = 3, LOCK_FD = 4, LINE_BYTES = 16384, DRAIN_MS = 200, CLIENTS_MAX = 16 };
 
 struct stream {
     const char *name;
@@ -56,8 +63,14 @@ struct stream {
     char line[LINE_BYTES];
 };
 
+/* Somebody attached. */
+struct client {
+    int socket, out, err; /* -1: none */
+    bool in;
+};
+
 struct shim {
-    bool tty, with_stdin, direct, hide_unified, exec;
+    bool tty, with_stdin, stdin_once, direct, hide_unified, exec;
     const char *dir, *log_path, *oom_path;
     int64_t log_bytes, log_files;
     char **command;
@@ -65,7 +78,10 @@ struct shim {
     int log_fd;
     int64_t log_at;
     struct stream out, err;
-    int stdin_fd;                       /* our end of DIR/stdin, for a tty; else -1 */
+    int stdin_fd;   /* our end of DIR/stdin, for a tty; else -1 */
+    int stdin_keep; /* a writer of DIR/stdin, so that it has no end; or -1 */
+    int attach_fd;  /* listens; or -1 */
+    struct client clients[CLIENTS_MAX];
     int console_fd;                     /* listens for the tty's master */
     int child_in, child_out, child_err; /* what the container gets */
     int signal_fd;
@@ -194,6 +210,116 @@ static void stream_flush(struct shim *shim, struct stream *stream, bool at_end)
     batch_write(shim);
 }
 
+/* ---- those who are attached ---- */
+
+static void stdin_end(struct shim *shim)
+{
+    if (shim->stdin_keep < 0)
+        return;
+    close(shim->stdin_keep);
+    shim->stdin_keep = -1;
+    if (shim->tty && shim->out.fd >= 0) /* for a terminal it is a character */
+        write_all(shim->out.fd, "\x04", 1);
+}
+
+static void client_drop(struct shim *shim, struct client *client)
+{
+    int fds[] = {client->socket, client->out, client->err};
+    for (int i = 0; i < 3; i++)
+        if (fds[i] >= 0)
+            close(fds[i]);
+    if (client->in && shim->stdin_once)
+        stdin_end(shim);
+    *client = (struct client){-1, -1, -1, false};
+}
+
+static void attach_listen(struct shim *shim)
+{
+    struct sockaddr_un addr = {.sun_family = AF_UNIX, .sun_path = "attach.sock"};
+    for (int i = 0; i < CLIENTS_MAX; i++)
+        shim->clients[i] = (struct client){-1, -1, -1, false};
+    unlink(addr.sun_path);
+    shim->attach_fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (shim->attach_fd >= 0 && (bind(shim->attach_fd, (void *)&addr, sizeof addr) < 0 ||
+                                 listen(shim->attach_fd, CLIENTS_MAX) < 0)) {
+        close(shim->attach_fd); /* the container runs all the same */
+        shim->attach_fd = -1;
+    }
+}
+
+/* One message; up to two descriptors that came with it. */
+static ssize_t client_receive(int socket, char *text, size_t cap, int fds[2])
+{
+    union {
+        struct cmsghdr head;
+        char space[CMSG_SPACE(2 * sizeof(int))];
+    } control = {0};
+    struct iovec iov = {text, cap - 1};
+    struct msghdr msg = {.msg_iov = &iov,
+                         .msg_iovlen = 1,
+                         .msg_control = control.space,
+                         .msg_controllen = sizeof control.space};
+    ssize_t n = recvmsg(socket, &msg, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
+    struct cmsghdr *head = n > 0 ? CMSG_FIRSTHDR(&msg) : NULL;
+    fds[0] = fds[1] = -1;
+    if (head != NULL && head->cmsg_type == SCM_RIGHTS)
+        memcpy(fds, CMSG_DATA(head), head->cmsg_len - CMSG_LEN(0));
+    text[n > 0 ? n : 0] = '\0';
+    return n;
+}
+
+static void client_message(struct shim *shim, struct client *client)
+{
+    char text[64];
+    int fds[2], in = 0;
+    unsigned short rows, columns;
+    ssize_t n = client_receive(client->socket, text, sizeof text, fds);
+    if (n < 0 && (errno == EAGAIN || errno == EINTR))
+        return;
+    if (n > 0 && client->out < 0 && fds[0] >= 0 && sscanf(text, "attach %d", &in) == 1) {
+        client->out = fds[0];
+        client->err = fds[1];
+        client->in = in != 0;
+        return;
+    }
+    for (int i = 0; i < 2; i++) /* not asked for */
+        if (fds[i] >= 0)
+            close(fds[i]);
+    if (n > 0 && sscanf(text, "size %hu %hu", &rows, &columns) == 2) {
+        struct winsize size = {.ws_row = rows, .ws_col = columns};
+        if (shim->tty && shim->out.fd >= 0)
+            ioctl(shim->out.fd, TIOCSWINSZ, &size);
+    } else if (n > 0 && strcmp(text, "eof") == 0 && client->in && shim->stdin_once) {
+        stdin_end(shim);
+    } else if (n <= 0) {
+        client_drop(shim, client);
+    }
+}
+
+static void client_accept(struct shim *shim)
+{
+    int fd = accept4(shim->attach_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    for (int i = 0; fd >= 0 && i < CLIENTS_MAX; i++) {
+        if (shim->clients[i].socket >= 0)
+            continue;
+        shim->clients[i].socket = fd;
+        client_message(shim, &shim->clients[i]); /* before any output that it may wait for */
+        return;
+    }
+    if (fd >= 0) /* too many */
+        close(fd);
+}
+
+static void show(struct shim *shim, const struct stream *stream, const char *p, size_t n)
+{
+    for (int i = 0; i < CLIENTS_MAX; i++) {
+        struct client *client = &shim->clients[i];
+        int fd = stream == &shim->out ? client->out : client->err;
+        if (fd >= 0 && write(fd, p, n) != (ssize_t)n)
+            client_drop(shim, client);
+    }
+}
+
 /* Read once. False at the stream's end. */
 static bool stream_read(struct shim *shim, struct stream *stream)
 {
@@ -206,6 +332,7 @@ static bool stream_read(struct shim *shim, struct stream *stream)
         stream->fd = -1;
         return false;
     }
+    show(shim, stream, stream->line + stream->n, (size_t)r);
     stream->n += (size_t)r;
     stream_flush(shim, stream, false);
     return true;
@@ -268,14 +395,19 @@ static void prepare_stdio(struct shim *shim)
 {
     shim->child_in = open("/dev/null", O_RDONLY | O_CLOEXEC);
     if (shim->with_stdin) {
-        /* Opened for both so that it neither waits for a writer nor sees an end. */
         if (mkfifo("stdin", 0600) < 0 && errno != EEXIST)
             fail("stdin: %s", strerror(errno));
-        int fd = open("stdin", O_RDWR | O_CLOEXEC | (shim->tty ? O_NONBLOCK : 0));
-        if (shim->tty)
+        int fd = open("stdin", O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+        shim->stdin_keep = open("stdin", O_WRONLY | O_CLOEXEC | O_NONBLOCK);
+        if (fd < 0 || shim->stdin_keep < 0)
+            fail("stdin: %s", strerror(errno));
+        if (shim->tty) {
             shim->stdin_fd = fd;
-        else
+        } else {
+            close(shim->child_in);
+            fcntl(fd, F_SETFL, 0);
             shim->child_in = fd;
+        }
     }
     if (shim->tty && !shim->direct) {
         console_listen(shim);
@@ -435,24 +567,41 @@ static void feed_tty(struct shim *shim)
     ssize_t n = read(shim->stdin_fd, bytes, sizeof bytes);
     if (n > 0 && shim->out.fd >= 0)
         write_all(shim->out.fd, bytes, (size_t)n);
+    if (n == 0) { /* no writer is left, and none will matter */
+        close(shim->stdin_fd);
+        shim->stdin_fd = -1;
+    }
 }
 
 /* One round of waiting for output. False when nothing came within `timeout_ms`. */
 static bool pump(struct shim *shim, int timeout_ms)
 {
-    struct pollfd fds[4] = {{shim->signal_fd, POLLIN, 0},
-                            {shim->out.fd, POLLIN, 0},
-                            {shim->err.fd, POLLIN, 0},
-                            {shim->stdin_fd, POLLIN, 0}};
-    if (poll(fds, 4, timeout_ms) <= 0)
+    enum { FIRST_CLIENT = 5 };
+    struct pollfd fds[FIRST_CLIENT + CLIENTS_MAX] = {{shim->signal_fd, POLLIN, 0},
+                                                     {shim->out.fd, POLLIN, 0},
+                                                     {shim->err.fd, POLLIN, 0},
+                                                     {shim->stdin_fd, POLLIN, 0},
+                                                     {shim->attach_fd, POLLIN, 0}};
+    for (int i = 0; i < CLIENTS_MAX; i++)
+        fds[FIRST_CLIENT + i] = (struct pollfd){shim->clients[i].socket, POLLIN, 0};
+    if (poll(fds, FIRST_CLIENT + CLIENTS_MAX, timeout_ms) <= 0)
         return errno == EINTR;
+    bool any = fds[1].revents || fds[2].revents || fds[4].revents;
+    for (int i = 0; i < CLIENTS_MAX; i++) {
+        if (fds[FIRST_CLIENT + i].revents == 0)
+            continue;
+        any = true;
+        client_message(shim, &shim->clients[i]);
+    }
+    if (fds[4].revents)
+        client_accept(shim);
     if (fds[1].revents)
         stream_read(shim, &shim->out);
     if (fds[2].revents)
         stream_read(shim, &shim->err);
     if (fds[3].revents)
         feed_tty(shim);
-    return fds[1].revents || fds[2].revents;
+    return any;
 }
 
 static void drain(struct shim *shim)
@@ -493,6 +642,7 @@ static int run(struct shim *shim)
             fcntl(shim->out.fd, F_SETFL, O_NONBLOCK);
     }
     log_open(shim);
+    attach_listen(shim);
     int fd = open("started.tmp", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     int n = snprintf(ok, sizeof ok, "+%d %lld\n", (int)shim->pid, (long long)shim->started_us);
     write_all(fd, ok + 1, (size_t)n - 1);
@@ -594,6 +744,8 @@ static void parse(struct shim *shim, char **argv)
             shim->tty = true;
         else if (strcmp(*arg, "--stdin") == 0)
             shim->with_stdin = true;
+        else if (strcmp(*arg, "--stdin-once") == 0)
+            shim->stdin_once = true;
         else if (strcmp(*arg, "--direct") == 0)
             shim->direct = true;
         else if (strcmp(*arg, "--hide-unified") == 0)
@@ -624,6 +776,8 @@ int main(int argc, char **argv)
                                .out = {.name = "stdout", .fd = -1},
                                .err = {.name = "stderr", .fd = -1},
                                .stdin_fd = -1,
+                               .stdin_keep = -1,
+                               .attach_fd = -1,
                                .console_fd = -1,
                                .log_files = 1};
     if (argc < 2)

@@ -248,6 +248,47 @@ class Exec(Case):
         self.assertIn("Defaulted container", self.k("exec", "two", "--", "true").err)
 
 
+class Attach(Case):
+    def test_input_reaches_the_program_and_ends(self):
+        script = "while read x; do echo got $x; echo no $x >&2; done; echo over"
+        self.apply(pod("p", ["sh", "-c", script], restartPolicy="Never",
+                       container={"stdin": True, "stdinOnce": True}))
+        self.k("wait", "pod/p", "--for=condition=Ready", "--timeout=60s")
+        result = self.k("attach", "-i", "p", input="one\ntwo\n")
+        self.assertEqual(result.out, "got one\ngot two\nover\n")
+        self.assertIn("no one\nno two\n", result.err)
+        self.k("wait", "pod/p", "--for=jsonpath={.status.phase}=Succeeded", "--timeout=60s")
+        self.assertIn("got two\n", self.out("logs", "p"))
+
+    def test_run_with_input_gives_its_output_and_removes_the_pod(self):
+        result = self.k("run", "once", "-i", "--rm", "--image=busybox", "--image-pull-policy=IfNotPresent",
+                        "--restart=Never", "--", "sh", "-c", "read x; echo got $x", input="hello\n")
+        self.assertIn("got hello\n", result.out)
+        self.assertIn('pod "once" deleted', result.out)
+
+    def test_output_alone_until_the_container_ends(self):
+        self.apply(pod("p", ["sh", "-c", "until [ -e /tmp/end ]; do echo tick; sleep 0.1; done; echo last"],
+                       restartPolicy="Never"))
+        self.k("wait", "pod/p", "--for=condition=Ready", "--timeout=60s")
+        with self.c.stream("-n", self.ns, "attach", "p") as watch:
+            watch.expect(r"tick")
+            self.k("exec", "p", "--", "touch", "/tmp/end")
+            watch.expect(r"last")
+
+    def test_a_shell_on_a_terminal(self):
+        with self.c.terminal("-n", self.ns, "run", "shell", "-it", "--image=busybox",
+                             "--image-pull-policy=IfNotPresent", "--restart=Never", "--", "sh",
+                             rows=33, columns=101) as sh:
+            sh.expect(r"pressing enter")
+            sh.send("\r")
+            sh.expect(r"# ")
+            sh.send("until [ \"$(stty size)\" = '33 101' ]; do sleep 0.1; done; echo siz''ed\r")
+            sh.expect(r"\nsized")
+            sh.send("exit 4\r")
+            self.assertEqual(sh.wait_end(), 4)
+        self.assertEqual(self.get("pod", "shell")["status"]["phase"], "Failed")
+
+
 class Wait(Case):
     def test_wait(self):
         self.apply(deployment("web", 2), pod("never", schedulerName="nobody"))

@@ -465,6 +465,111 @@ KB_TEST(process, exec_streams_both_ways)
     exec_story("process");
 }
 
+/* ---- attach ---- */
+
+static void until_out(struct world *w, const char *want)
+{
+    kb_ms end = kb_ev_now(w->ev) + 60000;
+    while (w->out.n == 0 || strstr(w->out.p, want) == NULL) {
+        KB_CHECK(kb_ev_now(w->ev) < end);
+        kb_ev_run(w->ev, 1000);
+        kb_buf_add(&w->out, "", 0);
+    }
+}
+
+static struct kb_rt_exec *attach(struct world *w, bool tty, const struct kb_rt_exec_handlers *h)
+{
+    struct kb_rt_exec_spec spec = {{"u-1", "c", 0}, NULL, tty, true, 40, 120};
+    kb_buf_clear(&w->out);
+    return kb_runtime_attach(w->rt, &spec, h, w);
+}
+
+static void start_reader(struct world *w, const char *script, bool tty, bool once)
+{
+    const char *const argv[] = {"sh", "-c", script, NULL};
+    struct kb_rt_container_spec spec = spec_of(w, argv);
+    spec.with_stdin = true;
+    spec.tty = tty;
+    spec.stdin_once = once;
+    start(w, &spec);
+}
+
+static void attach_story(const char *runtime)
+{
+    struct world *w = world_new(runtime);
+    sandbox(w, false);
+    start_reader(w, "while read x; do echo got $x; done; echo over; exit 3", false, true);
+    struct kb_rt_exec *exec = attach(w, false, &exec_handlers);
+    until_out(w, "got typed\n");
+    kb_rt_exec_close_stdin(exec); /* and with it the container's, who has asked for that */
+    until_out(w, "over\n");
+    until(w, &w->exec_done, 1);
+    KB_CHECK_I64(w->exec_code, ==, 0);
+    until(w, &w->exited, 1);
+    KB_CHECK_I64(w->exit.code, ==, 3);
+    check_log(w, " stdout F got typed\n");
+    while (w->out_watch != NULL)
+        kb_ev_run(w->ev, -1);
+    kb_rt_exec_destroy(&exec);
+    exec = attach(w, false, &exec_handlers); /* it is over */
+    until(w, &w->exec_done, 2);
+    KB_CHECK_I64(w->exec_rc, <, 0);
+    kb_rt_exec_destroy(&exec);
+    finish(w);
+}
+
+KB_TEST(oci, who_attaches_sees_the_output_and_types)
+{
+    attach_story("oci");
+}
+
+KB_TEST(process, who_attaches_sees_the_output_and_types)
+{
+    attach_story("process");
+}
+
+KB_TEST(oci, who_attaches_has_the_terminal_in_its_size_also_after_the_agent_came_back)
+{
+    struct world *w = world_new("oci");
+    sandbox(w, false);
+    start_reader(w, "while read x; do stty size; done", true, false);
+    struct kb_rt_exec *exec = attach(w, true, &exec_handlers);
+    until_out(w, "40 120");
+    kb_ev_unwatch(&w->out_watch);
+    kb_rt_exec_destroy(&exec);
+    kb_runtime_destroy(&w->rt);
+    open_runtime(w, "oci");
+    KB_CHECK(w->found_state == KB_RT_RUNNING);
+    exec = attach(w, true, &exec_handlers);
+    until_out(w, "40 120");
+    kb_ev_unwatch(&w->out_watch);
+    kb_rt_exec_destroy(&exec);
+    finish(w);
+}
+
+static void on_ready_type_only(void *arg, const struct kb_rt_exec_io *io)
+{
+    (void)arg;
+    KB_CHECK(write(io->in, "go\n", 3) == 3);
+}
+
+KB_TEST(oci, who_attaches_and_does_not_read_is_dropped_and_holds_nobody_up)
+{
+    static const struct kb_rt_exec_handlers lazy = {on_ready_type_only, on_exec_done};
+    struct world *w = world_new("oci");
+    sandbox(w, false);
+    start_reader(w, "read x; head -c 3000000 /dev/zero; read x; exit 7", false, false);
+    struct kb_rt_exec *exec = attach(w, false, &lazy);
+    until(w, &w->exec_done, 1);
+    KB_CHECK_U64(w->exited, ==, 0);
+    kb_rt_exec_destroy(&exec);
+    exec = attach(w, false, &lazy);
+    until(w, &w->exited, 1);
+    KB_CHECK_I64(w->exit.code, ==, 7);
+    kb_rt_exec_destroy(&exec);
+    finish(w);
+}
+
 KB_TEST(process, a_program_of_the_image_runs_logs_and_ends)
 {
     struct world *w = world_new("process");
