@@ -166,7 +166,7 @@ class Cluster:
     def kubectl_command(self, *arguments):
         return ["kubectl", "--kubeconfig", self.kubeconfig, *arguments]
 
-    def kubectl(self, *arguments, stdin=None, check=True, timeout=90, env=None):
+    def kubectl(self, *arguments, stdin=None, check=True, timeout=180, env=None):
         """Run kubectl; its standard output, or with check=False the finished process."""
         done = subprocess.run(self.kubectl_command(*arguments), input=stdin, text=True,
                               capture_output=True, timeout=timeout, env=env)

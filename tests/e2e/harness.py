@@ -74,7 +74,7 @@ class Stream:
             self.lines.append(None)  # the end
             self.changed.notify_all()
 
-    def expect(self, pattern, timeout=30, after=0):
+    def expect(self, pattern, timeout=90, after=0):
         """Wait for a line that matches; returns its index."""
         deadline = time.monotonic() + timeout
         with self.changed:
@@ -87,7 +87,7 @@ class Stream:
                 if not self.changed.wait(max(0, deadline - time.monotonic())) and time.monotonic() >= deadline:
                     raise Failure(f"$ {' '.join(self.args)}\nno line /{pattern}/ within {timeout} s:\n{self}")
 
-    def wait_end(self, timeout=30):
+    def wait_end(self, timeout=90):
         code = self.process.wait(timeout)
         self.thread.join(timeout)
         return code
@@ -131,7 +131,7 @@ class Terminal:
         self.text += data.decode(errors="replace")
         return bool(data)
 
-    def expect(self, pattern, timeout=30):
+    def expect(self, pattern, timeout=90):
         deadline = time.monotonic() + timeout
         while True:
             match = re.search(pattern, self.text)
@@ -141,7 +141,7 @@ class Terminal:
             if not self._read(deadline):
                 raise Failure(f"$ {' '.join(self.args)}\nended without /{pattern}/:\n{self.text}")
 
-    def wait_end(self, timeout=30):
+    def wait_end(self, timeout=90):
         deadline = time.monotonic() + timeout
         with contextlib.suppress(Failure):
             while self._read(deadline):
@@ -160,7 +160,7 @@ class Terminal:
         os.close(self.fd)
 
 
-def until(condition, timeout=60, what="the condition", every=0.1):
+def until(condition, timeout=120, what="the condition", every=0.1):
     """Poll until `condition()` is true; returns its value. A Failure raised by it counts as not yet."""
     deadline = time.monotonic() + timeout
     last = None
@@ -200,7 +200,7 @@ class Cluster:
 
     # ---- commands ----
 
-    def run(self, args, input=None, timeout=60, check=True, env=None):
+    def run(self, args, input=None, timeout=180, check=True, env=None):
         args = list(map(str, args))
         env = dict(self.env, **(env or {}))
         try:
@@ -356,7 +356,7 @@ class Case(unittest.TestCase):
         """A jsonpath of an object, as text."""
         return self.out("get", *resource.split("/"), "-o", f"jsonpath={{{path}}}")
 
-    def until_path(self, resource, path, want, timeout=60):
+    def until_path(self, resource, path, want, timeout=120):
         return until(lambda: self.path(resource, path) == str(want), timeout,
                      f"{resource} {path} = {want} (it is {self.path(resource, path)!r}): that")
 

@@ -33,7 +33,7 @@ def name(pid):
 def main():
     with cluster.Cluster("idle") as here:
         here.kubectl("run", "quiet", "--image=busybox", "--", "sleep", "100000")
-        here.kubectl("wait", "--for=condition=Ready", "pod/quiet", "--timeout=60s")
+        here.kubectl("wait", "--for=condition=Ready", "pod/quiet", "--timeout=120s")
         before = {pid: processor_seconds(pid) for pid in pids(here)}
         time.sleep(MINUTE)  # the measured interval itself, not a wait for something
         used = {}

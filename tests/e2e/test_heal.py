@@ -40,14 +40,14 @@ class Containers(Case):
     def test_a_killed_container_is_restarted_with_backoff(self):
         token = new_token()
         self.apply(pod("p", stay(token)))
-        self.k("wait", "pod/p", "--for=condition=Ready", "--timeout=60s")
+        self.k("wait", "pod/p", "--for=condition=Ready", "--timeout=120s")
         for count in (1, 2):
-            until(lambda: len(processes(token)) == 1, 90, "one process")
+            until(lambda: len(processes(token)) == 1, 120, "one process")
             os.kill(processes(token)[0], signal.SIGKILL)
             until(lambda: self.status("p")["restartCount"] == count, 90, f"restart {count}")
             ended = self.status("p")["lastState"]["terminated"]
             self.assertEqual((ended["exitCode"], ended["reason"]), (137, "Error"))
-        until(lambda: self.status("p")["ready"], 90, "ready again")
+        until(lambda: self.status("p")["ready"], 120, "ready again")
         self.assertEqual(len(processes(token)), 1)
         self.assertRegex(self.out("get", "pod", "p"), r"(?m)^p +1/1 +Running +2 \(\d+s ago\) ")
 
@@ -62,9 +62,9 @@ class Containers(Case):
         self.apply(pod("p", ["sh", "-c", "touch /tmp/ok; exec sleep 86400"],
                        container={"livenessProbe": {"exec": {"command": ["test", "-e", "/tmp/ok"]}, "periodSeconds": 1,
                                                     "failureThreshold": 2}}))
-        self.k("wait", "pod/p", "--for=condition=Ready", "--timeout=60s")
+        self.k("wait", "pod/p", "--for=condition=Ready", "--timeout=120s")
         self.k("exec", "p", "--", "rm", "/tmp/ok")
-        until(lambda: self.status("p")["restartCount"] >= 1, 60, "a restart")
+        until(lambda: self.status("p")["restartCount"] >= 1, 120, "a restart")
         self.assertIn("Liveness probe failed", self.out("events", "--for=pod/p"))
 
     def test_readiness_follows_its_probe(self):
@@ -73,21 +73,21 @@ class Containers(Case):
         self.until_path("pod/p", ".status.phase", "Running")
         self.assertRegex(self.out("get", "pod", "p"), r"(?m)^p +0/1 +Running ")
         self.k("exec", "p", "--", "touch", "/tmp/ok")
-        self.k("wait", "pod/p", "--for=condition=Ready", "--timeout=30s")
+        self.k("wait", "pod/p", "--for=condition=Ready", "--timeout=120s")
         self.k("exec", "p", "--", "rm", "/tmp/ok")
-        self.k("wait", "pod/p", "--for=condition=Ready=false", "--timeout=30s")
+        self.k("wait", "pod/p", "--for=condition=Ready=false", "--timeout=120s")
 
     def test_out_of_memory_is_named(self):
         self.apply(pod("p", ["sh", "-c", "x=a; while :; do x=$x$x; done"], restartPolicy="Never",
                        container={"resources": {"limits": {"memory": "24Mi"}}}))
-        self.k("wait", "pod/p", "--for=jsonpath={.status.phase}=Failed", "--timeout=60s")
+        self.k("wait", "pod/p", "--for=jsonpath={.status.phase}=Failed", "--timeout=120s")
         self.assertEqual(self.status("p")["state"]["terminated"]["reason"], "OOMKilled")
 
 
 class Pods(Case):
     def test_a_deleted_pod_is_replaced(self):
         self.apply(deployment("web", 2))
-        self.k("rollout", "status", "deployment/web", "--timeout=60s")
+        self.k("rollout", "status", "deployment/web", "--timeout=120s")
         old = {p["metadata"]["uid"]: p["metadata"]["name"] for p in self.get("pods")["items"]}
         victim = next(iter(old.values()))
         self.k("delete", "pod", victim)
@@ -96,7 +96,7 @@ class Pods(Case):
             pods = [p for p in self.get("pods")["items"] if "deletionTimestamp" not in p["metadata"]]
             return len(pods) == 2 and len({p["metadata"]["uid"] for p in pods} - set(old)) == 1
         until(two_and_one_new, what="a replacement")
-        self.k("rollout", "status", "deployment/web", "--timeout=60s")
+        self.k("rollout", "status", "deployment/web", "--timeout=120s")
 
 
 class Agents(Case):
@@ -105,13 +105,13 @@ class Agents(Case):
         self.apply(pod("p", stay(token)),
                    pod("ends", ["sh", "-c", "i=0; while [ $i -lt 60 ]; do echo $i; i=$((i+1)); sleep 0.1; done; exit 9"],
                        restartPolicy="Never"))
-        self.k("wait", "pod/p", "pod/ends", "--for=condition=Ready", "--timeout=60s")
+        self.k("wait", "pod/p", "pod/ends", "--for=condition=Ready", "--timeout=120s")
         process = processes(token)
         container = self.path("pod/p", ".status.containerStatuses[0].containerID")
         for name, actor in self.c.actors().items():
             if name.startswith("agent/"):
                 os.kill(actor["pid"], signal.SIGKILL)
-        self.k("wait", "pod/ends", "--for=jsonpath={.status.phase}=Failed", "--timeout=90s", timeout=100)
+        self.k("wait", "pod/ends", "--for=jsonpath={.status.phase}=Failed", "--timeout=120s")
         ended = self.get("pod", "ends")["status"]["containerStatuses"][0]["state"]["terminated"]
         self.assertEqual(ended["exitCode"], 9)
         self.assertEqual(self.out("logs", "ends").split(), [str(i) for i in range(60)])
@@ -121,7 +121,7 @@ class Agents(Case):
 
     def test_every_actor_may_be_killed(self):
         self.apply(deployment("web", 2))
-        self.k("rollout", "status", "deployment/web", "--timeout=60s")
+        self.k("rollout", "status", "deployment/web", "--timeout=120s")
         uids = sorted(p["metadata"]["uid"] for p in self.get("pods")["items"])
         for name, actor in self.c.actors().items():
             os.kill(actor["pid"], signal.SIGKILL)
@@ -132,7 +132,7 @@ class Agents(Case):
             until(back, 60, f"{name} ready again")
         self.k("annotate", "deployment", "web", "after=all")
         self.k("scale", "deployment", "web", "--replicas=3")
-        self.k("rollout", "status", "deployment/web", "--timeout=60s")
+        self.k("rollout", "status", "deployment/web", "--timeout=120s")
         now = sorted(p["metadata"]["uid"] for p in self.get("pods")["items"])
         self.assertTrue(set(uids) <= set(now), "pods were replaced")
         self.assertEqual(len(now), 3)
@@ -145,16 +145,16 @@ class Agents(Case):
             spread = [{"maxSkew": 1, "topologyKey": "kubernetes.io/hostname", "whenUnsatisfiable": "ScheduleAnyway",
                        "labelSelector": {"matchLabels": {"app": "web"}}}]
             self.apply(deployment("web", 4, tolerations=soon, topologySpreadConstraints=spread))
-            self.k("rollout", "status", "deployment/web", "--timeout=60s")
+            self.k("rollout", "status", "deployment/web", "--timeout=120s")
             self.assertEqual(self.nodes(), {"node-1", "node-2"})
             self.c.kubus("actors", "stop", "agent/node-2", "--data", self.c.data)
-            self.until_node("node-2", "Unknown", 90)
+            self.until_node("node-2", "Unknown", 120)
             until(lambda: self.nodes() == {"node-1"} and self.path("deployment/web", ".status.readyReplicas") == "4",
                   120, "all pods on the other node")
         finally:
             self.c.kubus("actors", "start", "agent/node-2", "--data", self.c.data)
         self.until_node("node-2", "True")
-        until(lambda: len(self.get("pods")["items"]) == 4, 90, "the old pods to be gone")
+        until(lambda: len(self.get("pods")["items"]) == 4, 120, "the old pods to be gone")
 
     def until_node(self, name, status, timeout=60):
         until(lambda: any(c["type"] == "Ready" and c["status"] == status

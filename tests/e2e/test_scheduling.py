@@ -22,7 +22,7 @@ class Story(unittest.TestCase):
         cls.cluster = Cluster("scheduling", "--nodes", "0", "--hollow-nodes", "3",
                               *cls.options).__enter__()
         cls.addClassCleanup(cls.cluster.__exit__, None, None, None)
-        cls.nodes = cls.cluster.until(cls.ready_nodes, 60, "three nodes are ready")
+        cls.nodes = cls.cluster.until(cls.ready_nodes, 120, "three nodes are ready")
 
     @classmethod
     def ready_nodes(cls):
@@ -238,11 +238,11 @@ class Record(unittest.TestCase):
             record = pathlib.Path(folder, "record.jsonl")
             with Cluster("record", "--nodes", "0", "--hollow-nodes", "5", "--record", str(record)) as cluster:
                 cluster.kubectl("create", "deployment", "web", "--image=busybox:latest", "--replicas=60")
-                cluster.until(lambda: self.running(cluster, 60), 60, "all have a node")
+                cluster.until(lambda: self.running(cluster, 60), 120, "all have a node")
                 cluster.kubectl("scale", "deployment", "web", "--replicas=10")
-                cluster.until(lambda: self.running(cluster, 10), 60, "most are gone")
+                cluster.until(lambda: self.running(cluster, 10), 120, "most are gone")
                 cluster.kubectl("scale", "deployment", "web", "--replicas=40")
-                cluster.until(lambda: self.running(cluster, 40), 60, "some came again")
+                cluster.until(lambda: self.running(cluster, 40), 120, "some came again")
             done = subprocess.run([KUBUS, "sim", "replay", record], capture_output=True, text=True, check=False)
             self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
             self.assertRegex(done.stdout, r" [0-9]{2,} bindings, 0 differences\n$")

@@ -20,7 +20,7 @@ class Sample(Case):
     def test_the_sample_serves_its_page_from_pod_addresses(self):
         self.k("apply", "-f", os.path.join(TOP, "docs", "sample.yaml"))
         self.assertIn('deployment "hello" successfully rolled out',
-                      self.out("rollout", "status", "deployment/hello", "--timeout=60s"))
+                      self.out("rollout", "status", "deployment/hello", "--timeout=120s"))
         for item in self.get("pods", "-l", "app=hello")["items"]:
             url = f"http://{item['status']['podIP']}:8080/"
             with urllib.request.urlopen(url, timeout=10) as page:
@@ -32,7 +32,7 @@ class Run(Case):
         self.assertEqual(self.out("run", "job", "--image=busybox", "--image-pull-policy=IfNotPresent",
                                   "--restart=Never", "--env=WHO=world", "--", "sh", "-c", "echo hello $WHO; exit 0"),
                          "pod/job created\n")
-        self.k("wait", "pod/job", "--for=jsonpath={.status.phase}=Succeeded", "--timeout=60s")
+        self.k("wait", "pod/job", "--for=jsonpath={.status.phase}=Succeeded", "--timeout=120s")
         self.assertEqual(self.out("logs", "job"), "hello world\n")
         self.assertRegex(self.out("get", "pod", "job"), r"(?m)^job +0/1 +Completed +0 ")
         status = self.get("pod", "job")["status"]["containerStatuses"][0]
@@ -41,7 +41,7 @@ class Run(Case):
 
     def test_failure_and_exit_code(self):
         self.apply(pod("bad", ["sh", "-c", "echo last words > /dev/termination-log; exit 3"], restartPolicy="Never"))
-        self.k("wait", "pod/bad", "--for=jsonpath={.status.phase}=Failed", "--timeout=60s")
+        self.k("wait", "pod/bad", "--for=jsonpath={.status.phase}=Failed", "--timeout=120s")
         ended = self.get("pod", "bad")["status"]["containerStatuses"][0]["state"]["terminated"]
         self.assertEqual((ended["exitCode"], ended["reason"], ended["message"]), (3, "Error", "last words\n"))
         self.assertRegex(self.out("get", "pod", "bad"), r"(?m)^bad +0/1 +Error +0 ")
@@ -58,7 +58,7 @@ class Run(Case):
         self.k("create", "configmap", "c", "--from-literal=key=from-config\n")
         self.k("create", "secret", "generic", "s", "--from-literal=pw=from-secret\n")
         self.apply(body)
-        self.k("wait", "pod/init", "--for=condition=Ready", "--timeout=60s")
+        self.k("wait", "pod/init", "--for=condition=Ready", "--timeout=120s")
         until(lambda: self.out("logs", "init").count("\n") >= 4, what="four lines")
         self.assertEqual(self.out("logs", "init").split("\n")[:3], ["made by init", "from-config", "from-secret"])
 
@@ -71,7 +71,7 @@ class Run(Case):
 class Rollout(Case):
     def rolled_out(self, name="web"):
         self.assertIn(f'deployment "{name}" successfully rolled out',
-                      self.out("rollout", "status", f"deployment/{name}", "--timeout=90s", timeout=100))
+                      self.out("rollout", "status", f"deployment/{name}", "--timeout=120s"))
 
     def versions(self):
         """What the pods that are not ending say."""
@@ -152,7 +152,7 @@ class Rollout(Case):
         self.rolled_out()
         self.k("patch", "deployment", "web", "-p", json.dumps({"spec": {"template": {"spec": {"containers": [
             {"name": "main", "image": BAD, "imagePullPolicy": "Never"}]}}}}))
-        result = self.fails("rollout", "status", "deployment/web", "--timeout=60s", timeout=70)
+        result = self.fails("rollout", "status", "deployment/web", "--timeout=120s", timeout=70)
         self.assertIn('deployment "web" exceeded its progress deadline', result.err)
         self.assertEqual(self.versions_of_ready(), ["v1"])
 
@@ -165,7 +165,7 @@ class Rollout(Case):
 class Logs(Case):
     def test_logs(self):
         self.apply(pod("p", ["sh", "-c", "for i in 1 2 3 4 5; do echo out $i; done; echo err >&2; exec sleep 86400"]))
-        self.k("wait", "pod/p", "--for=condition=Ready", "--timeout=60s")
+        self.k("wait", "pod/p", "--for=condition=Ready", "--timeout=120s")
         until(lambda: "err" in self.out("logs", "p"), what="the last line")
         self.assertEqual(sorted(self.out("logs", "p").splitlines()), ["err"] + [f"out {i}" for i in range(1, 6)])
         self.assertEqual(len(self.out("logs", "p", "--tail=2").splitlines()), 2)
@@ -187,12 +187,12 @@ class Logs(Case):
 
     def test_logs_of_the_previous_container(self):
         self.apply(pod("p", ["sh", "-c", "echo run; exit 1"], restartPolicy="OnFailure"))
-        until(lambda: int(self.path("pod/p", ".status.containerStatuses[0].restartCount") or 0) >= 1, 90, "a restart")
+        until(lambda: int(self.path("pod/p", ".status.containerStatuses[0].restartCount") or 0) >= 1, 120, "a restart")
         self.assertEqual(self.out("logs", "p", "--previous"), "run\n")
 
     def test_logs_of_several_pods(self):
         self.apply(deployment("web", 2, ["sh", "-c", "echo I am $(hostname); exec sleep 86400"]))
-        self.k("rollout", "status", "deployment/web", "--timeout=60s")
+        self.k("rollout", "status", "deployment/web", "--timeout=120s")
         until(lambda: self.out("logs", "-l", "app=web", "--prefix").count("I am web-") == 2, what="two lines")
         self.assertIn("I am web-", self.out("logs", "deployment/web"))
 
@@ -201,7 +201,7 @@ class Exec(Case):
     def setUp(self):
         super().setUp()
         self.apply(pod("p"))
-        self.k("wait", "pod/p", "--for=condition=Ready", "--timeout=60s")
+        self.k("wait", "pod/p", "--for=condition=Ready", "--timeout=120s")
 
     def test_without_a_terminal(self):
         result = self.k("exec", "p", "--", "sh", "-c", "echo out; echo err >&2")
@@ -241,7 +241,7 @@ class Exec(Case):
         body["spec"]["containers"].append({"name": "side", "image": "busybox", "command": STAY,
                                            "imagePullPolicy": "IfNotPresent"})
         self.apply(body)
-        self.k("wait", "pod/two", "--for=condition=Ready", "--timeout=60s")
+        self.k("wait", "pod/two", "--for=condition=Ready", "--timeout=120s")
         text = self.k("exec", "two", "-c", "side", "--", "sh", "-c",
                       "wget -S -O - http://localhost:8081/nope 2>&1 || true").out
         self.assertIn("404", text)
@@ -292,14 +292,14 @@ class Attach(Case):
 class Wait(Case):
     def test_wait(self):
         self.apply(deployment("web", 2), pod("never", schedulerName="nobody"))
-        self.assertEqual(self.out("wait", "deployment/web", "--for=condition=Available", "--timeout=60s"),
+        self.assertEqual(self.out("wait", "deployment/web", "--for=condition=Available", "--timeout=120s"),
                          "deployment.apps/web condition met\n")
-        lines = self.out("wait", "pods", "-l", "app=web", "--for=condition=Ready", "--timeout=60s").splitlines()
+        lines = self.out("wait", "pods", "-l", "app=web", "--for=condition=Ready", "--timeout=120s").splitlines()
         self.assertEqual(len(lines), 2)
         self.assertRegex(lines[0], r"^pod/web-\S+ condition met$")
         result = self.fails("wait", "pod/never", "--for=condition=Ready", "--timeout=1s")
         self.assertIn("timed out waiting for the condition on pods/never", result.err)
-        with self.c.stream("-n", self.ns, "wait", "pod/never", "--for=delete", "--timeout=60s", "-v=6") as wait:
+        with self.c.stream("-n", self.ns, "wait", "pod/never", "--for=delete", "--timeout=120s", "-v=6") as wait:
             wait.expect(r"GET.*/pods.* 200 OK")  # it has seen the pod: of one that is gone it says nothing
             self.k("delete", "pod", "never", "--wait=false")
             self.assertEqual(wait.wait_end(60), 0)
@@ -310,7 +310,7 @@ class Ends(Case):
     def test_deletion_is_graceful(self):
         self.apply(pod("p", ["sh", "-c", "trap 'echo bye; sleep 0.5; exit 0' TERM; echo up; while :; do sleep 0.1; done"],
                        terminationGracePeriodSeconds=60))
-        self.k("wait", "pod/p", "--for=condition=Ready", "--timeout=60s")
+        self.k("wait", "pod/p", "--for=condition=Ready", "--timeout=120s")
         with self.c.stream("-n", self.ns, "logs", "-f", "p") as logs:
             logs.expect("^up$")
             start = time.monotonic()
@@ -320,7 +320,7 @@ class Ends(Case):
 
     def test_force(self):
         self.apply(pod("p", ["sh", "-c", "trap '' TERM; while :; do sleep 1; done"], terminationGracePeriodSeconds=300))
-        self.k("wait", "pod/p", "--for=condition=Ready", "--timeout=60s")
+        self.k("wait", "pod/p", "--for=condition=Ready", "--timeout=120s")
         result = self.k("delete", "pod", "p", "--grace-period=0", "--force")
         self.assertEqual(result.out, 'pod "p" force deleted\n')
         self.assertIn("NotFound", self.fails("get", "pod", "p").err)
