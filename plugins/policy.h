@@ -273,6 +273,13 @@ struct kb_policy_storage {
     uint32_t (*node_claims)(void *core, uint32_t node,
                             const struct kb_policy_claim_name **ret_claims);
     uint32_t (*node_disks)(void *core, uint32_t node, const struct kb_policy_disk **ret_disks);
+    /* The claim gets this volume, or one that its class makes for the node (0). For all policies it
+     * is so from now on, until the claim is bound or `let_go` takes it back; nothing is written. */
+    void (*hold)(void *core, const struct kb_policy_claim *claim, uint32_t volume, uint32_t node);
+    void (*let_go)(void *core, uint32_t ns, uint32_t claim);
+    /* Write what is held to the cluster, for the controllers of volumes to carry out. May be called
+     * as often as one likes until the claim is bound. */
+    void (*bind)(void *core, uint32_t ns, uint32_t claim);
 };
 
 /* What else changes in a cluster, as numbers that rise. */

@@ -154,14 +154,14 @@ static void evict_end(struct flight *f, int rc, const struct kb_err *err)
 }
 
 /* A call on the pod of a flight; the map is left open. */
-static struct kb_w *about_pod(struct flight *f)
+static struct kb_w *about_object(struct flight *f)
 {
     struct kb_w *w = &f->a->body;
     struct kb_key key = {0};
     kb_key_parse(kb_str_of(f->key), &key, NULL);
     kb_buf_clear(&w->buf);
     kb_w_map(w);
-    kb_w_kcstr(w, "resource", "pods");
+    kb_w_kstr(w, "resource", key.resource);
     kb_w_kstr(w, "ns", key.ns);
     kb_w_kstr(w, "name", key.name);
     return w;
@@ -181,7 +181,7 @@ static void evict_marked(void *user, const struct kb_err *err, kb_val body)
         evict_end(f, -abs(err->code), err);
         return;
     }
-    struct kb_w *w = about_pod(f);
+    struct kb_w *w = about_object(f);
     kb_w_kraw(w, "uid", kb_doc_at(f->doc, "metadata.uid"));
     kb_w_end(w);
     f->id = kb_call(f->peer, "object.delete", kb_w_val(w), WRITE_TIMEOUT_MS, evict_deleted, f);
@@ -193,13 +193,46 @@ static void evict(struct kb_sched_actor *a, struct kb_sched_wish *wish)
     f->key = KB_STEAL(wish->key);
     f->doc = KB_STEAL(wish->doc);
     f->peer = a->api;
-    struct kb_w *w = about_pod(f);
+    struct kb_w *w = about_object(f);
     kb_w_kcstr(w, "subresource", "status");
     kb_w_kcstr(w, "type", "strategic");
     kb_w_kraw(w, "patch", kb_doc_root(f->doc));
     kb_w_kcstr(w, "manager", "kube-scheduler");
     kb_w_end(w);
     f->id = kb_call(a->api, "object.patch", kb_w_val(w), WRITE_TIMEOUT_MS, evict_marked, f);
+}
+
+/* ---- volumes ---- */
+
+static void volume_written(void *user, const struct kb_err *err, kb_val body)
+{
+    struct flight *f = user;
+    struct kb_sched_actor *a = f->a;
+    (void)body;
+    if (err)
+        kb_warn("%s: %s", f->key, err->text);
+    kb_sched_write_done(a->sched, (uint32_t)(f->attempt >> 32), (uint32_t)f->attempt,
+                        err ? -abs(err->code) : 0);
+    flight_end(f);
+    schedule_work(a);
+}
+
+static void write_volumes(struct kb_sched_actor *a)
+{
+    struct kb_volume_write write;
+    while (kb_sched_next_write(a->sched, &write)) {
+        struct flight *f = flight_new(a, KB_SCHED_CONDITION);
+        f->key = write.key;
+        f->attempt = (uint64_t)write.ns << 32 | write.claim;
+        f->peer = a->api;
+        struct kb_w *w = about_object(f);
+        kb_w_kcstr(w, "type", "merge");
+        kb_w_kraw(w, "patch", kb_doc_root(write.patch));
+        kb_w_kcstr(w, "manager", "kube-scheduler");
+        kb_w_end(w);
+        f->id = kb_call(a->api, "object.patch", kb_w_val(w), WRITE_TIMEOUT_MS, volume_written, f);
+        kb_doc_destroy(&write.patch);
+    }
 }
 
 /* ---- events ---- */
@@ -334,6 +367,7 @@ static void work(void *user)
     size_t n = kb_sched_decide(a->sched, most, &a->out);
     kb_sched_live_look(a->live);
     perform(a);
+    write_volumes(a);
     send_asks(a);
     send_events(a);
     show_gauges(a);

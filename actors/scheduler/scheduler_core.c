@@ -203,6 +203,17 @@ void kb_sched_object_put(struct kb_sched *s, kb_str key, kb_val object)
         s, &(struct kb_sched_input){.kind = KB_SCHED_IN_OBJECT_PUT, .key = key, .doc = object});
 }
 
+bool kb_sched_next_write(struct kb_sched *s, struct kb_volume_write *ret)
+{
+    struct kb_columns *c = kb_core_columns(s->core);
+    return kb_volumes_next_write(&c->volumes, c->intern, ret);
+}
+
+void kb_sched_write_done(struct kb_sched *s, uint32_t ns, uint32_t claim, int rc)
+{
+    kb_volumes_written(&kb_core_columns(s->core)->volumes, ns, claim, rc);
+}
+
 /* ---- pods come and go ---- */
 
 /* What the scheduler reads of a pod, in one place. */

@@ -153,6 +153,11 @@ struct kb_sched_input {
 typedef void kb_sched_tap_fn(void *user, const struct kb_sched_input *input);
 void kb_sched_tap(struct kb_sched *s, kb_sched_tap_fn *tap, void *user);
 
+/* Changes of volumes and claims that placed pods need, as merge patches; see kb_volumes_next_write.
+ * To be taken after each decide. */
+bool kb_sched_next_write(struct kb_sched *s, struct kb_volume_write *ret);
+void kb_sched_write_done(struct kb_sched *s, uint32_t ns, uint32_t claim, int rc);
+
 /* Why the pod is where it is: what kb_core_explain says of it; false when there is no such pod. */
 bool kb_sched_explain(struct kb_sched *s, kb_str key, struct kb_w *w);
 

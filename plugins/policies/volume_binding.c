@@ -5,7 +5,11 @@
  * pod is placed.
  *
  * Which volumes come into question for a claim does not depend on the node, and is found out once;
- * a run over nodes then matches affinities column by column, and hands volumes out node by node. */
+ * a run over nodes then matches affinities column by column, and hands volumes out node by node.
+ *
+ * What a pod gets is held from reserve on, so that no other pod counts on it, and written in
+ * pre_bind: the volume's claimRef, or the node that the claim's volume is to be made for. The pod
+ * is bound when those who look after volumes have bound its claims. */
 #include <kubus/policy.h>
 
 #include <stdio.h>
@@ -224,6 +228,7 @@ struct matches {
     uint8_t *rows;   /* [row][node] */
     uint8_t *makes;  /* [delayed claim][node] */
     uint8_t *chosen; /* [row] for the claims of one node */
+    uint32_t *given; /* [delayed claim] the volume that it gets on that node; 0: one that is made */
 };
 
 static struct matches match_all(struct kb_policy_cycle *c, const struct state *s, uint32_t from,
@@ -233,6 +238,7 @@ static struct matches match_all(struct kb_policy_cycle *c, const struct state *s
     m.rows = zeroed((size_t)s->rows_n * m.n, 1);
     m.makes = zeroed((size_t)s->delayed_n * m.n, 1);
     m.chosen = zeroed(s->rows_n, 1);
+    m.given = zeroed(s->delayed_n, sizeof(*m.given));
     for (uint32_t r = 0; r < s->rows_n; r++)
         match_volume(c, s->rows[r], from, to, m.rows + (size_t)r * m.n);
     for (uint32_t d = 0; d < s->delayed_n; d++) {
@@ -247,12 +253,22 @@ static struct matches match_all(struct kb_policy_cycle *c, const struct state *s
     return m;
 }
 
-static bool finds_volume(const struct delayed *d, struct matches *m, uint32_t node)
+static void matches_finish(struct matches *m)
+{
+    free(m->rows);
+    free(m->makes);
+    free(m->chosen);
+    free(m->given);
+}
+
+static bool finds_volume(const struct delayed *d, struct matches *m, uint32_t node,
+                         uint32_t *ret_volume)
 {
     for (uint32_t i = 0; i < d->options_n; i++) {
         const struct option *o = &d->options[i];
         bool reached = m->rows[(size_t)o->row * m->n + node] && !m->chosen[o->row];
         m->chosen[o->row] |= reached;
+        *ret_volume = reached ? o->volume->name : 0;
         if (reached || o->kept)
             return reached;
     }
@@ -269,9 +285,10 @@ static bool is_satisfied(struct kb_policy_cycle *c, const struct state *s, struc
             return false;
     }
     memset(m->chosen, 0, s->rows_n);
+    memset(m->given, 0, s->delayed_n * sizeof(*m->given));
     for (uint32_t d = 0; d < s->delayed_n && all; d++) {
-        bool found =
-            s->delayed[d].claim->selected_node == 0 && finds_volume(&s->delayed[d], m, node);
+        bool found = s->delayed[d].claim->selected_node == 0 &&
+                     finds_volume(&s->delayed[d], m, node, &m->given[d]);
         all = found || m->makes[(size_t)d * m->n + node];
     }
     return all;
@@ -295,9 +312,51 @@ static void filter(struct kb_policy_cycle *c, uint32_t from, uint32_t to, uint32
     for (uint32_t i = 0; i < n; i++)
         if (!is_satisfied(c, s, &m, from, i))
             verdict[i] |= BIND_CONFLICT | KB_POLICY_UNRESOLVABLE;
-    free(m.rows);
-    free(m.makes);
-    free(m.chosen);
+    matches_finish(&m);
+}
+
+/* ---- one pod ---- */
+
+static enum kb_policy_status reserve(struct kb_policy_cycle *c, uint32_t node)
+{
+    if (c->pod->claims_n == 0)
+        return KB_POLICY_OK;
+    if (stale(c) && pre_filter(c) != KB_POLICY_OK)
+        return KB_POLICY_UNSCHEDULABLE;
+    const struct state *s = c->state;
+    struct matches m = match_all(c, s, node, node + 1);
+    bool satisfied = is_satisfied(c, s, &m, node, 0);
+    for (uint32_t d = 0; d < s->delayed_n && satisfied; d++)
+        c->host->storage->hold(c->host->core, s->delayed[d].claim, m.given[d], node);
+    matches_finish(&m);
+    c->code = BIND_CONFLICT;
+    return satisfied ? KB_POLICY_OK : KB_POLICY_UNSCHEDULABLE;
+}
+
+static void unreserve(struct kb_policy_cycle *c, uint32_t node)
+{
+    (void)node;
+    for (uint32_t i = 0; i < c->pod->claims_n; i++)
+        c->host->storage->let_go(c->host->core, c->pod->claims[i].ns, c->pod->claims[i].name);
+}
+
+static enum kb_policy_status pre_bind(struct kb_policy_cycle *c, uint32_t node)
+{
+    enum kb_policy_status status = KB_POLICY_OK;
+    (void)node;
+    for (uint32_t i = 0; i < c->pod->claims_n; i++) {
+        const struct kb_policy_claim_name *use = &c->pod->claims[i];
+        const struct kb_policy_claim *claim =
+            c->host->storage->claim(c->host->core, use->ns, use->name);
+        c->code = BIND_CONFLICT;
+        if (claim == NULL || claim->lost || claim->ending)
+            return KB_POLICY_UNSCHEDULABLE;
+        if (claim->bound)
+            continue;
+        c->host->storage->bind(c->host->core, use->ns, use->name);
+        status = KB_POLICY_WAIT;
+    }
+    return status;
 }
 
 /* ---- words ---- */
@@ -350,5 +409,5 @@ static void release(struct kb_policy_cycle *c)
 
 KB_POLICY(VolumeBinding, .flags = KB_POLICY_GLOBAL,
           .events = KB_POLICY_ON_NODE_ADD | KB_POLICY_ON_NODE_LABEL | KB_POLICY_ON_OBJECT,
-          .pre_filter = pre_filter, .filter = filter, .reason = reason, .release = release,
-          .stale = stale);
+          .pre_filter = pre_filter, .filter = filter, .reason = reason, .reserve = reserve,
+          .unreserve = unreserve, .pre_bind = pre_bind, .release = release, .stale = stale);

@@ -117,6 +117,7 @@ void kb_columns_init(struct kb_columns *c, struct kb_intern *intern)
     *c = (struct kb_columns){.intern = intern, .view.size = sizeof(c->view)};
     c->view.devices = &c->devices.view;
     kb_pods_init(&c->pods, intern);
+    kb_volumes_init(&c->volumes);
     grow_slots(c);
     for (uint32_t i = 0; i < KB_POLICY_RESOURCES; i++)
         kb_columns_resource(c, kb_str_of(fixed[i]));

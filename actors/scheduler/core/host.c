@@ -132,6 +132,26 @@ static uint32_t host_node_disks(void *core, uint32_t node, const struct kb_polic
     return node < v->cap ? v->uses[node].disks_n : 0;
 }
 
+static void host_hold(void *core, const struct kb_policy_claim *claim, uint32_t volume,
+                      uint32_t node)
+{
+    struct kb_columns *c = columns(core);
+    kb_volumes_hold(&c->volumes, claim, volume, c->view.name[node]);
+    c->pods.versions.volumes = c->volumes.version;
+}
+
+static void host_let_go(void *core, uint32_t ns, uint32_t claim)
+{
+    struct kb_columns *c = columns(core);
+    kb_volumes_let_go(&c->volumes, ns, claim);
+    c->pods.versions.volumes = c->volumes.version;
+}
+
+static void host_bind(void *core, uint32_t ns, uint32_t claim)
+{
+    kb_volumes_bind(&columns(core)->volumes, ns, claim);
+}
+
 static const struct kb_policy_storage storage = {.size = sizeof(storage),
                                                  .claim = host_claim,
                                                  .volume = host_volume,
@@ -139,7 +159,10 @@ static const struct kb_policy_storage storage = {.size = sizeof(storage),
                                                  .volumes_of = host_volumes_of,
                                                  .limit = host_limit,
                                                  .node_claims = host_node_claims,
-                                                 .node_disks = host_node_disks};
+                                                 .node_disks = host_node_disks,
+                                                 .hold = host_hold,
+                                                 .let_go = host_let_go,
+                                                 .bind = host_bind};
 
 /* ---- arguments ---- */
 

@@ -8,9 +8,13 @@
 
 #include <stdlib.h>
 
-/* What is kept of an object; its view is the first member's neighbor, by kind. */
+/* What is kept of an object. What is held changes its view; `as_is` is how the object says it. */
 struct object {
     struct kb_arena arena;
+    struct {
+        uint32_t selected_node;                   /* of a claim */
+        uint32_t claim_ns, claim_name, claim_uid; /* of a volume */
+    } as_is;
     union {
         struct kb_policy_claim claim;
         struct kb_policy_volume volume;
@@ -29,6 +33,14 @@ struct limits {
         uint32_t driver;
         int64_t count;
     } v[];
+};
+
+/* What a claim gets before the cluster knows of it. */
+struct hold {
+    struct kb_link link; /* in `writes` while it is to be written */
+    uint32_t ns, claim, uid, volume, node;
+    uint32_t holders; /* pods that use the claim */
+    bool written;     /* or under way */
 };
 
 struct claim_key {
@@ -60,21 +72,39 @@ static void object_free(struct object *o)
     free(o);
 }
 
-static void objects_finish(struct kb_map *map)
+static void free_object(void *object)
 {
-    struct object *o;
-    for (size_t i = 0; kb_map_next(map, &i, NULL, (void **)&o);)
-        object_free(o);
+    object_free(object);
+}
+
+static void free_hold(void *hold)
+{
+    kb_list_remove(&((struct hold *)hold)->link);
+    free(hold);
+}
+
+static void objects_finish(struct kb_map *map, void (*finish)(void *))
+{
+    void *object;
+    for (size_t i = 0; kb_map_next(map, &i, NULL, &object);)
+        finish(object);
     kb_map_finish(map);
+}
+
+void kb_volumes_init(struct kb_volumes *v)
+{
+    *v = (struct kb_volumes){0};
+    kb_list_init(&v->writes);
 }
 
 void kb_volumes_finish(struct kb_volumes *v)
 {
+    objects_finish(&v->holds, free_hold);
     struct names *names;
     struct limits *limits;
-    objects_finish(&v->claims);
-    objects_finish(&v->volumes);
-    objects_finish(&v->classes);
+    objects_finish(&v->claims, free_object);
+    objects_finish(&v->volumes, free_object);
+    objects_finish(&v->classes, free_object);
     for (size_t i = 0; kb_map_next(&v->by_class, &i, NULL, (void **)&names);) {
         free(names->v);
         free(names);
@@ -237,6 +267,147 @@ static struct limits *read_limits(struct kb_intern *in, kb_val v)
     return l;
 }
 
+/* ---- what is held ---- */
+
+static struct hold *hold_of(const struct kb_volumes *v, uint32_t ns, uint32_t claim)
+{
+    struct claim_key key = {ns, claim};
+    return kb_map_get(&v->holds, claim_key(&key));
+}
+
+/* The views of claim and volume as their objects say, or with what is held. */
+static void show(struct kb_volumes *v, const struct hold *h, bool held)
+{
+    struct claim_key key = {h->ns, h->claim};
+    struct object *claim = kb_map_get(&v->claims, claim_key(&key));
+    struct object *volume = h->volume ? kb_map_get(&v->volumes, id_key(&h->volume)) : NULL;
+    if (claim != NULL) {
+        uint32_t is = claim->as_is.selected_node;
+        claim->claim.selected_node = held && h->volume == 0 && is == 0 ? h->node : is;
+    }
+    if (volume == NULL)
+        return;
+    bool ours = held && volume->as_is.claim_name == 0;
+    volume->volume.claim_ns = ours ? h->ns : volume->as_is.claim_ns;
+    volume->volume.claim_name = ours ? h->claim : volume->as_is.claim_name;
+    volume->volume.claim_uid = ours ? h->uid : volume->as_is.claim_uid;
+}
+
+static void drop_hold(struct kb_volumes *v, struct hold *h)
+{
+    struct claim_key key = {h->ns, h->claim};
+    kb_map_del(&v->holds, claim_key(&key));
+    show(v, h, false);
+    free_hold(h);
+    v->version++;
+}
+
+void kb_volumes_let_go(struct kb_volumes *v, uint32_t ns, uint32_t claim)
+{
+    struct hold *h = hold_of(v, ns, claim);
+    if (h != NULL && --h->holders == 0)
+        drop_hold(v, h);
+}
+
+void kb_volumes_hold(struct kb_volumes *v, const struct kb_policy_claim *claim, uint32_t volume,
+                     uint32_t node_name)
+{
+    struct claim_key key = {claim->ns, claim->name};
+    struct hold *h = hold_of(v, key.ns, key.name);
+    if (h != NULL && h->volume == volume && h->uid == claim->uid) {
+        h->holders++;
+        return;
+    }
+    if (h != NULL)
+        drop_hold(v, h);
+    h = malloc(sizeof(*h));
+    KB_ASSERT(h != NULL);
+    *h = (struct hold){.ns = claim->ns,
+                       .claim = claim->name,
+                       .uid = claim->uid,
+                       .volume = volume,
+                       .node = node_name,
+                       .holders = 1};
+    kb_list_init(&h->link);
+    kb_map_put(&v->holds, claim_key(&key), h);
+    show(v, h, true);
+    v->version++;
+}
+
+void kb_volumes_bind(struct kb_volumes *v, uint32_t ns, uint32_t claim)
+{
+    struct hold *h = hold_of(v, ns, claim);
+    if (h == NULL || h->written)
+        return;
+    h->written = true;
+    kb_list_push(&v->writes, &h->link);
+}
+
+void kb_volumes_written(struct kb_volumes *v, uint32_t ns, uint32_t claim, int rc)
+{
+    struct hold *h = hold_of(v, ns, claim);
+    if (h != NULL)
+        h->written = rc == 0;
+}
+
+static void write_reference(struct kb_w *w, const struct kb_intern *in, const struct hold *h)
+{
+    kb_w_key(w, "metadata");
+    kb_w_map(w);
+    kb_w_key(w, "annotations");
+    kb_w_map(w);
+    kb_w_kcstr(w, "pv.kubernetes.io/bound-by-controller", "yes");
+    kb_w_end(w);
+    kb_w_end(w);
+    kb_w_key(w, "spec");
+    kb_w_map(w);
+    kb_w_key(w, "claimRef");
+    kb_w_map(w);
+    kb_w_kcstr(w, "apiVersion", "v1");
+    kb_w_kcstr(w, "kind", "PersistentVolumeClaim");
+    kb_w_kcstr(w, "name", kb_intern_text(in, h->claim));
+    kb_w_kcstr(w, "namespace", kb_intern_text(in, h->ns));
+    kb_w_kcstr(w, "uid", kb_intern_text(in, h->uid));
+    kb_w_end(w);
+    kb_w_end(w);
+}
+
+static void write_node(struct kb_w *w, const struct kb_intern *in, const struct hold *h)
+{
+    kb_w_key(w, "metadata");
+    kb_w_map(w);
+    kb_w_key(w, "annotations");
+    kb_w_map(w);
+    kb_w_kcstr(w, "volume.kubernetes.io/selected-node", kb_intern_text(in, h->node));
+    kb_w_end(w);
+    kb_w_end(w);
+}
+
+bool kb_volumes_next_write(struct kb_volumes *v, const struct kb_intern *in,
+                           struct kb_volume_write *ret)
+{
+    struct kb_link *link = kb_list_pop(&v->writes);
+    if (link == NULL)
+        return false;
+    const struct hold *h = KB_CONTAINER(link, struct hold, link);
+    struct kb_w w = {0};
+    kb_w_map(&w);
+    if (h->volume)
+        write_reference(&w, in, h);
+    else
+        write_node(&w, in, h);
+    kb_w_end(&w);
+    *ret = (struct kb_volume_write){
+        .key = h->volume ? kb_strf("persistentvolumes//%s", kb_intern_text(in, h->volume))
+                         : kb_strf("persistentvolumeclaims/%s/%s", kb_intern_text(in, h->ns),
+                                   kb_intern_text(in, h->claim)),
+        .patch = kb_w_doc(&w),
+        .ns = h->ns,
+        .claim = h->claim};
+    kb_w_finish(&w);
+    return true;
+}
+
 /* ---- objects come and go ---- */
 
 static void list_of_class(struct kb_volumes *v, const struct kb_policy_volume *volume, bool add)
@@ -274,7 +445,14 @@ static void put_claim(struct kb_volumes *v, struct kb_columns *c, kb_str ns, kb_
     struct object *fresh = object.p ? read_claim(c, ns, name, object) : NULL;
     if (fresh != NULL)
         fresh->claim.users = (uint32_t)(uintptr_t)kb_map_get(&v->users, claim_key(&key));
+    if (fresh != NULL)
+        fresh->as_is.selected_node = fresh->claim.selected_node;
     put_object(&v->claims, claim_key(&key), fresh);
+    struct hold *h = hold_of(v, key.ns, key.name);
+    if (h != NULL && (fresh == NULL || fresh->claim.bound || fresh->claim.uid != h->uid))
+        drop_hold(v, h);
+    else if (h != NULL)
+        show(v, h, true);
 }
 
 static void put_volume(struct kb_volumes *v, struct kb_columns *c, kb_str name, kb_val object)
@@ -287,6 +465,15 @@ static void put_volume(struct kb_volumes *v, struct kb_columns *c, kb_str name, 
     if (fresh != NULL)
         list_of_class(v, &fresh->volume, true);
     put_object(&v->volumes, id_key(&id), fresh);
+    if (fresh == NULL)
+        return;
+    fresh->as_is.claim_ns = fresh->volume.claim_ns;
+    fresh->as_is.claim_name = fresh->volume.claim_name;
+    fresh->as_is.claim_uid = fresh->volume.claim_uid;
+    struct hold *h;
+    for (size_t i = 0; kb_map_next(&v->holds, &i, NULL, (void **)&h);)
+        if (h->volume == id)
+            show(v, h, true);
 }
 
 bool kb_volumes_wants(kb_str resource)

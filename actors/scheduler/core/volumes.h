@@ -8,6 +8,7 @@
 
 #include "actors/scheduler/core/intern.h"
 #include "bus/base/arena.h"
+#include "bus/base/list.h"
 #include "bus/model/doc.h"
 #include "plugins/policy.h"
 
@@ -19,19 +20,28 @@ struct kb_volume_uses { /* of the pods on a node; one entry a pod and claim, or 
     struct kb_policy_disk *disks;
 };
 
-/* Zero-initialized is empty and valid. */
+/* A change of an object that was asked for: a merge patch. */
+struct kb_volume_write {
+    char *key; /* "persistentvolumes//NAME" or "persistentvolumeclaims/NS/NAME" */
+    struct kb_doc *patch;
+    uint32_t ns, claim; /* whose: to be reported back */
+};
+
 struct kb_volumes {
     struct kb_map claims;   /* interned namespace, name → struct claim */
     struct kb_map volumes;  /* interned name → struct volume */
     struct kb_map classes;  /* interned name → struct class */
     struct kb_map by_class; /* interned class → struct volume names of it */
     struct kb_map limits;   /* interned node → struct limits */
+    struct kb_map holds;    /* interned namespace, name of a claim → struct hold */
+    struct kb_link writes;  /* of holds that are to be written */
     struct kb_map users;    /* interned namespace, name of a claim → how many pods use it */
     uint32_t cap;
     struct kb_volume_uses *uses; /* [slot] */
     uint64_t version;
 };
 
+void kb_volumes_init(struct kb_volumes *v);
 void kb_volumes_finish(struct kb_volumes *v);
 
 /* Is this one of the resources that are kept here? */
@@ -48,6 +58,16 @@ void kb_volumes_of_pod(struct kb_arena *a, struct kb_intern *in, kb_val volumes,
                        struct kb_policy_pod *pod);
 /* Append what of spec.volumes could make two pods differ. */
 void kb_volumes_sign(kb_val volumes, kb_str pod_name, struct kb_buf *sig);
+
+void kb_volumes_hold(struct kb_volumes *v, const struct kb_policy_claim *claim, uint32_t volume,
+                     uint32_t node_name);
+void kb_volumes_let_go(struct kb_volumes *v, uint32_t ns, uint32_t claim);
+void kb_volumes_bind(struct kb_volumes *v, uint32_t ns, uint32_t claim);
+/* The next change to write; the caller frees key and patch, and says how it went: what failed is
+ * written again when it is asked for again. */
+bool kb_volumes_next_write(struct kb_volumes *v, const struct kb_intern *in,
+                           struct kb_volume_write *ret);
+void kb_volumes_written(struct kb_volumes *v, uint32_t ns, uint32_t claim, int rc);
 
 /* As in struct kb_policy_storage. NULL: there is no such object. */
 const struct kb_policy_claim *kb_volumes_claim(const struct kb_volumes *v, uint32_t ns,

@@ -1,8 +1,10 @@
 /* VolumeBinding, VolumeZone, VolumeRestrictions and NodeVolumeLimits against tables of cases. */
 #include "tests/lib/policy.h"
 #include "tests/lib/test.h"
+#include "tests/unit/scheduler/world.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 #define NODE_CONFLICT "node(s) had volume node affinity conflict"
 #define BIND_CONFLICT "node(s) didn't find available persistent volumes to bind"
@@ -341,4 +343,107 @@ KB_TEST(volumes, a_pod_whose_claim_is_missing_fits_nowhere)
         "0/1 nodes are available: pod has unbound immediate PersistentVolumeClaims. "
         "preemption: 0/1 nodes are available: 1 Preemption is not helpful for scheduling.");
     kb_ptest_destroy(&t);
+}
+
+/* ---- from reserve to bind ---- */
+
+static void tell(struct world *w, const char *key, const char *json)
+{
+    KB_AUTO(kb_doc_destroy) struct kb_doc *doc = json ? kb_ptest_json(json) : NULL;
+    kb_sched_object_put(w->sched, kb_str_of(key), kb_doc_root(doc));
+}
+
+static void check_write(struct world *w, const char *key, const char *path, const char *value)
+{
+    struct kb_volume_write write = {0};
+    KB_CHECK(kb_sched_next_write(w->sched, &write));
+    KB_CHECK_STR(write.key, key);
+    KB_CHECK_STRN(kb_val_str_at(kb_doc_root(write.patch), path), value);
+    kb_sched_write_done(w->sched, write.ns, write.claim, 0);
+    kb_doc_destroy(&write.patch);
+    free(write.key);
+    KB_CHECK(!kb_sched_next_write(w->sched, &write));
+}
+
+#define WAITING_CLAIM(uid, class_name, annotations, more)                                          \
+    "{'metadata': {'uid': '" uid "', 'annotations': {'a': 'b'" annotations                         \
+    "}}, 'spec': {'accessModes': ['ReadWriteOnce'], 'resources': {'requests': {'storage': "        \
+    "'5Gi'}}, 'storageClassName': '" class_name "'" more "}, 'status': {'phase': 'Pending'}}"
+#define POD_WITH(claim)                                                                            \
+    "{'metadata': {'namespace': 'x', 'uid': 'u'}, 'spec': {'containers': [{}], 'volumes': "        \
+    "[{'name': 'v', 'persistentVolumeClaim': {'claimName': '" claim "'}}]}}"
+
+static void storage_world(struct world *w, const char *provisioner)
+{
+    char class_json[256];
+    world_start(w);
+    snprintf(class_json, sizeof(class_json),
+             "{'volumeBindingMode': 'WaitForFirstConsumer', 'provisioner': '%s'}", provisioner);
+    tell(w, "storageclasses.storage.k8s.io//later", class_json);
+    world_store_json(w, "nodes//n1", NODE_OF("4"));
+}
+
+KB_TEST(volume_binding, a_pod_is_bound_when_the_volume_that_was_chosen_for_it_is)
+{
+    struct world w = {0};
+    storage_world(&w, "kubernetes.io/no-provisioner");
+    tell(&w, "persistentvolumes//pv",
+         "{'spec': {'capacity': {'storage': '5Gi'}, 'accessModes': ['ReadWriteOnce'], "
+         "'storageClassName': 'later'}, 'status': {'phase': 'Available'}}");
+    tell(&w, "persistentvolumeclaims/x/c", WAITING_CLAIM("uc", "later", "", ""));
+    tell(&w, "persistentvolumeclaims/x/d", WAITING_CLAIM("ud", "later", "", ""));
+    world_store_json(&w, "pods/x/p", POD_WITH("c"));
+    world_settle(&w);
+    KB_CHECK_STR(world_text_of(&w, "pods/x/p", "spec.nodeName"), "");
+    check_write(&w, "persistentvolumes//pv", "spec.claimRef.uid", "uc");
+    world_store_json(&w, "pods/x/q", POD_WITH("d")); /* the volume is spoken for */
+    world_settle(&w);
+    KB_CHECK_STR(world_text_of(&w, "pods/x/q", "status.conditions[0].message"),
+                 "0/1 nodes are available: 1 node(s) didn't find available persistent volumes to "
+                 "bind. preemption: 0/1 nodes are available: 1 Preemption is not helpful for "
+                 "scheduling.");
+    tell(&w, "persistentvolumeclaims/x/c",
+         WAITING_CLAIM("uc", "later", ", 'pv.kubernetes.io/bind-completed': 'yes'",
+                       ", 'volumeName': 'pv'"));
+    world_wait_ms(&w, 1000);
+    world_settle(&w);
+    KB_CHECK_STR(world_text_of(&w, "pods/x/p", "spec.nodeName"), "n1");
+    world_end(&w);
+}
+
+KB_TEST(volume_binding, a_volume_is_made_for_the_node_that_was_chosen)
+{
+    struct world w = {0};
+    storage_world(&w, "example.com/p");
+    tell(&w, "persistentvolumeclaims/x/c", WAITING_CLAIM("uc", "later", "", ""));
+    world_store_json(&w, "pods/x/p", POD_WITH("c"));
+    world_settle(&w);
+    KB_CHECK_STR(world_text_of(&w, "pods/x/p", "spec.nodeName"), "");
+    struct kb_volume_write write = {0};
+    KB_CHECK(kb_sched_next_write(w.sched, &write));
+    KB_CHECK_STR(write.key, "persistentvolumeclaims/x/c");
+    kb_sched_write_done(w.sched, write.ns, write.claim, -KB_ETIMEOUT); /* once more, then */
+    kb_doc_destroy(&write.patch);
+    free(write.key);
+    world_wait_ms(&w, 1000);
+    world_settle(&w);
+    KB_CHECK(kb_sched_next_write(w.sched, &write));
+    KB_CHECK_STRN(kb_val_str(kb_val_get(kb_doc_at(write.patch, "metadata.annotations"),
+                                        "volume.kubernetes.io/selected-node")),
+                  "n1");
+    kb_doc_destroy(&write.patch);
+    free(write.key);
+    /* the pod goes: another node may be chosen for the next one */
+    world_store(&w, "pods/x/p", NULL);
+    world_store_json(&w, "nodes//n1", "{'spec': {'unschedulable': true}}");
+    world_store_json(&w, "nodes//n2", NODE_OF("4"));
+    world_store_json(&w, "pods/x/q", POD_WITH("c"));
+    world_settle(&w);
+    tell(&w, "persistentvolumeclaims/x/c",
+         WAITING_CLAIM("uc", "later", ", 'pv.kubernetes.io/bind-completed': 'yes'",
+                       ", 'volumeName': 'made'"));
+    world_wait_ms(&w, 1000);
+    world_settle(&w);
+    KB_CHECK_STR(world_text_of(&w, "pods/x/q", "spec.nodeName"), "n2");
+    world_end(&w);
 }
