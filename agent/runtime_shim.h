@@ -9,6 +9,8 @@
  *         meta      id=, image=, image_id=, shared=, restarts=  written before anything is started
  *         started   "PID MICROSECONDS", by the shim
  *         exit      by the shim, or by an agent that found the shim dead
+ *         stdin     a FIFO, of a container that has input
+ *         attach.sock  the shim's, for those who attach (shim/shim.c)
  *     DIR/pods/.UID.lock                 locked by the job that makes or removes the sandbox */
 #ifndef KUBUS_AGENT_RUNTIME_SHIM_H
 #define KUBUS_AGENT_RUNTIME_SHIM_H

@@ -2,12 +2,12 @@
  * Folder-private.
  *
  *   api_main.c  flags                     api_actor.c  the loop's wiring, who may do what, dispatch
- *   route.c accept.c fields.c  what is asked for (pure)
+ *   route.c accept.c fields.c proto.c  what is asked for (pure)
  *   render.c    objects into JSON         answer.c     whole answers
  *   read.c      get                       list.c       lists
- *   watch.c     watches, serialized once
- *   write.c     everything that changes   streams.c    logs, exec, attach
- *   system.c    version, health, metrics, discovery, OpenAPI */
+ *   cache.c     what both read (pure)     watch_*.c    following the store; watches, serialized
+ * once write.c     everything that changes   streams.c    logs, exec, attach system.c    version,
+ * health, metrics, discovery, OpenAPI */
 #ifndef KUBUS_API_API_H
 #define KUBUS_API_API_H
 
