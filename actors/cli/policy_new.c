@@ -1,8 +1,12 @@
-/* policy_new.c - the folder that `kubus policy new` writes. In the texts %N stands for the name. */
+/* policy_new.c - the folder that `kubus policy new` writes. In the texts %N stands for the name and
+ * %K for the path of this program: its header is found beside it, in a build tree as well as where
+ * it is installed. */
 #include "actors/cli/policy_new.h"
 
+#include "bus/base/check.h"
 #include "bus/base/file.h"
 
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -58,9 +62,9 @@ static const char source[] =
 
 static const char makefile[] =
     "# make: %N.so    make test: place the pods of pods.yaml on the nodes of nodes.yaml with it\n"
-    "KUBUS ?= kubus\n"
+    "KUBUS ?= %K\n"
     "CFLAGS ?= -O2 -g\n"
-    "KUBUS_CFLAGS := $(shell pkg-config --cflags kubus)\n"
+    "KUBUS_CFLAGS ?= -I$(dir $(KUBUS))../include\n"
     "\n"
     "%N.so: %N.c\n"
     "\t$(CC) -std=c17 -Wall -Wextra -fPIC -fvisibility=hidden $(KUBUS_CFLAGS) $(CFLAGS) -shared "
@@ -135,11 +139,12 @@ static const struct {
              {"profile.yaml", profile}, {"expected.csv", expected},
              {"README.md", readme},     {".gitignore", "*.so\nout/\nout.txt\nplaced.csv\n"}};
 
-static void fill(struct kb_buf *out, const char *text, const char *name)
+static void fill(struct kb_buf *out, const char *text, const char *name, const char *kubus)
 {
-    for (const char *at; (at = strstr(text, "%N")) != NULL; text = at + 2) {
+    for (const char *at; (at = strchr(text, '%')) != NULL; text = at + 2) {
+        KB_ASSERT(at[1] == 'N' || at[1] == 'K');
         kb_buf_add(out, text, (size_t)(at - text));
-        kb_buf_puts(out, name);
+        kb_buf_puts(out, at[1] == 'N' ? name : kubus);
     }
     kb_buf_puts(out, text);
 }
@@ -156,13 +161,16 @@ int kb_policy_new(const char *name, struct kb_err *err)
         return kb_err_set(err, KB_EINVAL, "'%s' is no name for a policy: letters and digits", name);
     if (access(name, F_OK) == 0)
         return kb_err_set(err, KB_EEXISTS, "'%s' is there already", name);
+    char kubus[PATH_MAX];
+    if (realpath("/proc/self/exe", kubus) == NULL)
+        return kb_err_set(err, KB_EIO, "/proc/self/exe: %m");
     int rc = kb_dir_make(name, 0755, err);
     for (size_t i = 0; rc == 0 && i < KB_COUNT(files); i++) {
         KB_AUTO(kb_buf_finish) struct kb_buf text = {0};
         KB_AUTO(kb_buf_finish) struct kb_buf path = {0};
         kb_buf_printf(&path, "%s/", name);
-        fill(&path, files[i].file, name);
-        fill(&text, files[i].text, name);
+        fill(&path, files[i].file, name, kubus);
+        fill(&text, files[i].text, name, kubus);
         rc = kb_file_write(path.p, kb_buf_str(&text), 0644, err);
     }
     if (rc == 0)

@@ -67,9 +67,7 @@ class Install(unittest.TestCase):
         work = pathlib.Path(tempfile.mkdtemp(prefix="kubus-install-"))
         self.addCleanup(shutil.rmtree, work)
         subprocess.run([kubus, "policy", "new", "Mine"], cwd=work, check=True, capture_output=True)
-        flags = " ".join(self.flags("kubus", "--cflags"))
-        self.assertIn("passed", self.run_("make", "-C", work / "Mine", "test", f"KUBUS={kubus}",
-                                          f"KUBUS_CFLAGS={flags}"))
+        self.assertIn("passed", self.run_("make", "-C", work / "Mine", "test"))
         self.assertTrue(list(self.prefix.glob("lib*/**/kubus/policies/FGD.so")))
 
 
