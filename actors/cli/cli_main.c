@@ -183,6 +183,12 @@ __attribute__((visibility("default"))) int kb_module_main(int argc, char **argv)
 {
     const char *name = argc > 1 ? argv[1] : "help";
     kb_log_init("kubus");
+    char flag[] = "--help", *help[] = {argv[0], argc > 2 ? argv[2] : NULL, flag, NULL};
+    if (strcmp(name, "help") == 0 && help[1]) { /* as `kubus COMMAND --help` */
+        name = help[1];
+        argc = 3;
+        argv = help;
+    }
     if (strcmp(name, "help") == 0 || strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0) {
         overview();
         return 0;
