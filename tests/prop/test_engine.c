@@ -249,6 +249,8 @@ static void do_write(void)
     int keys[MOST], want = 0;
     size_t n = 1 + below(MOST), failed;
     uint64_t rev;
+    if (disk_is_dead(disk)) /* it was cut off meanwhile: what it says now, nobody hears */
+        return;
     for (size_t i = 0; i < n; i++) {
         keys[i] = (int)((below(KEYS / MOST)) * MOST + i); /* distinct */
         const struct version *v = model_at(keys[i], UINT64_MAX);
