@@ -1,4 +1,6 @@
-"""A whole cluster for a test: up before, down after, and what a user would use in between."""
+"""A whole cluster for a test: up before, down after, and what a user would use in between.
+
+Environment: KUBUS_BUILD, the folder of the build; KUBECTL, the kubectl to use (default: the one in PATH)."""
 import http.client
 import json
 import os
@@ -19,6 +21,7 @@ from kubus_bus import Bus, CallError  # noqa: E402
 
 BUILD = pathlib.Path(os.environ.get("KUBUS_BUILD", TOP / "build"))
 KUBUS = BUILD / "bin" / "kubus"
+KUBECTL = os.environ.get("KUBECTL", "kubectl")
 
 
 # What is printed shows where a test was when it was stopped for its time.
@@ -164,7 +167,7 @@ class Cluster:
                               text=True, timeout=120, **options)
 
     def kubectl_command(self, *arguments):
-        return ["kubectl", "--kubeconfig", self.kubeconfig, *arguments]
+        return [KUBECTL, "--kubeconfig", self.kubeconfig, *arguments]
 
     def kubectl(self, *arguments, stdin=None, check=True, timeout=180, env=None):
         """Run kubectl; its standard output, or with check=False the finished process."""

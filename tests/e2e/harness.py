@@ -1,10 +1,12 @@
 """Stories told with kubectl: commands, streams, terminals, and a test case on a cluster (cluster.py).
 
-Environment: KUBECTL, the kubectl to use (default: the one in PATH); KUBUS_E2E_KEEP=1, leave the cluster
-up after a failure. Nothing here waits for a fixed time: every wait is for a condition, with a deadline.
+Environment: that of cluster.py, and KUBUS_E2E_KEEP=1, leave the cluster up after a failure. What only newer
+kubectls can do is marked with needs_kubectl; all else works with any since 1.20. Nothing here waits for a
+fixed time: every wait is for a condition, with a deadline.
 """
 import contextlib
 import fcntl
+import functools
 import hashlib
 import io
 import json
@@ -28,7 +30,7 @@ import cluster
 
 TOP = str(cluster.TOP)
 KUBUS = str(cluster.KUBUS)
-KUBECTL = os.environ.get("KUBECTL", "kubectl")
+KUBECTL = cluster.KUBECTL
 SKIPPED = 77  # the exit code that ctest takes as "skipped"
 
 # A container that stays until it is told to stop, and then stops at once.
@@ -37,6 +39,26 @@ STAY = ["sh", "-c", "trap 'exit 0' TERM; sleep 86400 & wait"]
 
 class Failure(AssertionError):
     pass
+
+
+@functools.cache
+def kubectl_version():
+    """The kubectl's (major, minor)."""
+    done = subprocess.run([KUBECTL, "version", "--client", "-o", "json"], capture_output=True, text=True, check=True)
+    version = json.loads(done.stdout)["clientVersion"]
+    return tuple(int(re.match(r"\d+", version[part])[0]) for part in ("major", "minor"))
+
+
+def needs_kubectl(major, minor, what):
+    """Skip the test with a kubectl that is older than the first that can do `what`."""
+    def decorate(test):
+        @functools.wraps(test)
+        def run(self, *args):
+            if kubectl_version() < (major, minor):
+                self.skipTest("{} needs kubectl {}.{}, this is {}.{}".format(what, major, minor, *kubectl_version()))
+            return test(self, *args)
+        return run
+    return decorate
 
 
 class Result:
@@ -348,6 +370,17 @@ class Case(unittest.TestCase):
 
     def get(self, *args):
         return self.c.get("-n", self.ns, *args)
+
+    def exec(self, pod, *command, container=None):
+        """What a command in a container prints; by kubus, which needs no kubectl of a certain age."""
+        where = ["-c", container] if container else []
+        return self.c.kubus("exec", "-n", self.ns, *where, pod, "--", *command).out
+
+    def events(self, pod):
+        """What was told about a pod."""
+        if kubectl_version() < (1, 26):
+            return self.out("get", "events", "--field-selector", f"involvedObject.name={pod}")
+        return self.out("events", f"--for=pod/{pod}")
 
     def apply(self, *objects, **options):
         return self.c.apply(*objects, namespace=self.ns, **options)

@@ -63,24 +63,24 @@ class Containers(Case):
                        container={"livenessProbe": {"exec": {"command": ["test", "-e", "/tmp/ok"]}, "periodSeconds": 1,
                                                     "failureThreshold": 2}}))
         self.k("wait", "pod/p", "--for=condition=Ready", "--timeout=120s")
-        self.k("exec", "p", "--", "rm", "/tmp/ok")
+        self.exec("p", "rm", "/tmp/ok")
         until(lambda: self.status("p")["restartCount"] >= 1, 120, "a restart")
-        self.assertIn("Liveness probe failed", self.out("events", "--for=pod/p"))
+        self.assertIn("Liveness probe failed", self.events("p"))
 
     def test_readiness_follows_its_probe(self):
         self.apply(pod("p", container={"readinessProbe": {"exec": {"command": ["test", "-e", "/tmp/ok"]},
                                                           "periodSeconds": 1}}))
         self.until_path("pod/p", ".status.phase", "Running")
         self.assertRegex(self.out("get", "pod", "p"), r"(?m)^p +0/1 +Running ")
-        self.k("exec", "p", "--", "touch", "/tmp/ok")
+        self.exec("p", "touch", "/tmp/ok")
         self.k("wait", "pod/p", "--for=condition=Ready", "--timeout=120s")
-        self.k("exec", "p", "--", "rm", "/tmp/ok")
+        self.exec("p", "rm", "/tmp/ok")
         self.k("wait", "pod/p", "--for=condition=Ready=false", "--timeout=120s")
 
     def test_out_of_memory_is_named(self):
         self.apply(pod("p", ["sh", "-c", "x=a; while :; do x=$x$x; done"], restartPolicy="Never",
                        container={"resources": {"limits": {"memory": "24Mi"}}}))
-        self.k("wait", "pod/p", "--for=jsonpath={.status.phase}=Failed", "--timeout=120s")
+        self.until_path("pod/p", ".status.phase", "Failed")
         self.assertEqual(self.status("p")["state"]["terminated"]["reason"], "OOMKilled")
 
 
@@ -111,7 +111,7 @@ class Agents(Case):
         for name, actor in self.c.actors().items():
             if name.startswith("agent/"):
                 os.kill(actor["pid"], signal.SIGKILL)
-        self.k("wait", "pod/ends", "--for=jsonpath={.status.phase}=Failed", "--timeout=120s")
+        self.until_path("pod/ends", ".status.phase", "Failed")
         ended = self.get("pod", "ends")["status"]["containerStatuses"][0]["state"]["terminated"]
         self.assertEqual(ended["exitCode"], 9)
         self.assertEqual(self.out("logs", "ends").split(), [str(i) for i in range(60)])

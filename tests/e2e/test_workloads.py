@@ -6,8 +6,9 @@ import re
 import time
 import urllib.request
 
-from harness import STAY, TOP, Case, deployment, main, make_image, pod, until
+from harness import STAY, TOP, Case, deployment, main, make_image, needs_kubectl, pod, until
 
+WEBSOCKET = needs_kubectl(1, 31, "exec or attach over a WebSocket")  # older ones use SPDY
 V1, V2, BAD = "e2e.local/web:v1", "e2e.local/web:v2", "e2e.local/none:v1"
 
 
@@ -32,7 +33,7 @@ class Run(Case):
         self.assertEqual(self.out("run", "job", "--image=busybox", "--image-pull-policy=IfNotPresent",
                                   "--restart=Never", "--env=WHO=world", "--", "sh", "-c", "echo hello $WHO; exit 0"),
                          "pod/job created\n")
-        self.k("wait", "pod/job", "--for=jsonpath={.status.phase}=Succeeded", "--timeout=120s")
+        self.until_path("pod/job", ".status.phase", "Succeeded")
         self.assertEqual(self.out("logs", "job"), "hello world\n")
         self.assertRegex(self.out("get", "pod", "job"), r"(?m)^job +0/1 +Completed +0 ")
         status = self.get("pod", "job")["status"]["containerStatuses"][0]
@@ -41,7 +42,7 @@ class Run(Case):
 
     def test_failure_and_exit_code(self):
         self.apply(pod("bad", ["sh", "-c", "echo last words > /dev/termination-log; exit 3"], restartPolicy="Never"))
-        self.k("wait", "pod/bad", "--for=jsonpath={.status.phase}=Failed", "--timeout=120s")
+        self.until_path("pod/bad", ".status.phase", "Failed")
         ended = self.get("pod", "bad")["status"]["containerStatuses"][0]["state"]["terminated"]
         self.assertEqual((ended["exitCode"], ended["reason"], ended["message"]), (3, "Error", "last words\n"))
         self.assertRegex(self.out("get", "pod", "bad"), r"(?m)^bad +0/1 +Error +0 ")
@@ -65,7 +66,7 @@ class Run(Case):
     def test_an_image_that_cannot_be_had(self):
         self.apply(pod("none", image=BAD, container={"imagePullPolicy": "Never"}))
         until(lambda: "ErrImageNeverPull" in self.out("get", "pod", "none"), what="ErrImageNeverPull")
-        self.assertIn("Warning", self.out("events", "--for=pod/none"))
+        self.assertIn("Warning", self.events("none"))
 
 
 class Rollout(Case):
@@ -76,7 +77,7 @@ class Rollout(Case):
     def versions(self):
         """What the pods that are not ending say."""
         pods = [p for p in self.get("pods", "-l", "app=web")["items"] if "deletionTimestamp" not in p["metadata"]]
-        return [self.out("exec", p["metadata"]["name"], "--", "cat", "/version").strip() for p in pods]
+        return [self.exec(p["metadata"]["name"], "cat", "/version").strip() for p in pods]
 
     def test_update_history_and_undo(self):
         self.apply(deployment("web", 3, image=V1))
@@ -157,7 +158,7 @@ class Rollout(Case):
         self.assertEqual(self.versions_of_ready(), ["v1"])
 
     def versions_of_ready(self):
-        return [self.out("exec", p["metadata"]["name"], "--", "cat", "/version").strip()
+        return [self.exec(p["metadata"]["name"], "cat", "/version").strip()
                 for p in self.get("pods", "-l", "app=web")["items"]
                 if any(s["ready"] for s in p["status"].get("containerStatuses", []))]
 
@@ -203,6 +204,7 @@ class Exec(Case):
         self.apply(pod("p"))
         self.k("wait", "pod/p", "--for=condition=Ready", "--timeout=120s")
 
+    @WEBSOCKET
     def test_without_a_terminal(self):
         result = self.k("exec", "p", "--", "sh", "-c", "echo out; echo err >&2")
         self.assertEqual((result.out, result.err), ("out\n", "err\n"))
@@ -214,10 +216,12 @@ class Exec(Case):
         result = self.fails("exec", "p", "--", "no-such-program")
         self.assertIn("no-such-program", result.err)
 
+    @WEBSOCKET
     def test_much_data_both_ways(self):
         data = "".join(f"{i:07d}\n" for i in range(250_000))
         self.assertEqual(self.out("exec", "-i", "p", "--", "cat", input=data, timeout=120), data)
 
+    @WEBSOCKET
     def test_with_a_terminal(self):
         with self.c.terminal("-n", self.ns, "exec", "-it", "p", "--", "sh", rows=33, columns=101) as sh:
             sh.expect(r"# ")
@@ -236,19 +240,26 @@ class Exec(Case):
             sh.send("exit 5\r")
             self.assertEqual(sh.wait_end(), 5)
 
-    def test_sharing_of_the_network(self):
+    def two_containers(self):
         body = pod("two", ["httpd", "-f", "-p", "8081"])
         body["spec"]["containers"].append({"name": "side", "image": "busybox", "command": STAY,
                                            "imagePullPolicy": "IfNotPresent"})
         self.apply(body)
         self.k("wait", "pod/two", "--for=condition=Ready", "--timeout=120s")
-        text = self.k("exec", "two", "-c", "side", "--", "sh", "-c",
-                      "wget -S -O - http://localhost:8081/nope 2>&1 || true").out
+
+    def test_sharing_of_the_network(self):
+        self.two_containers()
+        text = self.exec("two", "sh", "-c", "wget -S -O - http://localhost:8081/nope 2>&1 || true", container="side")
         self.assertIn("404", text)
+
+    @WEBSOCKET
+    def test_the_first_container_is_meant(self):
+        self.two_containers()
         self.assertIn("Defaulted container", self.k("exec", "two", "--", "true").err)
 
 
 class Attach(Case):
+    @WEBSOCKET
     def test_input_reaches_the_program_and_ends(self):
         script = "while read x; do echo got $x; echo no $x >&2; done; echo over"
         self.apply(pod("p", ["sh", "-c", script], restartPolicy="Never",
@@ -257,24 +268,27 @@ class Attach(Case):
         result = self.k("attach", "-i", "p", input="one\ntwo\n")
         self.assertEqual(result.out, "got one\ngot two\nover\n")
         self.assertIn("no one\nno two\n", result.err)
-        self.k("wait", "pod/p", "--for=jsonpath={.status.phase}=Succeeded", "--timeout=60s")
+        self.until_path("pod/p", ".status.phase", "Succeeded")
         self.assertIn("got two\n", self.out("logs", "p"))
 
+    @WEBSOCKET
     def test_run_with_input_gives_its_output_and_removes_the_pod(self):
         result = self.k("run", "once", "-i", "--rm", "--image=busybox", "--image-pull-policy=IfNotPresent",
                         "--restart=Never", "--", "sh", "-c", "read x; echo got $x", input="hello\n")
         self.assertIn("got hello\n", result.out)
         self.assertIn('pod "once" deleted', result.out)
 
+    @WEBSOCKET
     def test_output_alone_until_the_container_ends(self):
         self.apply(pod("p", ["sh", "-c", "until [ -e /tmp/end ]; do echo tick; sleep 0.1; done; echo last"],
                        restartPolicy="Never"))
         self.k("wait", "pod/p", "--for=condition=Ready", "--timeout=60s")
         with self.c.stream("-n", self.ns, "attach", "p") as watch:
             watch.expect(r"tick")
-            self.k("exec", "p", "--", "touch", "/tmp/end")
+            self.exec("p", "touch", "/tmp/end")
             watch.expect(r"last")
 
+    @WEBSOCKET
     def test_a_shell_on_a_terminal(self):
         with self.c.terminal("-n", self.ns, "run", "shell", "-it", "--image=busybox",
                              "--image-pull-policy=IfNotPresent", "--restart=Never", "--", "sh",
@@ -304,6 +318,12 @@ class Wait(Case):
             self.k("delete", "pod", "never", "--wait=false")
             self.assertEqual(wait.wait_end(60), 0)
             self.assertIn("pod/never condition met", wait.lines)
+
+    @needs_kubectl(1, 23, "wait --for=jsonpath")
+    def test_wait_for_a_path(self):
+        self.apply(pod("p", ["true"], restartPolicy="Never"))
+        self.assertEqual(self.out("wait", "pod/p", "--for=jsonpath={.status.phase}=Succeeded", "--timeout=120s"),
+                         "pod/p condition met\n")
 
 
 class Ends(Case):
