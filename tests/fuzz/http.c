@@ -6,6 +6,7 @@
 #include "tests/fuzz/fuzz.h"
 
 #include <arpa/inet.h>
+#include <errno.h>
 #include <signal.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -60,17 +61,29 @@ static void step(struct kb_http_server *server)
         kb_http_server_step(server, kb_clock_now(kb_clock_system()));
 }
 
+/* The fuzzer's own alarm may interrupt a connection that is being made: make another. */
+static int connect_to(const struct kb_http_server *server)
+{
+    struct sockaddr_in to = {.sin_family = AF_INET,
+                             .sin_port = htons((uint16_t)kb_http_server_port(server)),
+                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    for (;;) {
+        int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        KB_ASSERT(fd >= 0);
+        if (connect(fd, (struct sockaddr *)&to, sizeof(to)) == 0)
+            return fd;
+        KB_ASSERT(errno == EINTR);
+        close(fd);
+    }
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
     struct kb_http_server *server = the_server();
     struct linger reset = {1, 0};
-    struct sockaddr_in to = {.sin_family = AF_INET,
-                             .sin_port = htons((uint16_t)kb_http_server_port(server)),
-                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     if (n == 0 || n > 60000)
         return 0;
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    KB_ASSERT(fd >= 0 && connect(fd, (struct sockaddr *)&to, sizeof(to)) == 0);
+    int fd = connect_to(server);
     size_t cut = data[0] < n ? data[0] : n - 1;
     (void)!send(fd, data + 1, cut, MSG_NOSIGNAL);
     step(server);
