@@ -42,6 +42,18 @@ static void on_read(void *user, const struct kb_err *err, kb_val body)
     advance(task);
 }
 
+static void on_list(void *user, const struct kb_err *err, kb_val body)
+{
+    struct kb_task *task = user;
+    task->call = 0;
+    if (err)
+        kb_object_op_failed(task->op, err);
+    else
+        kb_object_op_listed(task->op, kb_val_get(body, "items"),
+                            kb_val_bool(kb_val_get(body, "more"), false));
+    advance(task);
+}
+
 static void on_commit(void *user, const struct kb_err *err, kb_val body)
 {
     struct kb_task *task = user;
@@ -69,11 +81,27 @@ static void send_read(struct kb_task *task)
                          on_read, task);
 }
 
+static void send_list(struct kb_task *task)
+{
+    KB_AUTO(kb_w_finish) struct kb_w w = {0};
+    kb_str after = kb_object_op_after(task->op);
+    kb_w_map(&w);
+    kb_w_kcstr(&w, "view", kb_object_op_key(task->op));
+    if (after.n)
+        kb_w_kstr(&w, "after", after);
+    kb_w_end(&w);
+    task->call = kb_call(task->objects->store, "store.list", kb_w_val(&w), KB_OBJECTS_TIMEOUT_MS,
+                         on_list, task);
+}
+
 static void advance(struct kb_task *task)
 {
     switch (kb_object_op_want(task->op)) {
     case KB_OP_READ:
         send_read(task);
+        return;
+    case KB_OP_LIST:
+        send_list(task);
         return;
     case KB_OP_COMMIT:
         task->call = kb_call(task->objects->store, "store.txn", kb_object_op_txn(task->op),

@@ -2,6 +2,7 @@
  *
  *   create:  NAMESPACE? → COMMIT → DONE            (the hot path: no read at all)
  *   update, patch, scale, bind, delete:  CURRENT → COMMIT → DONE
+ *   evict:  CURRENT → BUDGETS? → COMMIT → DONE   (objects_evict.c)
  *   COMMIT refused for a race: computed again on what the store sent along → COMMIT …
  *
  * All memory of an op is its arena, which goes back to a free list with its blocks: in the steady
@@ -259,7 +260,10 @@ static void write_extras(struct kb_object_op *op)
             kb_w_node(w, extra->doc);
             kb_w_key(w, "if");
             kb_w_map(w);
-            kb_w_kbool(w, "absent", true);
+            if (extra->rev)
+                kb_w_kint(w, "rev", extra->rev);
+            else
+                kb_w_kbool(w, "absent", true);
             kb_w_end(w);
         }
         kb_w_end(w);
@@ -345,7 +349,7 @@ void kb__op_commit(struct kb_object_op *op)
 static void reply_status(struct kb_object_op *op)
 {
     op->status = (struct kb_status){0};
-    if (op->removes) {
+    if (op->removes && !op->evicts) {
         op->status.name = kb__op_name(op);
         op->status.group = op->kind->group;
         op->status.kind = op->kind->plural;
@@ -422,18 +426,15 @@ static void op_start(struct kb_object_op *op)
     const struct kb_object_request *req = &op->req;
     if (check_subresource(op) < 0)
         return;
-    bool eviction = kb_str_is(req->subresource, "eviction");
     bool creates =
         req->verb == KB_VERB_CREATE && req->subresource.n == 0 && !(op->kind && !op->kind->stored);
     if (creates) {
         kb__op_start_create(op);
         return;
     }
-    if (eviction && req->verb == KB_VERB_CREATE) {
-        op->req.verb = KB_VERB_DELETE;
-        op->replies_status = true;
-        op->success_code = 201;
-        op->body = kb_node_get(op->body, "deleteOptions");
+    if (req->verb == KB_VERB_CREATE && kb_str_is(req->subresource, "eviction")) {
+        kb__op_start_evict(op);
+        return;
     }
     kb__op_read_next(op, KB_STAGE_CURRENT, op->kind->resource, req->ns, req->name);
 }
@@ -488,14 +489,20 @@ void kb_object_op_release(struct kb_object_op **op_p)
 
 enum kb_op_want kb_object_op_want(const struct kb_object_op *op)
 {
-    return op->stage == KB_STAGE_DONE     ? KB_OP_DONE
-           : op->stage == KB_STAGE_COMMIT ? KB_OP_COMMIT
-                                          : KB_OP_READ;
+    return op->stage == KB_STAGE_DONE      ? KB_OP_DONE
+           : op->stage == KB_STAGE_COMMIT  ? KB_OP_COMMIT
+           : op->stage == KB_STAGE_BUDGETS ? KB_OP_LIST
+                                           : KB_OP_READ;
 }
 
 const char *kb_object_op_key(const struct kb_object_op *op)
 {
     return op->read_key;
+}
+
+kb_str kb_object_op_after(const struct kb_object_op *op)
+{
+    return op->list_after;
 }
 
 kb_val kb_object_op_txn(const struct kb_object_op *op)
@@ -546,7 +553,9 @@ static void go_on(struct kb_object_op *op)
         kb__op_fail(op);
         return;
     }
-    if (op->req.verb == KB_VERB_DELETE || op->req.verb == KB_VERB_DELETECOLLECTION)
+    if (op->evicts)
+        kb__op_evict(op);
+    else if (op->req.verb == KB_VERB_DELETE || op->req.verb == KB_VERB_DELETECOLLECTION)
         kb__op_delete(op);
     else if (kb_str_is(op->req.subresource, "binding"))
         kb__op_bind(op);
@@ -576,6 +585,12 @@ void kb_object_op_read(struct kb_object_op *op, int64_t rev, kb_val doc)
     }
     take_current(op, rev, doc);
     go_on(op);
+}
+
+void kb_object_op_listed(struct kb_object_op *op, kb_val items, bool more)
+{
+    KB_ASSERT(kb_object_op_want(op) == KB_OP_LIST);
+    kb__op_budgets(op, items, more);
 }
 
 void kb_object_op_committed(struct kb_object_op *op, int64_t rev)
@@ -625,6 +640,8 @@ static void extra_lost(struct kb_object_op *op, const struct kb_err *err, size_t
     struct kb_extra *extra = extra_at(op, index);
     if (extra == NULL) {
         kb_object_op_failed(op, err);
+    } else if (op->evicts) {
+        kb__op_evict(op); /* the budget has changed */
     } else if (extra->del) {
         extra->dropped = true; /* was not there: nothing to give back */
         kb__op_commit(op);

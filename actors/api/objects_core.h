@@ -3,6 +3,7 @@
  *     op = kb_object_op_new(core, &request, now_us);
  *     for (;;) switch (kb_object_op_want(op)) {
  *     case KB_OP_READ:   read kb_object_op_key(op) from the store → kb_object_op_read / _failed
+ *     case KB_OP_LIST:   list the view kb_object_op_key(op) → kb_object_op_listed / _failed
  *     case KB_OP_COMMIT: send kb_object_op_txn(op) to the store   → kb_object_op_committed /
  * _refused case KB_OP_DONE:   answer with kb_object_op_reply(op); kb_object_op_release(&op)
  *     }
@@ -30,7 +31,7 @@ void kb_objects_core_namespace(struct kb_objects_core *core, kb_str name, kb_val
 /* What is known of a PriorityClass: its object, or KB_NONE when it is gone. */
 void kb_objects_core_priority(struct kb_objects_core *core, kb_str name, kb_val doc);
 
-enum kb_op_want { KB_OP_READ, KB_OP_COMMIT, KB_OP_DONE };
+enum kb_op_want { KB_OP_READ, KB_OP_LIST, KB_OP_COMMIT, KB_OP_DONE };
 
 /* Everything of the request that is needed later is copied. Never NULL. */
 struct kb_object_op *kb_object_op_new(struct kb_objects_core *core,
@@ -39,9 +40,15 @@ struct kb_object_op *kb_object_op_new(struct kb_objects_core *core,
 void kb_object_op_release(struct kb_object_op **op_p);
 
 enum kb_op_want kb_object_op_want(const struct kb_object_op *op);
+/* Of a READ: the key; of a LIST: the view. */
 const char *kb_object_op_key(const struct kb_object_op *op);
+/* Of a LIST: the key behind which the page begins; empty: the first page. Valid until answered. */
+kb_str kb_object_op_after(const struct kb_object_op *op);
 /* The answer to a READ; `doc` KB_NONE: not there. Copied. */
 void kb_object_op_read(struct kb_object_op *op, int64_t rev, kb_val doc);
+/* The answer to a LIST: objects {key, rev, doc} in the order of their keys; `more`: another page is
+ * wanted. What is needed is copied. */
+void kb_object_op_listed(struct kb_object_op *op, kb_val items, bool more);
 /* The body of store.txn, {ops: […]}; valid until the op goes on. */
 kb_val kb_object_op_txn(const struct kb_object_op *op);
 void kb_object_op_committed(struct kb_object_op *op, int64_t rev);

@@ -140,6 +140,8 @@ void kb__op_delete(struct kb_object_op *op)
         return;
     }
     op->obj = kb__op_old_tree(op);
+    if (op->evicts)
+        kb__op_mark_evicted(op);
     struct kb_node *meta = kb__op_meta(op->obj, &op->arena);
     int64_t grace_s = grace_of(op);
     apply_propagation(op, meta);

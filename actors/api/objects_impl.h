@@ -30,13 +30,15 @@ struct kb_extra {
     bool dropped; /* not needed after all */
     bool chosen;  /* by us: when it is taken, another one will do */
     kb_str key;
-    struct kb_node *doc; /* of a put: made only if absent */
+    struct kb_node *doc; /* of a put */
+    int64_t rev;         /* of a put: written only over this revision; 0: only if absent */
     struct kb_extra *next;
 };
 
 enum kb_op_stage {
     KB_STAGE_NAMESPACE, /* reads the namespace of a create */
     KB_STAGE_CURRENT,   /* reads the object */
+    KB_STAGE_BUDGETS,   /* lists the budgets of an evicted pod's namespace */
     KB_STAGE_COMMIT,
     KB_STAGE_DONE,
 };
@@ -69,6 +71,13 @@ struct kb_object_op {
     bool fenced;         /* refused for its lease */
     bool decoded;        /* op->body was decoded as a whole object */
     int success_code;
+
+    bool evicts;            /* a deletion that a budget must allow */
+    struct kb_node *budget; /* the first that is about the pod, or NULL */
+    kb_str budget_key;
+    int64_t budget_rev;
+    size_t nbudgets;   /* that are about the pod */
+    kb_str list_after; /* the key that the next page of a list begins behind */
 
     struct kb_extra *extras;
     struct kb_w txn;
@@ -125,6 +134,12 @@ void kb__op_create(struct kb_object_op *op); /* namespace is fine */
 void kb__op_update(struct kb_object_op *op); /* current is read: update, patch, subresources */
 void kb__op_delete(struct kb_object_op *op); /* current is read */
 void kb__op_bind(struct kb_object_op *op);
+void kb__op_start_evict(struct kb_object_op *op);
+void kb__op_evict(struct kb_object_op *op); /* the pod is read */
+/* A page of the budgets of its namespace, {key, rev, doc} each. */
+void kb__op_budgets(struct kb_object_op *op, kb_val items, bool more);
+/* Note in the pod that shall be, op->obj, why it goes. */
+void kb__op_mark_evicted(struct kb_object_op *op);
 void kb__op_scale(struct kb_object_op *op);
 
 /* ---- tools ---- */

@@ -47,7 +47,8 @@ KB_API void kb_at_write(const struct kb_at *at, struct kb_buf *out);
     X(TYPE_INVALID, "FieldValueTypeInvalid", "Invalid value")                                      \
     X(NOT_FOUND, "FieldValueNotFound", "Not found")                                                \
     X(INTERNAL, "InternalError", "Internal error")                                                 \
-    X(NAMESPACE_TERMINATING, "NamespaceTerminating", "")
+    X(NAMESPACE_TERMINATING, "NamespaceTerminating", "")                                           \
+    X(DISRUPTION_BUDGET, "DisruptionBudget", "")
 
 enum kb_cause_type {
 #define X(type, reason, text) KB_CAUSE_##type,

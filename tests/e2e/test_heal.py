@@ -99,6 +99,37 @@ class Pods(Case):
         self.k("rollout", "status", "deployment/web", "--timeout=120s")
 
 
+class Evictions(Case):
+    def test_a_drain_waits_for_the_budget(self):
+        self.apply(deployment("kept", 2), {
+            "apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": {"name": "kept"},
+            "spec": {"minAvailable": 2, "selector": {"matchLabels": {"app": "kept"}}}})
+        self.k("rollout", "status", "deployment/kept", "--timeout=120s")
+        self.until_path("pdb/kept", ".status.currentHealthy", 2)
+        self.assertEqual(self.path("pdb/kept", ".status.disruptionsAllowed"), "0")
+        old = {p["metadata"]["name"]: p["spec"]["nodeName"] for p in self.get("pods")["items"]}
+        node = next(iter(old.values()))
+        leaving = {name for name, at in old.items() if at == node}
+        try:
+            with self.c.stream("drain", node, "--ignore-daemonsets", "--force", "--delete-emptydir-data",
+                               "--pod-selector=app=kept", "--timeout=300s") as drain:
+                drain.expect("would violate the pod's disruption budget")
+                self.assertEqual(self.healthy(), set(old))
+                self.k("patch", "pdb", "kept", "--type=merge", "-p", '{"spec":{"minAvailable":1}}')
+                drain.expect(f"{node} drained", timeout=300)
+                self.assertEqual(drain.wait_end(), 0)
+            self.assertFalse(leaving & {p["metadata"]["name"] for p in self.get("pods")["items"]})
+        finally:
+            self.c.kubectl("uncordon", node)
+        until(lambda: len(self.healthy()) == 2, what="two pods again")
+        self.until_path("pdb/kept", ".status.disruptionsAllowed", 1)
+
+    def healthy(self):
+        return {p["metadata"]["name"] for p in self.get("pods")["items"]
+                if "deletionTimestamp" not in p["metadata"]
+                and any(c["type"] == "Ready" and c["status"] == "True" for c in p["status"].get("conditions", []))}
+
+
 class Agents(Case):
     def test_an_agent_that_is_killed_loses_nothing(self):
         token = new_token()

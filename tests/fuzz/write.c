@@ -39,6 +39,10 @@ static void run(struct stage *stage, const struct kb_object_request *request)
             kb_object_op_read(op, 7, current);
             continue;
         }
+        if (kb_object_op_want(op) == KB_OP_LIST) {
+            kb_object_op_listed(op, (kb_val){0}, false);
+            continue;
+        }
         kb_val first = kb_val_index(kb_val_get(kb_object_op_txn(op), "ops"), 0);
         struct kb_err err = {0};
         if (!refused && kb_val_present(current)) { /* every write loses one race */

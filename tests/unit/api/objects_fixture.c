@@ -143,12 +143,40 @@ static void commit(struct cluster *c, struct kb_object_op *op)
     kb_object_op_committed(op, c->rev);
 }
 
+/* All at once; the order of keys does not matter to who asks. */
+static void list(struct cluster *c, struct kb_object_op *op)
+{
+    KB_AUTO(kb_w_finish) struct kb_w w = {0};
+    kb_str ns = kb_str_of(kb_object_op_key(op)), resource = kb_str_cut(&ns, '?'), key;
+    void *value;
+    KB_CHECK(kb_str_is(kb_str_cut(&ns, '='), "ns"));
+    KB_AUTO(kb_auto_free)
+    char *prefix = kb_strf(KB_STR_FMT "/" KB_STR_FMT "/", KB_STR_ARG(resource), KB_STR_ARG(ns));
+    kb_w_array(&w);
+    for (size_t i = 0; kb_map_next(&c->objects, &i, &key, &value);) {
+        const struct object *object = value;
+        if (!kb_str_starts(key, prefix))
+            continue;
+        kb_w_map(&w);
+        kb_w_kstr(&w, "key", key);
+        kb_w_kint(&w, "rev", object->rev);
+        kb_w_kraw(&w, "doc", kb_doc_root(object->doc));
+        kb_w_end(&w);
+    }
+    kb_w_end(&w);
+    kb_object_op_listed(op, kb_w_val(&w), false);
+}
+
 const struct answer *cluster_request(struct cluster *c, const struct kb_object_request *request)
 {
     struct kb_object_op *op = kb_object_op_new(c->core, request, c->now_us);
     while (kb_object_op_want(op) != KB_OP_DONE) {
         if (kb_object_op_want(op) == KB_OP_COMMIT) {
             commit(c, op);
+            continue;
+        }
+        if (kb_object_op_want(op) == KB_OP_LIST) {
+            list(c, op);
             continue;
         }
         struct object *object = kb_map_get(&c->objects, kb_str_of(kb_object_op_key(op)));
