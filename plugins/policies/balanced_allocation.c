@@ -12,9 +12,10 @@ struct args {
     uint32_t resources[RESOURCES_MAX];
 };
 
+/* That each pod is one of the node's "pods" is no request of its own. */
 static int64_t amount_of(const struct kb_policy_pod *pod, uint32_t resource)
 {
-    for (uint32_t i = 0; i < pod->requests_n; i++)
+    for (uint32_t i = 0; i < pod->requests_n && resource != KB_POLICY_PODS; i++)
         if (pod->requests[i].resource == resource)
             return pod->requests[i].amount;
     return 0;

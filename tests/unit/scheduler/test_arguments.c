@@ -117,6 +117,19 @@ KB_TEST(balanced, resources_that_are_named)
     kb_ptest_destroy(&t);
 }
 
+KB_TEST(balanced, being_a_pod_is_no_request)
+{
+    struct kb_ptest *t =
+        only_with("NodeResourcesBalancedAllocation",
+                  "{\"resources\": [{\"name\": \"cpu\", \"weight\": 1}, {\"name\": "
+                  "\"pods\", \"weight\": 1}]}");
+    const char *policy = "NodeResourcesBalancedAllocation";
+    kb_ptest_node(t, "n1", node_json);
+    KB_CHECK_I64(kb_ptest_score(t, policy, "n1", REQUESTS("'cpu': '2'")), ==, 100);
+    KB_CHECK_I64(kb_ptest_score(t, policy, "n1", REQUESTS("")), ==, INT64_MIN);
+    kb_ptest_destroy(&t);
+}
+
 KB_TEST(node_affinity, affinity_that_the_profile_adds)
 {
     const char *args =
