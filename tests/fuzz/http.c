@@ -7,7 +7,6 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
-#include <signal.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -48,10 +47,8 @@ static struct kb_http_server *the_server(void)
     struct kb_http_config config = {
         .listen = "127.0.0.1:0", .handler = &handler, .max_body_bytes = 4096, .max_ws_bytes = 4096};
     struct kb_err err;
-    if (server == NULL) {
-        signal(SIGPIPE, SIG_IGN);
+    if (server == NULL)
         KB_ASSERT(kb_http_server_new(&config, &server, &err) == 0);
-    }
     return server;
 }
 

@@ -7,6 +7,7 @@ import shutil
 import signal
 import socket
 import ssl
+import struct
 import subprocess
 import sys
 import tempfile
@@ -481,6 +482,49 @@ class Doors(Case):
                        'verb="get",resource="pods",subresource="log"'):
             self.assertIn(f"apiserver_request_total{{{labels}}} ", metrics)
         self.assertRegex(metrics, r'(?m)^kubus_http_responses_total\{code="201"\} [1-9]')
+
+
+class Leaving(Case):
+    """Clients that go away in mid-answer harm nobody."""
+
+    ASK = b"GET /openapi/v3/apis/apps/v1 HTTP/1.1\r\nHost: gateway\r\n\r\n"
+
+    def connected(self):
+        raw = socket.create_connection(("127.0.0.1", here.port), timeout=60)
+        client = here.tls().wrap_socket(raw, server_hostname="127.0.0.1")
+        client.sendall(b"GET /version HTTP/1.1\r\nHost: gateway\r\n\r\n")
+        text = b""
+        while not text.endswith(b"}"):
+            text += client.recv(10000)
+        return client
+
+    def tearDown(self):
+        self.assertEqual(here.ask("GET", "/version")[0], 200)
+        self.assertIsNone(here.started["api"].poll(), "the gateway lives")
+
+    def test_a_connection_that_is_reset(self):
+        for _ in range(20):
+            client = self.connected()
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            client.sendall(self.ASK * 20)
+            client.close()
+
+    def test_a_connection_that_is_closed(self):
+        for asked in range(40):
+            client = self.connected()
+            client.sendall(self.ASK * (1 + asked % 4))
+            client.close()
+
+    def test_a_connection_that_says_goodbye(self):
+        for _ in range(20):
+            client = self.connected()
+            client.sendall(self.ASK * 3)
+            try:
+                client.settimeout(0)  # the goodbye, and no wait for the answer to it
+                client.unwrap()
+            except (ssl.SSLError, OSError):
+                pass
+            client.close()
 
 
 class Zstop(Case):

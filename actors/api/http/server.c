@@ -11,6 +11,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <arpa/inet.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
@@ -125,6 +126,7 @@ int kb_http_server_new(const struct kb_http_config *config, struct kb_http_serve
 {
     KB_AUTO(kb_http_server_destroy) struct kb_http_server *server = calloc(1, sizeof(*server));
     KB_ASSERT(server != NULL && config->handler != NULL && config->handler->on_request != NULL);
+    signal(SIGPIPE, SIG_IGN);
     server->magic = KB__SERVER_MAGIC;
     server->listener = server->epoll = -1;
     struct kb_link *heads[] = {&server->conns,  &server->dirty,   &server->ready,

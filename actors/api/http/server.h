@@ -70,7 +70,9 @@ struct kb_http_config {
     kb_ms stall_ms;          /* [30 s] bytes to send, and the peer takes none */
 };
 
-/* -KB_EINVAL (addresses, PEM), -KB_EIO (bind, listen). Caller owns it. */
+/* -KB_EINVAL (addresses, PEM), -KB_EIO (bind, listen). Caller owns it. From here on the process
+ * ignores SIGPIPE: OpenSSL writes to a client that is gone with write(2), which has no
+ * MSG_NOSIGNAL. */
 int kb_http_server_new(const struct kb_http_config *config, struct kb_http_server **ret,
                        struct kb_err *err);
 /* Closes every connection; on_close comes for each request that is still open. */
