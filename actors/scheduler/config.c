@@ -353,21 +353,15 @@ static int expand_point(struct parse *p, struct sets *s, enum kb_point point)
     return 0;
 }
 
-/* What prepares must be asked where what it prepared is used. */
 static int check_part(struct parse *p, const char *path, const struct part *part)
 {
-    static const enum kb_point pairs[][2] = {{KB_POINT_PRE_FILTER, KB_POINT_FILTER},
-                                             {KB_POINT_PRE_SCORE, KB_POINT_SCORE}};
-    for (size_t i = 0; i < KB_COUNT(pairs); i++) {
-        enum kb_point before = pairs[i][0], after = pairs[i][1];
-        if ((part->points & 1u << after) && !(part->points & 1u << before) &&
-            kb_policy_extends(part->policy, before))
-            return kb_err_set(p->err, KB_EINVAL,
-                              "%s.%s: Required value: %s is enabled for %s, which needs its %s",
-                              path, kb_point_names[before], part->name, kb_point_names[after],
-                              kb_point_names[before]);
-    }
-    return 0;
+    enum kb_point lacks, user;
+    if (!kb_policy_lacks(part->policy, part->points, &lacks, &user))
+        return 0;
+    return kb_err_set(p->err, KB_EINVAL,
+                      "%s.%s: Required value: %s is enabled for %s, which needs its %s", path,
+                      kb_point_names[lacks], part->name, kb_point_names[user],
+                      kb_point_names[lacks]);
 }
 
 static int by_rank(const void *a, const void *b)

@@ -84,6 +84,26 @@ bool kb_policy_extends(const struct kb_policy *p, enum kb_point point)
     return false;
 }
 
+bool kb_policy_lacks(const struct kb_policy *p, uint32_t points, enum kb_point *ret_lacks,
+                     enum kb_point *ret_user)
+{
+    static const enum kb_point needs[][2] = {{KB_POINT_PRE_FILTER, KB_POINT_FILTER},
+                                             {KB_POINT_PRE_SCORE, KB_POINT_SCORE},
+                                             {KB_POINT_PRE_FILTER, KB_POINT_SCORE}};
+    for (size_t i = 0; i < KB_COUNT(needs); i++) {
+        enum kb_point lacks = needs[i][0], user = needs[i][1];
+        if (lacks == KB_POINT_PRE_FILTER && user == KB_POINT_SCORE && p->pre_score)
+            continue;
+        if (!kb_policy_extends(p, lacks) || (points & 1u << lacks) || !kb_policy_extends(p, user) ||
+            !(points & 1u << user))
+            continue;
+        *ret_lacks = lacks;
+        *ret_user = user;
+        return true;
+    }
+    return false;
+}
+
 /* Take the functions of an extension point out of a copy. */
 static void leave_out(struct kb_policy *p, enum kb_point point)
 {
@@ -237,8 +257,12 @@ static int add(struct kb_profile *p, const struct kb_policy_host *host,
                const struct kb_profile_entry *entry, struct kb_err *err)
 {
     struct kb_profile_policy *at = &p->at[p->n];
+    enum kb_point lacks, user;
     if (kb_policy_check(entry->policy, err) < 0)
         return -KB_EINVAL;
+    if (kb_policy_lacks(entry->policy, ~entry->without, &lacks, &user))
+        return kb_err_set(err, KB_EINVAL, "policy %s: its %s needs its %s", entry->policy->name,
+                          kb_point_names[user], kb_point_names[lacks]);
     *at = (struct kb_profile_policy){
         .row = kb_guard_row(p->guard->page, entry->policy->name, entry->version)};
     at->weight = entry->weight ? entry->weight : entry->policy->weight ? entry->policy->weight : 1;

@@ -35,6 +35,11 @@ enum kb_point {
 extern const char *const kb_point_names[KB_POINTS];
 /* Does the policy have something to say there? */
 bool kb_policy_extends(const struct kb_policy *policy, enum kb_point point);
+/* Of the policy's points those of the bits `points` are to be asked: would one of them, `user`,
+ * miss what another, `lacks`, prepares for it? A filter stands on preFilter; a score on preScore,
+ * or on preFilter in a policy without preScore. */
+bool kb_policy_lacks(const struct kb_policy *policy, uint32_t points, enum kb_point *ret_lacks,
+                     enum kb_point *ret_user);
 
 struct kb_profile_entry {
     const struct kb_policy *policy; /* must outlive the profile */
@@ -65,8 +70,9 @@ struct kb_profile {
     bool has_observer; /* one of them is told of pods that are placed */
 };
 
-/* Check the descriptors (ABI, size, exactly one queue_sort, at most one `group`), configure the
- * policies. Borrows the guard. -KB_EINVAL, and nothing was made. */
+/* Check the descriptors (ABI, size, exactly one queue_sort, at most one `group`) and what they are
+ * to be asked (kb_policy_lacks), configure the policies. Borrows the guard. -KB_EINVAL, and nothing
+ * was made. */
 int kb_profile_init(struct kb_profile *p, const char *name, const struct kb_policy_host *host,
                     struct kb_guard *guard, const struct kb_profile_entry *entries, size_t n,
                     struct kb_err *err);
