@@ -19,7 +19,8 @@ endfunction()
 function(kubus_module name)
     cmake_parse_arguments(M "" "" "SOURCES;LIBRARIES" ${ARGN})
     add_library(module_${name} MODULE ${M_SOURCES})
-    target_include_directories(module_${name} PRIVATE ${PROJECT_SOURCE_DIR})
+    target_include_directories(module_${name} PRIVATE ${CMAKE_BINARY_DIR}/include
+        ${PROJECT_SOURCE_DIR})
     target_compile_definitions(module_${name} PRIVATE _GNU_SOURCE)
     kubus_link_part(module_${name} ${M_LIBRARIES})
     set_target_properties(module_${name} PROPERTIES
