@@ -15,10 +15,7 @@ struct args {
 /* That each pod is one of the node's "pods" is no request of its own. */
 static int64_t amount_of(const struct kb_policy_pod *pod, uint32_t resource)
 {
-    for (uint32_t i = 0; i < pod->requests_n && resource != KB_POLICY_PODS; i++)
-        if (pod->requests[i].resource == resource)
-            return pod->requests[i].amount;
-    return 0;
+    return resource == KB_POLICY_PODS ? 0 : kb_policy_requested(pod, resource);
 }
 
 /* Pods that request none of them would otherwise all go to the one node that is balanced best. */

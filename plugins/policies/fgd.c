@@ -432,13 +432,6 @@ static void unload(void *instance)
     free(f);
 }
 
-static int64_t cpu_of(const struct kb_policy_pod *pod)
-{
-    return pod->requests_n > 0 && pod->requests[0].resource == KB_POLICY_CPU
-               ? pod->requests[0].amount
-               : 0;
-}
-
 static struct node node_at(struct fgd *f, const struct kb_policy_nodes *nodes, uint32_t i)
 {
     struct node n = {model_of(f, nodes->devices->model[i]),
@@ -451,7 +444,7 @@ static struct node node_at(struct fgd *f, const struct kb_policy_nodes *nodes, u
 static void score(struct kb_policy_cycle *c, uint32_t from, uint32_t to, int64_t *score_out)
 {
     struct fgd *f = c->instance;
-    int64_t cpu = cpu_of(c->pod);
+    int64_t cpu = kb_policy_requested(c->pod, KB_POLICY_CPU);
     refresh(f);
     for (uint32_t i = from; i < to; i++) {
         struct node n = node_at(f, c->nodes, i);
@@ -471,7 +464,7 @@ static uint32_t assign(struct kb_policy_cycle *c, uint32_t node)
     refresh(f);
     struct node n = node_at(f, c->nodes, node);
     uint32_t gpu = KB_POLICY_GPUS;
-    after(f, c->pod, &n, cpu_of(c->pod), &gpu);
+    after(f, c->pod, &n, kb_policy_requested(c->pod, KB_POLICY_CPU), &gpu);
     return gpu < KB_POLICY_GPUS ? 1u << gpu : 0;
 }
 

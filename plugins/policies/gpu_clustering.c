@@ -16,11 +16,6 @@ static int configure(const struct kb_policy_host *host, const char *args, void *
     return 0;
 }
 
-static void unload(void *instance)
-{
-    free(instance);
-}
-
 static void score(struct kb_policy_cycle *c, uint32_t from, uint32_t to, int64_t *score_out)
 {
     const struct kb_policy_devices *d = c->nodes->devices;
@@ -36,4 +31,4 @@ static void score(struct kb_policy_cycle *c, uint32_t from, uint32_t to, int64_t
     }
 }
 
-KB_POLICY(GpuClustering, .weight = 1, .configure = configure, .unload = unload, .score = score);
+KB_POLICY(GpuClustering, .weight = 1, .configure = configure, .unload = free, .score = score);

@@ -142,10 +142,7 @@ static int64_t amount_of(const struct kb_policy_pod *pod, uint32_t resource)
         return pod->nonzero_cpu;
     if (resource == KB_POLICY_MEMORY)
         return pod->nonzero_memory;
-    for (uint32_t i = 0; i < pod->requests_n; i++)
-        if (pod->requests[i].resource == resource)
-            return pod->requests[i].amount;
-    return 0;
+    return kb_policy_requested(pod, resource);
 }
 
 static const int64_t *used_of(const struct kb_policy_nodes *nodes, uint32_t resource)

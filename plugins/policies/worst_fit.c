@@ -1,54 +1,14 @@
-/* WorstFit: prefer the node, and on it the GPU, where the most would be left. What is left of CPU
- * and of GPU counts as a share of the largest node's ("maxCpu", 128 cores, and "maxGpus", 8, are
- * arguments), each by half. */
-#include <kubus/policy.h>
-
-/* What a node of the cluster has at most: CPU in milli, GPU in milli. */
-struct scale {
-    double cpu, gpu;
-};
-
-static int configure(const struct kb_policy_host *host, const char *args, void **ret_instance,
-                     char *error, size_t error_bytes)
-{
-    struct scale *s = malloc(sizeof(*s));
-    (void)host, (void)error, (void)error_bytes;
-    if (s == NULL)
-        return -1;
-    s->cpu = 1000 * kb_policy_number(args, "maxCpu", 128);
-    s->gpu = KB_POLICY_GPU_MILLI * kb_policy_number(args, "maxGpus", 8);
-    *ret_instance = s;
-    return 0;
-}
-
-static void unload(void *instance)
-{
-    free(instance);
-}
-
-static int64_t requested(const struct kb_policy_pod *pod, uint32_t resource)
-{
-    for (uint32_t i = 0; i < pod->requests_n; i++)
-        if (pod->requests[i].resource == resource)
-            return pod->requests[i].amount;
-    return 0;
-}
+/* WorstFit: prefer the node, and on it the GPU, where the most would be left; of CPU and of GPU,
+ * each by half. */
+#include <kubus/policy/packing.h>
 
 static void score(struct kb_policy_cycle *c, uint32_t from, uint32_t to, int64_t *score_out)
 {
-    const struct scale *s = c->instance;
-    const int64_t *cpu = c->nodes->allocatable[KB_POLICY_CPU];
-    const int64_t *cpu_used = c->nodes->requested[KB_POLICY_CPU];
-    const uint32_t *gpu = c->nodes->devices->free_milli;
-    double want_cpu = (double)requested(c->pod, KB_POLICY_CPU);
-    double want_gpu = (double)c->pod->gpus * c->pod->gpu_milli;
-    for (uint32_t i = from; i < to; i++) {
-        double left = ((double)(cpu[i] - cpu_used[i]) - want_cpu) / s->cpu * 0.5 +
-                      ((double)gpu[i] - want_gpu) / s->gpu * 0.5;
-        int64_t points = (int64_t)(left * KB_POLICY_SCORE_MAX);
-        score_out[i - from] = points < 0                     ? 0
-                              : points > KB_POLICY_SCORE_MAX ? KB_POLICY_SCORE_MAX
-                                                             : points;
+    double left[KB_POLICY_RUN];
+    kb_policy_left(c, from, to, left);
+    for (uint32_t i = 0; i < to - from; i++) {
+        int64_t points = (int64_t)(left[i] * KB_POLICY_SCORE_MAX);
+        score_out[i] = points < 0 ? 0 : points > KB_POLICY_SCORE_MAX ? KB_POLICY_SCORE_MAX : points;
     }
 }
 
@@ -63,5 +23,5 @@ static uint32_t assign(struct kb_policy_cycle *c, uint32_t node)
     return 1u << emptiest;
 }
 
-KB_POLICY(WorstFit, .weight = 1, .configure = configure, .unload = unload, .score = score,
-          .assign = assign);
+KB_POLICY(WorstFit, .weight = 1, .configure = kb_policy_largest_configure, .unload = free,
+          .score = score, .assign = assign);

@@ -23,13 +23,10 @@ static int by_id(const void *a, const void *b)
 
 static struct kb_policy_demand demand_of(struct kb_workload *w, const struct kb_policy_pod *pod)
 {
-    struct kb_policy_demand d = {.gpus = pod->gpus, .gpu_milli = pod->gpu_milli};
-    for (uint32_t i = 0; i < pod->requests_n; i++) {
-        if (pod->requests[i].resource == KB_POLICY_CPU)
-            d.cpu = pod->requests[i].amount;
-        if (pod->requests[i].resource == KB_POLICY_MEMORY)
-            d.memory = pod->requests[i].amount;
-    }
+    struct kb_policy_demand d = {.cpu = kb_policy_requested(pod, KB_POLICY_CPU),
+                                 .memory = kb_policy_requested(pod, KB_POLICY_MEMORY),
+                                 .gpus = pod->gpus,
+                                 .gpu_milli = pod->gpu_milli};
     uint32_t *models = kb_arena_alloc(&w->arena, (pod->gpu_models_n + 1) * sizeof(*models));
     for (uint32_t i = 0; i < pod->gpu_models_n; i++)
         models[i] = pod->gpu_models[i];

@@ -80,12 +80,8 @@ static void *room(void *array, size_t n, size_t *cap, size_t size)
 static void measure(struct kb_sim *s, struct sim_pod *pod, bool tell)
 {
     struct kb_podspec *spec = kb_core_spec(s->core, kb_doc_root(pod->of->doc), 0, false);
-    for (uint32_t i = 0; i < spec->pod.requests_n; i++) {
-        if (spec->pod.requests[i].resource == KB_POLICY_CPU)
-            pod->cpu = spec->pod.requests[i].amount;
-        if (spec->pod.requests[i].resource == KB_POLICY_MEMORY)
-            pod->memory = spec->pod.requests[i].amount;
-    }
+    pod->cpu = kb_policy_requested(&spec->pod, KB_POLICY_CPU);
+    pod->memory = kb_policy_requested(&spec->pod, KB_POLICY_MEMORY);
     pod->gpu = (int64_t)spec->pod.gpus * spec->pod.gpu_milli;
     if (tell)
         kb_core_workload_tell(s->core, spec, 1);
