@@ -28,7 +28,8 @@
  *
  * WHERE IS WHAT. Here are the calls: a cycle, what a policy answers, and the descriptor, in which
  * each function says when it is called. What a policy sees and may ask for is in the headers that
- * this one includes; most need the first two.
+ * this one includes; most need the first two. Beside them, for those that want it: what policies of
+ * one sort share (<kubus/policy/packing.h>, <kubus/policy/volumes_seen.h>).
  *
  * Changelog of the ABI
  *   1  first

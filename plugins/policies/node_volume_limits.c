@@ -1,7 +1,7 @@
 /* NodeVolumeLimits: a CSI driver can attach so many volumes to a node, as its CSINode says. A
  * volume that several pods of the node use counts once; a claim that is not bound yet counts as the
  * volume that its class will make. */
-#include <kubus/policy.h>
+#include <kubus/policy/volumes_seen.h>
 
 #include <stdio.h>
 
@@ -18,7 +18,7 @@ struct list {
 };
 
 struct state {
-    uint64_t version;
+    struct kb_policy_volumes_seen seen;
     struct list wanted;
 };
 
@@ -61,20 +61,9 @@ static void add_claim(struct kb_policy_cycle *c, const struct kb_policy_claim_na
         add(to, (struct attached){class->provisioner, claim->storage_class, use->ns, use->name});
 }
 
-static bool stale(struct kb_policy_cycle *c)
-{
-    const struct state *s = c->state;
-    return s == NULL ||
-           (c->pod->claims_n > 0 && s->version != c->host->versions(c->host->core)->volumes);
-}
-
 static enum kb_policy_status pre_filter(struct kb_policy_cycle *c)
 {
-    struct state *s = c->state ? c->state : calloc(1, sizeof(*s));
-    if (s == NULL)
-        abort();
-    c->state = s;
-    s->version = c->host->versions(c->host->core)->volumes;
+    struct state *s = kb_policy_volumes_look(c, sizeof(*s));
     s->wanted.n = 0;
     for (uint32_t i = 0; i < c->pod->claims_n; i++)
         add_claim(c, &c->pod->claims[i], &s->wanted);
@@ -145,4 +134,4 @@ static void release(struct kb_policy_cycle *c)
 KB_POLICY(NodeVolumeLimits, .flags = KB_POLICY_GLOBAL,
           .events = KB_POLICY_ON_NODE_ADD | KB_POLICY_ON_POD_DELETE | KB_POLICY_ON_OBJECT,
           .pre_filter = pre_filter, .filter = filter, .reason = reason, .release = release,
-          .stale = stale);
+          .stale = kb_policy_volumes_stale);

@@ -10,7 +10,7 @@
  * What a pod gets is held from reserve on, so that no other pod counts on it, and written in
  * pre_bind: the volume's claimRef, or the node that the claim's volume is to be made for. The pod
  * is bound when those who look after volumes have bound its claims. */
-#include <kubus/policy.h>
+#include <kubus/policy/volumes_seen.h>
 
 #include <stdio.h>
 
@@ -34,7 +34,7 @@ struct delayed {
 };
 
 struct state {
-    uint64_t version;
+    struct kb_policy_volumes_seen seen;
     enum problem problem;
     uint32_t problem_claim; /* place in the pod */
     bool volume_missing;
@@ -59,7 +59,7 @@ static void clear(struct state *s)
     free(s->delayed);
     free(s->bound);
     free(s->rows);
-    *s = (struct state){0};
+    *s = (struct state){.seen = s->seen};
 }
 
 /* ---- claims ---- */
@@ -179,19 +179,10 @@ static void look_at_claims(struct kb_policy_cycle *c, struct state *s)
         find_options(c, s, &s->delayed[i]);
 }
 
-static bool stale(struct kb_policy_cycle *c)
-{
-    const struct state *s = c->state;
-    return s == NULL ||
-           (c->pod->claims_n > 0 && s->version != c->host->versions(c->host->core)->volumes);
-}
-
 static enum kb_policy_status pre_filter(struct kb_policy_cycle *c)
 {
-    struct state *s = c->state ? c->state : zeroed(1, sizeof(*s));
-    c->state = s;
+    struct state *s = kb_policy_volumes_look(c, sizeof(*s));
     clear(s);
-    s->version = c->host->versions(c->host->core)->volumes;
     if (c->pod->claims_n == 0)
         return KB_POLICY_SKIP;
     look_at_claims(c, s);
@@ -321,7 +312,7 @@ static enum kb_policy_status reserve(struct kb_policy_cycle *c, uint32_t node)
 {
     if (c->pod->claims_n == 0)
         return KB_POLICY_OK;
-    if (stale(c) && pre_filter(c) != KB_POLICY_OK)
+    if (kb_policy_volumes_stale(c) && pre_filter(c) != KB_POLICY_OK)
         return KB_POLICY_UNSCHEDULABLE;
     const struct state *s = c->state;
     struct matches m = match_all(c, s, node, node + 1);
@@ -410,4 +401,5 @@ static void release(struct kb_policy_cycle *c)
 KB_POLICY(VolumeBinding, .flags = KB_POLICY_GLOBAL,
           .events = KB_POLICY_ON_NODE_ADD | KB_POLICY_ON_NODE_LABEL | KB_POLICY_ON_OBJECT,
           .pre_filter = pre_filter, .filter = filter, .reason = reason, .reserve = reserve,
-          .unreserve = unreserve, .pre_bind = pre_bind, .release = release, .stale = stale);
+          .unreserve = unreserve, .pre_bind = pre_bind, .release = release,
+          .stale = kb_policy_volumes_stale);

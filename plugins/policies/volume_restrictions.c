@@ -1,14 +1,10 @@
 /* VolumeRestrictions: a claim that is for one pod alone is used by one pod of the cluster, and some
  * kinds of disks named in pods by one pod of a node, or by several that only read. */
-#include <kubus/policy.h>
+#include <kubus/policy/volumes_seen.h>
 
 #include <stdio.h>
 
 enum { DISK = 1, ONE_POD }; /* codes of verdicts */
-
-struct state {
-    uint64_t version;
-};
 
 /* A claim that does not exist, by its place in the pod; claims_n: all do. */
 static uint32_t missing(struct kb_policy_cycle *c)
@@ -34,20 +30,9 @@ static bool taken(struct kb_policy_cycle *c)
     return false;
 }
 
-static bool stale(struct kb_policy_cycle *c)
-{
-    const struct state *s = c->state;
-    return s == NULL ||
-           (c->pod->claims_n > 0 && s->version != c->host->versions(c->host->core)->volumes);
-}
-
 static enum kb_policy_status pre_filter(struct kb_policy_cycle *c)
 {
-    struct state *s = c->state ? c->state : calloc(1, sizeof(*s));
-    if (s == NULL)
-        abort();
-    c->state = s;
-    s->version = c->host->versions(c->host->core)->volumes;
+    kb_policy_volumes_look(c, sizeof(struct kb_policy_volumes_seen));
     if (missing(c) < c->pod->claims_n)
         return KB_POLICY_UNSCHEDULABLE;
     return c->pod->disks_n > 0 || taken(c) ? KB_POLICY_OK : KB_POLICY_SKIP;
@@ -95,4 +80,4 @@ static void release(struct kb_policy_cycle *c)
 KB_POLICY(VolumeRestrictions, .flags = KB_POLICY_GLOBAL,
           .events = KB_POLICY_ON_NODE_ADD | KB_POLICY_ON_POD_DELETE | KB_POLICY_ON_OBJECT,
           .pre_filter = pre_filter, .filter = filter, .reason = reason, .release = release,
-          .stale = stale);
+          .stale = kb_policy_volumes_stale);

@@ -1,5 +1,5 @@
 /* VolumeZone: a volume that carries labels of a zone or region is used there. */
-#include <kubus/policy.h>
+#include <kubus/policy/volumes_seen.h>
 
 #include <stdio.h>
 
@@ -12,7 +12,7 @@ struct demand {
 };
 
 struct state {
-    uint64_t version;
+    struct kb_policy_volumes_seen seen;
     uint32_t keys[KEYS];
     uint32_t n;
     struct demand *demands;
@@ -76,20 +76,9 @@ static uint32_t look_at(struct kb_policy_cycle *c, struct state *s,
     return 0;
 }
 
-static bool stale(struct kb_policy_cycle *c)
-{
-    const struct state *s = c->state;
-    return s == NULL ||
-           (c->pod->claims_n > 0 && s->version != c->host->versions(c->host->core)->volumes);
-}
-
 static enum kb_policy_status pre_filter(struct kb_policy_cycle *c)
 {
-    struct state *s = c->state ? c->state : calloc(1, sizeof(*s));
-    if (s == NULL)
-        abort();
-    c->state = s;
-    s->version = c->host->versions(c->host->core)->volumes;
+    struct state *s = kb_policy_volumes_look(c, sizeof(*s));
     s->n = s->problem = 0;
     for (uint32_t k = 0; k < KEYS; k++)
         s->keys[k] = c->host->intern(c->host->core, names[k]);
@@ -171,4 +160,4 @@ static void release(struct kb_policy_cycle *c)
 KB_POLICY(VolumeZone, .flags = KB_POLICY_GLOBAL,
           .events = KB_POLICY_ON_NODE_ADD | KB_POLICY_ON_NODE_LABEL | KB_POLICY_ON_OBJECT,
           .pre_filter = pre_filter, .filter = filter, .reason = reason, .release = release,
-          .stale = stale);
+          .stale = kb_policy_volumes_stale);
