@@ -83,8 +83,9 @@ struct kb_plugin {
     const char *owns[KB_PLUGIN_LIST_MAX]; /* a change reconciles the primary that controls it */
     struct kb_plugin_watch
         watches[KB_PLUGIN_LIST_MAX]; /* an entry for an owned resource adds to it */
-    /* What it asks to write ("pods", "replicasets.apps/status"); what it follows it may read.
-     * The operator grants it. */
+    /* What it writes ("pods", "replicasets.apps/status"); "*": all objects, but no subresources.
+     * A wish for anything else is refused with Forbidden. Events need no entry; what it follows it
+     * may read. */
     const char *writes[KB_PLUGIN_LIST_MAX];
     kb_result (*reconcile)(kb_controller *c, kb_key key);
     /* May be NULL. Called once before anything else; *ret_user is what kb_user returns. */

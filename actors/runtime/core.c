@@ -14,6 +14,7 @@
  * and then a pod is made twice. */
 #include "actors/runtime/core_impl.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 /* ---- registry of kinds ---- */
@@ -163,6 +164,7 @@ void kb_core_destroy(kb_controller **core_p)
     for (size_t i = 0; kb_map_next(&c->names, &i, &key, &value);)
         free(value);
     kb_map_finish(&c->names);
+    kb_map_finish(&c->refused);
     free(c->resource_names);
     free(c->lease);
     free(c->views);
@@ -415,22 +417,6 @@ static kb_str id_key(const uint64_t *id)
     return kb_str_n((const char *)id, sizeof(*id));
 }
 
-bool kb_core_next_call(kb_controller *core, struct kb_core_call *ret_call)
-{
-    if (core->wants_epoch || core->calls.count >= CORE_CALLS_MAX)
-        return false;
-    struct kb_link *link = kb_list_pop(&core->outbox);
-    if (link == NULL)
-        return false;
-    struct kb_wish *wish = KB_CONTAINER(link, struct kb_wish, link);
-    wish->id = ++core->next_id;
-    kb__wish_encode(core, wish);
-    kb_map_put(&core->calls, id_key(&wish->id), wish);
-    core->stats.wishes++;
-    *ret_call = (struct kb_core_call){wish->id, kb__wish_method(wish), kb_doc_root(wish->body)};
-    return true;
-}
-
 static void event_answered(kb_controller *c, const struct kb_wish *wish, const struct kb_err *err)
 {
     KB_AUTO(kb_arena_finish) struct kb_arena a = {0};
@@ -515,6 +501,79 @@ static void wish_failed(kb_controller *c, const struct kb_wish *wish, const stru
             return;
     if (run->failures.count < RUN_FAILURES_MAX)
         run->failures.items[run->failures.count++] = (struct failure){wish->tag, *err};
+}
+
+/* ---- what a plugin may write ---- */
+
+/* "pods", "pods/status", or "*": all objects, but no subresource. */
+static bool covers(const char *declared, const struct kb_wish *wish)
+{
+    size_t n = strlen(wish->resource);
+    const char *sub = wish->subresource ? wish->subresource : "";
+    if (strcmp(declared, "*") == 0)
+        return sub[0] == '\0';
+    return strncmp(declared, wish->resource, n) == 0 &&
+           (declared[n] == '/' ? sub[0] && strcmp(declared + n + 1, sub) == 0
+                               : declared[n] == '\0' && sub[0] == '\0');
+}
+
+/* Events tell what a controller does, and are the runtime's own: nobody declares them. */
+static bool may_write(const kb_controller *c, const struct kb_wish *wish)
+{
+    if (wish->run == NULL)
+        return true;
+    for (size_t i = 0; i < KB_PLUGIN_LIST_MAX && c->plugin.writes[i]; i++)
+        if (covers(c->plugin.writes[i], wish))
+            return true;
+    return false;
+}
+
+/* It fails as one that the API refuses; the shell is told once of each resource. */
+static void wish_refuse(kb_controller *c, struct kb_wish *wish)
+{
+    struct kb_err err = {0};
+    char what[96];
+    snprintf(what, sizeof(what), "%s%s%s", wish->resource, wish->subresource ? "/" : "",
+             wish->subresource ? wish->subresource : "");
+    kb_err_set(&err, KB_EFORBIDDEN, "%s may not write %s: it is not among its descriptor's writes",
+               c->plugin.name, what);
+    if (c->refusal.code == 0 && kb_map_get(&c->refused, kb_str_of(what)) == NULL) {
+        kb_map_put(&c->refused, kb_str_of(what), (void *)c->plugin.name);
+        c->refusal = err;
+    }
+    wish->run->open--;
+    kb_list_remove(&wish->run_link);
+    wish_failed(c, wish, &err, (kb_val){NULL, NULL});
+    kb__wish_free(wish);
+    kb__runs_settle(c);
+}
+
+bool kb_core_refusal(kb_controller *core, struct kb_err *ret_err)
+{
+    if (core->refusal.code == 0)
+        return false;
+    *ret_err = core->refusal;
+    core->refusal = (struct kb_err){0};
+    return true;
+}
+
+bool kb_core_next_call(kb_controller *core, struct kb_core_call *ret_call)
+{
+    for (struct kb_link *link; !core->wants_epoch && core->calls.count < CORE_CALLS_MAX &&
+                               (link = kb_list_pop(&core->outbox)) != NULL;) {
+        struct kb_wish *wish = KB_CONTAINER(link, struct kb_wish, link);
+        if (!may_write(core, wish)) {
+            wish_refuse(core, wish);
+            continue;
+        }
+        wish->id = ++core->next_id;
+        kb__wish_encode(core, wish);
+        kb_map_put(&core->calls, id_key(&wish->id), wish);
+        core->stats.wishes++;
+        *ret_call = (struct kb_core_call){wish->id, kb__wish_method(wish), kb_doc_root(wish->body)};
+        return true;
+    }
+    return false;
 }
 
 void kb_core_answer(kb_controller *core, uint64_t id, const struct kb_err *err, kb_val body)

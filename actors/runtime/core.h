@@ -70,6 +70,10 @@ struct kb_core_call {
     kb_val body;        /* valid until the answer */
 };
 KB_API bool kb_core_next_call(kb_controller *core, struct kb_core_call *ret_call);
+/* A wish to write what the plugin's descriptor does not name is not sent: it fails with
+ * -KB_EFORBIDDEN, and its key is tried again after the back-off. True: one was refused, the first
+ * for its resource, and nobody has been told. To ask after kb_core_next_call; the shell logs it. */
+KB_API bool kb_core_refusal(kb_controller *core, struct kb_err *ret_err);
 /* Its end: err NULL with the result's body, or err. */
 KB_API void kb_core_answer(kb_controller *core, uint64_t id, const struct kb_err *err, kb_val body);
 /* Every write carries the lease and its epoch. A new epoch is wanted before anything is run, for

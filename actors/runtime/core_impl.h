@@ -115,6 +115,8 @@ struct kb_controller {
     int64_t epoch;     /* 0: none yet */
     int64_t epoch_rev; /* the store's revision when the first one began */
     bool wants_epoch, begun;
+    struct kb_map refused; /* what it wanted to write and may not: "pods/status" → its name */
+    struct kb_err refusal; /* one that the shell was not told of yet; code 0: none */
     struct kb_core_stats stats;
 };
 

@@ -2,6 +2,7 @@
  * millisecond or two, in order within a view, in any order otherwise. One seed, one story. */
 #include "actors/runtime/harness_impl.h"
 
+#include "bus/base/log.h"
 #include "bus/model/yaml.h"
 
 #include <dlfcn.h>
@@ -457,6 +458,9 @@ static void controllers_run(struct kb_harness *h)
             m->doc = kb_doc_of(call.body);
             kb_timers_arm(&h->messages, &m->timer, travel(h));
         }
+        struct kb_err refusal;
+        while (kb_core_refusal(ctl->core, &refusal))
+            kb_warn("%s", refusal.text);
     }
 }
 

@@ -116,6 +116,7 @@ static void on_answer(void *user, const struct kb_err *err, kb_val body)
 static void calls_send(struct kb_host *h)
 {
     struct kb_core_call out;
+    struct kb_err refusal;
     while (kb_core_next_call(h->core, &out)) {
         struct host_call *call = calloc(1, sizeof(*call));
         KB_ASSERT(call != NULL);
@@ -124,6 +125,8 @@ static void calls_send(struct kb_host *h)
         kb_list_push(&h->calls, &call->link);
         kb_call(h->api, out.method, out.body, CALL_TIMEOUT_MS, on_answer, call);
     }
+    while (kb_core_refusal(h->core, &refusal))
+        kb_warn("%s", refusal.text);
 }
 
 static void on_epoch(void *user, const struct kb_err *err, kb_val body)
