@@ -99,10 +99,10 @@ static void tell(struct kb_sched_live *l, const char *type, const char *reason, 
 static void close_file(struct kb_sched_live *l, struct open_file *f)
 {
     struct kb_guard *guard = kb__core_guard(kb_sched_core(l->sched));
-    kb_guard_enter(guard, kb_guard_row(guard->page, f->file->policy->name, f->file->version),
-                   KB_GUARD_UNLOAD);
+    uint32_t row = kb_guard_row(guard->page, f->file->policy->name, f->file->version);
+    uint32_t outer = kb_guard_enter(guard, row, KB_GUARD_UNLOAD);
     kb_policy_file_close(&f->file);
-    kb_guard_leave(guard, 0);
+    kb_guard_leave(guard, outer);
     kb_list_remove(&f->link);
     free(f);
 }
@@ -140,10 +140,10 @@ static struct open_file *load(struct kb_sched_live *l, const char *path, const c
     struct kb_guard *guard = kb__core_guard(kb_sched_core(l->sched));
     struct kb_policy_file *file = NULL;
     uint32_t row = kb_guard_row(guard->page, name, version);
-    kb_guard_enter(guard, row, KB_GUARD_LOAD);
+    uint32_t outer = kb_guard_enter(guard, row, KB_GUARD_LOAD);
     int rc = *version ? kb_policy_file_open(path, &file, &l->file_err)
                       : kb_policy_file_keep(path, l->dir, &file, &l->file_err);
-    kb_guard_leave(guard, 0);
+    kb_guard_leave(guard, outer);
     if (rc == 0 && strcmp(file->policy->name, name) != 0)
         rc = kb_err_set(&l->file_err, KB_EINVAL, "'%s' has the policy %s, not %s", path,
                         file->policy->name, name);

@@ -24,10 +24,11 @@ def node(name):
             "status": {"allocatable": {"cpu": "64", "memory": "64Gi", "pods": "2000"}}}
 
 
-def pod(name):
+def pod(name, cpu="10m"):
     return {"apiVersion": "v1", "kind": "Pod",
             "metadata": {"name": name, "namespace": "t", "uid": f"uid-{name}"},
-            "spec": {"containers": [{"name": "main", "image": "x"}], "schedulerName": "default-scheduler"},
+            "spec": {"containers": [{"name": "main", "image": "x", "resources": {"requests": {"cpu": cpu}}}],
+                     "schedulerName": "default-scheduler"},
             "status": {"phase": "Pending"}}
 
 
@@ -184,6 +185,10 @@ class Policies(ProcessTest):
 
     def test_a_policy_that_leaves_is_held(self):
         self.check_held("EXIT", "ended the process in score")
+
+    def test_a_policy_that_crashes_after_it_has_asked_others_is_held_not_they(self):
+        self.put("pods/t/huge", pod("huge", cpu="65"))
+        self.check_held("ASK", "crashed in postFilter (SIGSEGV)")
 
     def test_a_policy_that_talks_nonsense_is_held(self):
         self.check_held("NONSENSE", "score 1000 is not in 0 … 100")

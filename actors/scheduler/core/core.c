@@ -576,7 +576,9 @@ static void tell_all(struct kb_core *core, struct kb_profile *p)
         return;
     for (uint32_t slot = 0; slot < core->columns.view.count; slot++)
         KB_LIST_EACH(it, &core->columns.rec[slot].pods)
-    tell_profile(p, KB_CONTAINER(it, struct kb_core_pod, node_link), 1);
+        {
+            tell_profile(p, KB_CONTAINER(it, struct kb_core_pod, node_link), 1);
+        }
 }
 
 void kb_core_place(struct kb_core *core, struct kb_core_pod *pod, struct kb_podspec *spec,

@@ -78,28 +78,32 @@ void kb__lifecycle_destroy(struct kb_lifecycle **l_p)
 
 /* ---- calls of one policy about one pod ---- */
 
-/* NULL: it is held. */
-static struct kb_policy_cycle *enter(struct kb_core *core, struct kb_cycle *c, uint32_t policy,
-                                     enum kb_point point)
+struct visit {
+    uint32_t policy, outer; /* outer: who was at work before */
+    struct kb_policy_cycle *cycle;
+};
+
+/* False: the policy is held, and there is nothing to leave. */
+static bool enter(struct kb_core *core, struct kb_cycle *c, uint32_t policy, enum kb_point point,
+                  struct visit *v)
 {
-    struct kb_policy_cycle *cycle = kb_plan_cycle(kb__core_plan_kept(core, c->spec), policy);
     const struct kb_profile_policy *at = &kb__core_profile(core, c->spec->profile)->at[policy];
+    struct kb_policy_cycle *cycle = kb_plan_cycle(kb__core_plan_kept(core, c->spec), policy);
     if (at->held)
-        return NULL;
+        return false;
     cycle->who = &c->w->q;
     cycle->own = c->own[policy];
     cycle->code = 0;
-    kb_guard_enter(kb__core_guard(core), at->row, point);
-    return cycle;
+    *v = (struct visit){policy, kb_guard_enter(kb__core_guard(core), at->row, point), cycle};
+    return true;
 }
 
-static void leave(struct kb_core *core, struct kb_cycle *c, struct kb_policy_cycle *cycle,
-                  uint32_t policy)
+static void leave(struct kb_core *core, struct kb_cycle *c, const struct visit *v)
 {
-    kb_guard_leave(kb__core_guard(core), 0);
-    c->own[policy] = cycle->own;
-    cycle->who = NULL;
-    cycle->own = NULL;
+    kb_guard_leave(kb__core_guard(core), v->outer);
+    c->own[v->policy] = v->cycle->own;
+    v->cycle->who = NULL;
+    v->cycle->own = NULL;
 }
 
 static const struct kb_profile *profile_of(struct kb_core *core, const struct kb_cycle *c)
@@ -138,14 +142,16 @@ static void emit(void *to, const char *reason)
 }
 
 /* By the policy's own words for the code that it set. */
-static void refuse_by_code(struct kb_core *core, struct kb_cycle *c, uint32_t policy,
-                           struct kb_policy_cycle *cycle, const char *otherwise)
+static void refuse_by_code(struct kb_core *core, struct kb_cycle *c, const struct visit *v,
+                           const char *otherwise)
 {
-    const struct kb_policy *p = profile_of(core, c)->at[policy].policy;
+    const struct kb_profile *profile = profile_of(core, c);
+    const struct kb_policy *p = profile->at[v->policy].policy;
     struct kb_refusal *r = &kb__core_life(core)->refusal;
-    begin_refusal(core, c, policy);
+    begin_refusal(core, c, v->policy);
     if (p->reason)
-        p->reason(cycle, cycle->code, emit, &r->text);
+        KB_ASK(profile, v->policy, KB_GUARD_REASON,
+               p->reason(v->cycle, v->cycle->code, emit, &r->text));
     if (r->text.n == 0)
         kb_buf_printf(&r->text, "%s by plugin %s", otherwise, p->name);
 }
@@ -191,11 +197,11 @@ void kb_cycle_undo(struct kb_core *core, struct kb_cycle **c_p)
     for (uint32_t i = profile->n; i-- > 0;) {
         if (!profile->at[i].policy->unreserve)
             continue;
-        struct kb_policy_cycle *cycle = enter(core, c, i, KB_POINT_RESERVE);
-        if (cycle == NULL)
+        struct visit v;
+        if (!enter(core, c, i, KB_POINT_RESERVE, &v))
             continue;
-        profile->at[i].policy->unreserve(cycle, c->slot);
-        leave(core, c, cycle, i);
+        profile->at[i].policy->unreserve(v.cycle, c->slot);
+        leave(core, c, &v);
     }
     destroy(core, c_p);
 }
@@ -209,11 +215,11 @@ void kb_cycle_end(struct kb_core *core, struct kb_cycle **c_p)
     for (uint32_t i = 0; i < profile->n; i++) {
         if (!profile->at[i].policy->post_bind)
             continue;
-        struct kb_policy_cycle *cycle = enter(core, c, i, KB_POINT_POST_BIND);
-        if (cycle == NULL)
+        struct visit v;
+        if (!enter(core, c, i, KB_POINT_POST_BIND, &v))
             continue;
-        profile->at[i].policy->post_bind(cycle, c->slot);
-        leave(core, c, cycle, i);
+        profile->at[i].policy->post_bind(v.cycle, c->slot);
+        leave(core, c, &v);
     }
     destroy(core, c_p);
 }
@@ -231,14 +237,14 @@ static bool reserve(struct kb_core *core, struct kb_cycle *c)
     for (uint32_t i = 0; i < profile->n; i++) {
         if (!profile->at[i].policy->reserve)
             continue;
-        struct kb_policy_cycle *cycle = enter(core, c, i, KB_POINT_RESERVE);
-        if (cycle == NULL)
+        struct visit v;
+        if (!enter(core, c, i, KB_POINT_RESERVE, &v))
             continue;
-        enum kb_policy_status s = profile->at[i].policy->reserve(cycle, c->slot);
+        enum kb_policy_status s = profile->at[i].policy->reserve(v.cycle, c->slot);
         bool ok = checked(core, c, i, KB_POINT_RESERVE, s) == KB_POLICY_OK;
         if (!ok)
-            refuse_by_code(core, c, i, cycle, "reservation refused");
-        leave(core, c, cycle, i);
+            refuse_by_code(core, c, &v, "reservation refused");
+        leave(core, c, &v);
         if (!ok)
             return false;
     }
@@ -263,16 +269,16 @@ static enum kb_policy_status permit(struct kb_core *core, struct kb_cycle *c)
         if (!profile->at[i].policy->permit)
             continue;
         int64_t ms = 0;
-        struct kb_policy_cycle *cycle = enter(core, c, i, KB_POINT_PERMIT);
-        if (cycle == NULL)
+        struct visit v;
+        if (!enter(core, c, i, KB_POINT_PERMIT, &v))
             continue;
-        enum kb_policy_status s = profile->at[i].policy->permit(cycle, c->slot, &ms);
+        enum kb_policy_status s = profile->at[i].policy->permit(v.cycle, c->slot, &ms);
         s = checked(core, c, i, KB_POINT_PERMIT, s);
         if (s == KB_POLICY_WAIT)
             note_wait(c, i, ms);
         else if (s != KB_POLICY_OK && s != KB_POLICY_SKIP)
-            refuse_by_code(core, c, i, cycle, "permit refused");
-        leave(core, c, cycle, i);
+            refuse_by_code(core, c, &v, "permit refused");
+        leave(core, c, &v);
         if (s == KB_POLICY_UNSCHEDULABLE || s == KB_POLICY_ERROR)
             return KB_POLICY_UNSCHEDULABLE;
     }
@@ -318,15 +324,15 @@ static enum kb_policy_status pre_bind(struct kb_core *core, struct kb_cycle *c)
     for (uint32_t i = 0; i < profile->n; i++) {
         if (!profile->at[i].policy->pre_bind)
             continue;
-        struct kb_policy_cycle *cycle = enter(core, c, i, KB_POINT_PRE_BIND);
-        if (cycle == NULL)
+        struct visit v;
+        if (!enter(core, c, i, KB_POINT_PRE_BIND, &v))
             continue;
-        enum kb_policy_status s = profile->at[i].policy->pre_bind(cycle, c->slot);
+        enum kb_policy_status s = profile->at[i].policy->pre_bind(v.cycle, c->slot);
         s = checked(core, c, i, KB_POINT_PRE_BIND, s);
         bool refused = s == KB_POLICY_UNSCHEDULABLE || s == KB_POLICY_ERROR;
         if (refused)
-            refuse_by_code(core, c, i, cycle, "pre-bind refused");
-        leave(core, c, cycle, i);
+            refuse_by_code(core, c, &v, "pre-bind refused");
+        leave(core, c, &v);
         if (refused)
             return KB_POLICY_UNSCHEDULABLE;
         if (s == KB_POLICY_WAIT) {
@@ -367,11 +373,11 @@ bool kb_cycle_bind(struct kb_core *core, struct kb_cycle *c, kb_ms now)
     for (uint32_t i = 0; i < profile->n; i++) {
         if (!profile->at[i].policy->bind)
             continue;
-        struct kb_policy_cycle *cycle = enter(core, c, i, KB_POINT_BIND);
-        if (cycle == NULL)
+        struct visit v;
+        if (!enter(core, c, i, KB_POINT_BIND, &v))
             continue;
-        bool taken = profile->at[i].policy->bind(cycle, c->slot) == KB_POLICY_OK;
-        leave(core, c, cycle, i);
+        bool taken = profile->at[i].policy->bind(v.cycle, c->slot) == KB_POLICY_OK;
+        leave(core, c, &v);
         if (!taken)
             continue;
         c->stage = AWAITED;

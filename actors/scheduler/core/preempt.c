@@ -273,6 +273,7 @@ void kb_core_decided(struct kb_core *core, struct kb_podspec *spec)
 
 struct run {
     struct kb_core *core;
+    const struct kb_profile *profile;
     struct kb_plan *plan;
     const struct kb_policy_queued *who;
     struct kb_preemption *result;
@@ -344,10 +345,7 @@ static void do_put_back(struct kb_policy_cycle *cycle, const struct kb_policy_pl
 static bool ask_fits(struct kb_policy_cycle *cycle, uint32_t node)
 {
     struct run *run = run_of(cycle);
-    struct kb_guard_page *page = kb__core_guard(run->core)->page;
-    uint32_t at = page->at; /* others are asked meanwhile */
     uint32_t verdict = verdict_among(run->core, run->plan, node, run->who);
-    page->at = at;
     run->unfit = verdict ? verdict : run->unfit;
     return verdict == 0;
 }
@@ -374,10 +372,12 @@ static void do_count_unfit(struct kb_policy_cycle *cycle)
     uint32_t verdict = kb_plan_verdict_of(run->plan, run->unfit);
     if (verdict == 0 || verdict == KB_PLAN_ABSENT)
         return;
-    struct kb_policy_cycle *refused = kb_plan_cycle(run->plan, KB_PLAN_POLICY(verdict));
+    uint32_t by = KB_PLAN_POLICY(verdict);
+    struct kb_policy_cycle *refused = kb_plan_cycle(run->plan, by);
     run->counted = true;
     run->reasons.weight = 1;
-    refused->self->reason(refused, KB_PLAN_CODE(verdict), kb_histogram_add, &run->reasons);
+    KB_ASK(run->profile, by, KB_GUARD_REASON,
+           refused->self->reason(refused, KB_PLAN_CODE(verdict), kb_histogram_add, &run->reasons));
 }
 
 static void do_say(struct kb_policy_cycle *cycle, const char *text)
@@ -450,7 +450,8 @@ static bool ask_policy(struct kb_core *core, struct kb_plan *plan, uint32_t poli
                                        .count_unfit = do_count_unfit,
                                        .say = do_say,
                                        .evict = do_evict};
-    struct run run = {.core = core, .plan = plan, .who = ask->who, .result = result};
+    struct run run = {
+        .core = core, .profile = ask->profile, .plan = plan, .who = ask->who, .result = result};
     struct kb_policy_cycle *cycle = kb_plan_cycle(plan, policy);
     uint32_t slot = api.nominated;
     promises->run = &run;

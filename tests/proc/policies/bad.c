@@ -1,8 +1,8 @@
-/* Policies that misbehave once the cluster has a dozen pods, each in its own way: WAY. GOOD is the
- * same policy, mended. */
+/* Policies that misbehave once the cluster has a dozen pods, each in its own way: WAY. One crashes
+ * when a pod fits nowhere, after it has asked all others why. GOOD is the same policy, mended. */
 #include <kubus/policy.h>
 
-enum { CRASH = 1, LOOP, NONSENSE, EXIT, ABORT, GOOD };
+enum { CRASH = 1, LOOP, NONSENSE, EXIT, ABORT, ASK, GOOD };
 
 static volatile int *nowhere;
 
@@ -26,4 +26,14 @@ static void score(struct kb_policy_cycle *c, uint32_t from, uint32_t to, int64_t
         abort();
 }
 
-KB_POLICY(Bad, .flags = KB_POLICY_GLOBAL, .weight = 1, .score = score);
+static enum kb_policy_status post_filter(struct kb_policy_cycle *c, uint32_t *ret_node)
+{
+    for (uint32_t i = 0; i < c->nodes->count; i++)
+        if (!c->preemption->fits(c, i))
+            c->preemption->count_unfit(c);
+    if (WAY == ASK)
+        *ret_node = (uint32_t)*nowhere;
+    return KB_POLICY_UNSCHEDULABLE;
+}
+
+KB_POLICY(Bad, .flags = KB_POLICY_GLOBAL, .weight = 1, .score = score, .post_filter = post_filter);
