@@ -49,11 +49,12 @@ static const struct kb_view_handlers pod_handlers = {on_pod, on_pods_synced};
 static const struct kb_view_handlers node_handlers = {on_node, on_nodes_synced};
 
 /* Once the Node is registered: by then the API has declared the index that the view needs. An agent
- * that comes back to running containers does not wait for that. */
+ * that comes back to running containers does not wait for that. Both wait for the first epoch. */
 void kb__node_follow_pods(struct kb__node *node)
 {
     KB_AUTO(kb_auto_free) char *query = kb_strf("pods?node=%s", node->name);
-    if (node->view == NULL)
+    node->follow = true;
+    if (node->view == NULL && node->agent->epoch != 0)
         node->view = kb_view_open(node->agent->actor, query, NULL, &pod_handlers, node);
 }
 
@@ -171,6 +172,7 @@ int kb_agent_new(struct kb_actor *actor, const struct kb_agent_options *options,
     kb__images_start(agent);
     agent->ev_watch =
         kb_loop_fd_add(kb_actor_loop(actor), kb_ev_pollfd(agent->ev), EPOLLIN, on_ev, agent);
+    kb__fence_start(agent);
     open_node_view(agent);
     if (agent->found.count > 0)
         kb__node_follow_pods(&agent->nodes[0]);
@@ -197,8 +199,10 @@ void kb_agent_destroy(struct kb_agent **agent_p)
     kb__images_free_all(agent);
     kb__events_free_all(agent);
     kb_runtime_destroy(&agent->rt);
+    kb_ev_disarm(agent->ev, &agent->fence_timer);
     kb_ev_destroy(&agent->ev);
     free(agent->nodes);
+    free(agent->fence);
     free(agent->node_dir);
     free(agent->image_dir);
     free(agent);

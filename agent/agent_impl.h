@@ -5,6 +5,7 @@
  *     agent_refs.c     ConfigMaps and Secrets that pods name, each followed by a view of its own
  *     agent_images.c   images: present, being pulled, refused
  *     agent_node.c     the Node object and its Lease
+ *     agent_fence.c    the epoch that statuses carry
  *     agent_events.c   Events, counted up when they repeat
  *     agent_streams.c  agent.logs, agent.exec */
 #ifndef KUBUS_AGENT_AGENT_IMPL_H
@@ -46,6 +47,10 @@ struct kb_agent {
     struct kb_map refs;
     struct kb_link status_queue; /* of struct kb__pod */
     size_t status_flying;
+    char *fence;   /* the lease whose epoch they carry */
+    int64_t epoch; /* 0: none yet, or a new one is wanted; statuses wait */
+    bool fence_asking;
+    struct kb_ev_timer fence_timer;
 
     bool images_ready;
     struct kb_link image_waits;
@@ -60,6 +65,7 @@ struct kb__node {
     char name[64], ip[16], cidr[24];
     struct kb_view *view;
     bool registered, ready_seen, lease_made, synced;
+    bool follow; /* its pods are to be followed, once there is an epoch */
     struct kb_ev_timer lease_timer, status_timer;
     int64_t transition_us;
 };
@@ -113,6 +119,15 @@ void kb__pod_found(void *arg, const char *uid, const struct kb_rt_sandbox_info *
 struct kb__pod *kb__pod_named(struct kb_agent *agent, kb_str ns, kb_str name);
 char *kb__pod_log_path(const struct kb__pod *pod, const char *container, int attempt);
 struct kb_pod_time kb__now(const struct kb_agent *agent);
+
+/* Send statuses that waited, as far as there is room. */
+void kb__pod_status_next(struct kb_agent *agent);
+
+/* agent_fence.c */
+void kb__fence_start(struct kb_agent *agent);
+/* From now on nothing is carried out of what was sent before. Statuses wait until that is so. */
+void kb__fence_renew(struct kb_agent *agent);
+void kb__fence_write(const struct kb_agent *agent, struct kb_w *w);
 
 /* agent_refs.c */
 void kb__refs_of_pod(struct kb__pod *pod);

@@ -89,9 +89,10 @@ char *kb__pod_log_path(const struct kb__pod *pod, const char *container, int att
 
 static void status_send(struct kb__pod *pod);
 
-static void status_next(struct kb_agent *agent)
+void kb__pod_status_next(struct kb_agent *agent)
 {
-    while (agent->status_flying < STATUS_FLIGHT_MAX && !kb_list_empty(&agent->status_queue)) {
+    while (agent->epoch != 0 && agent->status_flying < STATUS_FLIGHT_MAX &&
+           !kb_list_empty(&agent->status_queue)) {
         struct kb_link *link = kb_list_pop(&agent->status_queue);
         status_send(KB_CONTAINER(link, struct kb__pod, status_link));
     }
@@ -107,22 +108,36 @@ static void on_status_retry(void *arg)
 /* The pod may be gone when its answer comes: the reply finds it by its uid. */
 struct status_call {
     struct kb_agent *agent;
+    int64_t epoch;
     char uid[64];
 };
+
+/* Nobody knows whether it was, or will be, carried out; or the store does not know the lease, for
+ * it is one from a backup. */
+static bool wants_epoch(const struct status_call *call, int code, bool fenced)
+{
+    bool unknown = code == KB_ETIMEOUT || code == KB_EUNAVAILABLE;
+    return (unknown || fenced) && call->epoch == call->agent->epoch;
+}
 
 static void on_status_written(void *user, const struct kb_err *err, kb_val body)
 {
     struct status_call *call = user;
     struct kb_agent *agent = call->agent;
     struct kb__pod *pod = pod_by_uid(agent, call->uid);
-    (void)body;
+    int code = err ? abs(err->code) : 0;
+    bool fenced = err != NULL && kb_val_bool(kb_val_get(body, "fenced"), false);
+    if (wants_epoch(call, code, fenced))
+        kb__fence_renew(agent);
     free(call);
     agent->status_flying--;
     if (pod != NULL) {
-        int code = err ? abs(err->code) : 0;
         pod->status_flying = false;
-        if (code == KB_ENOTFOUND || code == KB_ECONFLICT) {
-            pod->status_dirty = false; /* another pod of that name, or none */
+        if (fenced) {
+            pod->status_dirty = true;
+            status_send(pod);
+        } else if (code == KB_ENOTFOUND) {
+            pod->status_dirty = false; /* it is gone, as will be told */
         } else if (code != 0) {
             kb_warn("status of %s: %s", pod->key, err->text);
             pod->status_dirty = true;
@@ -131,7 +146,7 @@ static void on_status_written(void *user, const struct kb_err *err, kb_val body)
             status_send(pod);
         }
     }
-    status_next(agent);
+    kb__pod_status_next(agent);
 }
 
 static void status_send(struct kb__pod *pod)
@@ -141,7 +156,7 @@ static void status_send(struct kb__pod *pod)
     kb_ev_disarm(agent->ev, &pod->status_timer);
     if (pod->gone_from_api)
         return;
-    if (agent->status_flying >= STATUS_FLIGHT_MAX) {
+    if (agent->epoch == 0 || agent->status_flying >= STATUS_FLIGHT_MAX) {
         kb_list_remove(&pod->status_link);
         kb_list_push(&agent->status_queue, &pod->status_link);
         return;
@@ -149,6 +164,7 @@ static void status_send(struct kb__pod *pod)
     struct status_call *call = calloc(1, sizeof *call);
     KB_ASSERT(call != NULL);
     call->agent = agent;
+    call->epoch = agent->epoch;
     snprintf(call->uid, sizeof call->uid, "%s", kb_pod_core_uid(pod->core));
     kb_w_map(&w);
     kb_w_kcstr(&w, "resource", "pods");
@@ -162,6 +178,7 @@ static void status_send(struct kb__pod *pod)
     kb_w_end(&w);
     kb_w_kcstr(&w, "uid", kb_pod_core_uid(pod->core));
     kb_w_kcstr(&w, "manager", "kubelet");
+    kb__fence_write(agent, &w);
     kb_w_end(&w);
     pod->status_dirty = false;
     pod->status_flying = true;
