@@ -148,12 +148,13 @@ int64_t kb_process_rss_bytes(int pid)
     return resident * sysconf(_SC_PAGESIZE);
 }
 
+/* So many bytes, or up to the end. */
 static bool copy(int from, int to, int64_t n)
 {
     while (n > 0) {
         ssize_t sent = sendfile(to, from, NULL, n > 1 << 20 ? 1 << 20 : (size_t)n);
         if (sent <= 0)
-            return false;
+            return sent == 0;
         n -= sent;
     }
     return true;
@@ -175,7 +176,7 @@ void kb_log_rotate(const char *path, int64_t max_bytes)
         return;
     if (head > 0 && fallocate(from, FALLOC_FL_COLLAPSE_RANGE, 0, head) == 0)
         return;
-    if (!copy(from, to, INT64_MAX) && ftruncate(from, 0) < 0) {
-        /* it stays, and is tried again */
+    if (copy(from, to, INT64_MAX) && ftruncate(from, 0) < 0) {
+        /* it stays, and is tried again, as it is when the disk is full */
     }
 }
