@@ -5,9 +5,7 @@ import http.client
 import json
 import os
 import pathlib
-import random
 import shutil
-import socket
 import ssl
 import subprocess
 import sys
@@ -18,6 +16,7 @@ TOP = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(TOP / "tests" / "lib"))
 
 from kubus_bus import Bus, CallError  # noqa: E402
+from ports import free_port  # noqa: E402
 
 BUILD = pathlib.Path(os.environ.get("KUBUS_BUILD", TOP / "build"))
 KUBUS = BUILD / "bin" / "kubus"
@@ -42,20 +41,6 @@ class No:
 
     def __repr__(self):
         return str(self.saw)
-
-
-def free_port():
-    """A port outside of the range from which outgoing connections take theirs: it must still be free
-    when the gateway comes back after it was killed, and no client may get it and connect to itself."""
-    first = int(pathlib.Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
-    while True:
-        port = random.randrange(10240, max(first, 20480))
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
 
 
 class Cluster:

@@ -4,7 +4,6 @@ namespace leaves nothing behind."""
 import os
 import pathlib
 import random
-import socket
 import sys
 import unittest
 
@@ -12,16 +11,11 @@ TOP = pathlib.Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(TOP / "tests" / "lib")]
 
 from kubus_bus import CallError  # noqa: E402
+from ports import free_port  # noqa: E402
 from processes import ProcessTest  # noqa: E402
 
 CONTROLLERS = ("replicaset", "deployment", "namespace", "garbagecollector", "serviceaccount")
 STEPS = 20
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def deployment(name, replicas, image):

@@ -19,6 +19,7 @@ TOP = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(TOP / "tests" / "lib"))
 
 from kubus_bus import Bus  # noqa: E402
+from ports import free_port  # noqa: E402
 
 KUBUS = pathlib.Path(os.environ.get("KUBUS_BUILD", TOP / "build")) / "bin" / "kubus"
 MAPS = "/api/v1/namespaces/default/configmaps"
@@ -31,9 +32,7 @@ class Processes:
 
     def __init__(self):
         self.data = tempfile.mkdtemp(prefix="kubus-gateway-")
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        self.port = free_port()
         self.started = {}
         self.start("store")
         self.start("api", "--listen", f"127.0.0.1:{self.port}")
