@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -21,7 +22,7 @@ struct world {
     struct kb_ev *ev;
     struct kb_runtime *rt;
     struct kb_rt_options options;
-    char *dir, *images, *log, *cgroup;
+    char *dir, *images, *log, *shim, *cgroup;
     int sandbox_rc, started_rc, gone_rc, exec_rc, exec_code;
     unsigned sandboxes, started, exited, gone, found, exec_done;
     char ip[16], words[512], id[128];
@@ -103,10 +104,23 @@ static void open_runtime(struct world *w, const char *name)
     KB_CHECK_OK(kb_runtime_adopt(w->rt, on_found, w, &err), &err);
 }
 
+/* Where the shim is, as bin/ and lib/ lie. Asked for in a mount namespace of its own, the system
+ * names the program by a path outside of a chroot that we may be in. */
+static char *find_shim(void)
+{
+    char self[PATH_MAX];
+    ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
+    KB_CHECK(n > 0);
+    self[n] = '\0';
+    *strrchr(self, '/') = '\0';
+    return kb_strf("%s/../lib/kubus/kubus-shim", self);
+}
+
 static struct world *world_new(const char *runtime)
 {
     struct kb_err err = {0};
     struct world *w = calloc(1, sizeof *w);
+    w->shim = find_shim();
     /* Own network, and no mount of ours outlives the test. */
     KB_CHECK(unshare(CLONE_NEWNET | CLONE_NEWNS) == 0);
     w->ev = kb_ev_new(kb_clock_system());
@@ -118,6 +132,7 @@ static struct world *world_new(const char *runtime)
     w->options = (struct kb_rt_options){.node = "n1",
                                         .dir = w->dir,
                                         .image_dir = w->images,
+                                        .shim = w->shim,
                                         .pod_cidr = "10.99.7.0/24",
                                         .cgroup = w->cgroup};
     KB_CHECK_OK(kb_image_busybox(w->images, &err), &err);
@@ -207,6 +222,7 @@ static void finish(struct world *w)
     kb_buf_finish(&w->out);
     free(w->dir);
     free(w->images);
+    free(w->shim);
     free(w->log);
     free(w->cgroup);
     free(w);
