@@ -44,7 +44,6 @@ struct node {
 struct pod {
     bool there;
     int template, node;
-    struct kb_core_pod in_core;
 };
 
 struct args {

@@ -4,7 +4,7 @@
  * verdict and score out from them alone, as the formulae are written down; the core gets the same
  * things as objects, one event at a time. Both must agree about every node after every step, about
  * the node that is chosen, and so must a core that is built afresh from what is left. */
-#include "tests/lib/policy.h"
+#include "tests/lib/subject.h"
 #include "tests/lib/test.h"
 #include "tests/prop/scores_world.h"
 
@@ -272,12 +272,6 @@ static struct said reference(const struct world *w, const struct template *t)
     return s;
 }
 
-static struct kb_podspec *spec_of(struct kb_core *core, const struct template *t)
-{
-    KB_AUTO(kb_doc_destroy) struct kb_doc *doc = kb_ptest_json(t->json);
-    return kb_core_spec(core, kb_doc_root(doc), 0, true);
-}
-
 /* Reasons in any order: the set of what is lacking by what the core says. */
 static int lacks_said(kb_val reasons)
 {
@@ -314,93 +308,71 @@ static void compare_node(const struct said *s, int i, kb_val says)
     }
 }
 
-static void compare(const struct world *w, struct kb_core *core, const struct template *t)
+static void compare(const struct world *w, struct kb_subject *s, const struct template *t)
 {
-    struct kb_w writer = {0};
-    struct kb_podspec *spec = spec_of(core, t);
-    struct said s = reference(w, t);
-    uint32_t slot;
-    int seen = 0, there = 0;
-    bool found = kb_core_decide(core, spec, &slot);
-    KB_CHECK_I64(found, ==, s.best >= 0);
-    if (found && s.best >= 0) {
-        int chosen = atoi(kb_core_node_name(core, slot) + 1);
-        KB_CHECK(s.fits[chosen]);
-        KB_CHECK_I64(s.total[chosen], ==, s.best);
+    struct said want = reference(w, t);
+    int known, there = 0, chosen = kb_subject_decide(s, t->json);
+    kb_val of[NODES];
+    KB_CHECK_I64(chosen >= 0, ==, want.best >= 0);
+    if (chosen >= 0 && want.best >= 0) {
+        KB_CHECK(want.fits[chosen]);
+        KB_CHECK_I64(want.total[chosen], ==, want.best);
     }
-    kb_core_explain(core, spec, &writer);
-    kb_core_spec_release(core, &spec);
-    KB_AUTO(kb_doc_destroy) struct kb_doc *doc = kb_w_doc(&writer);
-    kb_w_finish(&writer);
-    for (struct kb_iter it = kb_iter(kb_doc_at(doc, "nodes")); kb_iter_next(&it); seen++)
-        compare_node(&s, atoi(kb_val_str(kb_val_get(it.val, "name")).p + 1), it.val);
-    for (int i = 0; i < NODES; i++)
+    KB_AUTO(kb_doc_destroy) struct kb_doc *doc = kb_subject_explain(s, t->json, of, NODES, &known);
+    for (int i = 0; i < NODES; i++) {
         there += w->nodes[i].there;
-    KB_CHECK_I64(seen, ==, there);
+        if (kb_val_present(of[i]))
+            compare_node(&want, i, of[i]);
+    }
+    KB_CHECK_I64(known, ==, there);
 }
 
 /* ---- events ---- */
 
-static void tell_node(const struct world *w, struct kb_core *core, int i)
+static void tell_node(const struct world *w, struct kb_subject *s, int i)
 {
-    const struct node *n = &w->nodes[i];
     KB_AUTO(kb_buf_finish) struct kb_buf b = {0};
-    char name[16];
-    snprintf(name, sizeof(name), "n%d", i);
-    if (!n->there) {
-        kb_core_node_del(core, kb_str_of(name));
-        return;
-    }
-    scores_node_json(&b, w, n);
-    KB_AUTO(kb_doc_destroy) struct kb_doc *doc = kb_ptest_json(b.p);
-    kb_core_node_put(core, kb_str_of(name), kb_doc_root(doc));
+    scores_node_json(&b, w, &w->nodes[i]);
+    kb_subject_node(s, i, w->nodes[i].there ? b.p : NULL);
 }
 
-static void put_pod(const struct world *w, struct kb_core *core, struct pod *p)
+static void put_pod(const struct world *w, struct kb_subject *s, int i)
 {
-    char name[16];
-    snprintf(name, sizeof(name), "n%d", p->node);
-    struct kb_podspec *spec = spec_of(core, &w->templates[p->template]);
-    kb_core_place(core, &p->in_core, spec, kb_core_slot(core, kb_str_of(name)), 0);
-    kb_core_spec_release(core, &spec);
+    const struct pod *p = &w->pods[i];
+    kb_subject_put(s, i, p->node, w->templates[p->template].json, 0);
 }
 
-static void step_pod(struct world *w, struct kb_core *core)
+static void step_pod(struct world *w, struct kb_subject *s)
 {
-    struct pod *p = &w->pods[scores_pick(w, PODS)];
-    uint32_t slot;
-    if (p->there) {
-        kb_core_lift(core, &p->in_core);
-        p->there = false;
+    int i = scores_pick(w, PODS), chosen = -1;
+    struct pod *p = &w->pods[i];
+    p->there = !p->there;
+    if (!p->there) {
+        kb_subject_lift(s, i);
         return;
     }
-    p->there = true;
     p->template = scores_pick(w, TEMPLATES);
     p->node = scores_pick(w, NODES);
-    struct kb_podspec *spec = spec_of(core, &w->templates[p->template]);
-    if (scores_pick(w, 4) && kb_core_decide(core, spec, &slot))
-        p->node = atoi(kb_core_node_name(core, slot) + 1);
-    kb_core_spec_release(core, &spec);
-    put_pod(w, core, p);
+    if (scores_pick(w, 4))
+        chosen = kb_subject_decide(s, w->templates[p->template].json);
+    p->node = chosen >= 0 ? chosen : p->node;
+    put_pod(w, s, i);
 }
 
-static void step(struct world *w, struct kb_core *core)
+static void step(struct world *w, struct kb_subject *s)
 {
     int i = scores_pick(w, NODES);
     if (scores_pick(w, 5)) {
-        step_pod(w, core);
+        step_pod(w, s);
         return;
     }
     scores_random_node(w, &w->nodes[i]);
     w->nodes[i].there = scores_pick(w, 4) > 0;
-    tell_node(w, core, i);
+    tell_node(w, s, i);
 }
 
-static struct kb_core *new_core(const struct world *w, uint64_t seed)
+static struct kb_subject new_subject(const struct world *w, uint64_t seed)
 {
-    struct kb_core *core = kb_sched_core_new(seed);
-    struct kb_err err = {0};
-    uint32_t profile;
     KB_AUTO(kb_buf_finish) struct kb_buf fit = {0};
     KB_AUTO(kb_buf_finish) struct kb_buf balanced = {0};
     KB_AUTO(kb_buf_finish) struct kb_buf added = {0};
@@ -421,36 +393,20 @@ static struct kb_core *new_core(const struct world *w, uint64_t seed)
         {.policy = kb_policy_builtin("NodeResourcesBalancedAllocation"), .args = balanced.p},
         {.policy = kb_policy_builtin("ImageLocality")},
     };
-    KB_CHECK_OK(
-        kb_core_add_profile(core, "default-scheduler", entries, KB_COUNT(entries), &profile, &err),
-        &err);
-    return core;
-}
-
-static void empty(struct world *w, struct kb_core *core)
-{
-    for (int i = 0; i < PODS; i++)
-        kb_core_lift(core, &w->pods[i].in_core);
-    kb_sched_core_destroy(&core);
+    return kb_subject_new(seed, entries, KB_COUNT(entries), PODS);
 }
 
 static void compare_rebuilt(const struct world *w)
 {
-    struct world *fresh = calloc(1, sizeof(*fresh));
-    *fresh = *w;
-    struct kb_core *core = new_core(fresh, 1);
-    for (int i = PODS - 1; i >= 0; i--) {
-        fresh->pods[i].in_core = (struct kb_core_pod){0};
-        if (fresh->pods[i].there)
-            put_pod(fresh, core, &fresh->pods[i]);
-    }
+    KB_AUTO(kb_subject_finish) struct kb_subject fresh = new_subject(w, 1);
+    for (int i = PODS - 1; i >= 0; i--)
+        if (w->pods[i].there)
+            put_pod(w, &fresh, i);
     for (int i = NODES - 1; i >= 0; i--)
-        if (fresh->nodes[i].there)
-            tell_node(fresh, core, i);
+        if (w->nodes[i].there)
+            tell_node(w, &fresh, i);
     for (int i = 0; i < TEMPLATES; i++)
-        compare(fresh, core, &fresh->templates[i]);
-    empty(fresh, core);
-    free(fresh);
+        compare(w, &fresh, &w->templates[i]);
 }
 
 static void one_world(uint64_t seed)
@@ -464,19 +420,18 @@ static void one_world(uint64_t seed)
         scores_random_template(w, &w->templates[i]);
         w->templates[i].json = scores_template_json(&w->templates[i]);
     }
-    struct kb_core *core = new_core(w, seed);
-    kb_core_plan_budget(core, seed % 2 ? 20000 : 1 << 20); /* with and without dropping plans */
+    KB_AUTO(kb_subject_finish) struct kb_subject s = new_subject(w, seed);
+    kb_core_plan_budget(s.core, seed % 2 ? 20000 : 1 << 20); /* with and without dropping plans */
     for (int i = 0; i < NODES; i++) {
         scores_random_node(w, &w->nodes[i]);
-        tell_node(w, core, i);
+        tell_node(w, &s, i);
     }
     for (int i = 0; i < STEPS; i++) {
-        step(w, core);
-        compare(w, core, &w->templates[scores_pick(w, TEMPLATES)]);
+        step(w, &s);
+        compare(w, &s, &w->templates[scores_pick(w, TEMPLATES)]);
         if (i % 75 == 74)
             compare_rebuilt(w);
     }
-    empty(w, core);
     for (int i = 0; i < TEMPLATES; i++)
         free(w->templates[i].json);
     free(w);

@@ -2,7 +2,7 @@
  * reference on random clusters: claims, volumes, classes, limits, nodes and pods come, change and
  * go in random order; after every step the core must say of every node what the rules say, and so
  * must a core that is built afresh from what is left. */
-#include "tests/lib/policy.h"
+#include "tests/lib/subject.h"
 #include "tests/lib/test.h"
 
 #include "bus/base/rand.h"
@@ -39,7 +39,6 @@ struct pod {
     int node, claims[2]; /* -1: none */
     int disk;            /* -1: none */
     bool reads;
-    struct kb_core_pod in_core;
 };
 
 struct world {
@@ -63,34 +62,28 @@ static int maybe(struct world *w, int n)
 
 /* ---- as objects ---- */
 
-static void tell(struct kb_core *core, const char *resource, const char *ns, const char *prefix,
+static void tell(struct kb_subject *s, const char *resource, const char *ns, const char *prefix,
                  int i, const char *json)
 {
     char name[16];
-    KB_AUTO(kb_doc_destroy) struct kb_doc *doc = json ? kb_ptest_json(json) : NULL;
     snprintf(name, sizeof(name), "%s%d", prefix, i);
-    kb_core_object_put(core, kb_str_of(resource), kb_str_of(ns), kb_str_of(name), kb_doc_root(doc));
+    kb_subject_object(s, resource, ns, name, json);
 }
 
-static void tell_node(const struct world *w, struct kb_core *core, int i)
+static void tell_node(const struct world *w, struct kb_subject *s, int i)
 {
     const struct node *n = &w->nodes[i];
-    char text[256], zone[64] = "", name[16];
-    snprintf(name, sizeof(name), "n%d", i);
+    char text[256], zone[64] = "";
     if (n->zone >= 0)
         snprintf(zone, sizeof(zone), "'topology.kubernetes.io/zone': 'z%d'", n->zone);
     snprintf(text, sizeof(text), "{'metadata': {'labels': {%s}}}", zone);
-    KB_AUTO(kb_doc_destroy) struct kb_doc *doc = kb_ptest_json(text);
-    if (n->there)
-        kb_core_node_put(core, kb_str_of(name), kb_doc_root(doc));
-    else
-        kb_core_node_del(core, kb_str_of(name));
+    kb_subject_node(s, i, n->there ? text : NULL);
     snprintf(text, sizeof(text),
              "{'spec': {'drivers': [{'name': 'csi', 'allocatable': {'count': %d}}]}}", n->limit);
-    tell(core, "csinodes.storage.k8s.io", "", "n", i, n->there && n->limit >= 0 ? text : NULL);
+    tell(s, "csinodes.storage.k8s.io", "", "n", i, n->there && n->limit >= 0 ? text : NULL);
 }
 
-static void tell_class(const struct world *w, struct kb_core *core, int i)
+static void tell_class(const struct world *w, struct kb_subject *s, int i)
 {
     const struct class *c = &w->classes[i];
     char text[512], allowed[256] = "";
@@ -102,10 +95,10 @@ static void tell_class(const struct world *w, struct kb_core *core, int i)
     snprintf(text, sizeof(text), "{'volumeBindingMode': '%s', 'provisioner': '%s'%s}",
              c->delayed ? "WaitForFirstConsumer" : "Immediate",
              c->makes ? "csi" : "kubernetes.io/no-provisioner", allowed);
-    tell(core, "storageclasses.storage.k8s.io", "", "s", i, c->there ? text : NULL);
+    tell(s, "storageclasses.storage.k8s.io", "", "s", i, c->there ? text : NULL);
 }
 
-static void tell_volume(const struct world *w, struct kb_core *core, int i)
+static void tell_volume(const struct world *w, struct kb_subject *s, int i)
 {
     const struct volume *v = &w->volumes[i];
     KB_AUTO(kb_buf_finish) struct kb_buf b = {0};
@@ -128,10 +121,10 @@ static void tell_volume(const struct world *w, struct kb_core *core, int i)
     if (v->csi)
         kb_buf_printf(&b, ", 'csi': {'driver': 'csi', 'volumeHandle': 'h%d'}", i);
     kb_buf_printf(&b, "}, 'status': {'phase': '%s'}}", v->available ? "Available" : "Bound");
-    tell(core, "persistentvolumes", "", "v", i, v->there ? b.p : NULL);
+    tell(s, "persistentvolumes", "", "v", i, v->there ? b.p : NULL);
 }
 
-static void tell_claim(const struct world *w, struct kb_core *core, int i)
+static void tell_claim(const struct world *w, struct kb_subject *s, int i)
 {
     const struct claim *c = &w->claims[i];
     KB_AUTO(kb_buf_finish) struct kb_buf b = {0};
@@ -152,22 +145,19 @@ static void tell_claim(const struct world *w, struct kb_core *core, int i)
     if (c->volume >= 0)
         kb_buf_printf(&b, ", 'volumeName': 'v%d'", c->volume);
     kb_buf_printf(&b, "}, 'status': {'phase': '%s'}}", c->lost ? "Lost" : "Pending");
-    tell(core, "persistentvolumeclaims", "x", "c", i, c->there ? b.p : NULL);
+    tell(s, "persistentvolumeclaims", "x", "c", i, c->there ? b.p : NULL);
 }
 
-static struct kb_podspec *spec_of(struct kb_core *core, const struct pod *p)
+static void pod_json(const struct pod *p, struct kb_buf *b)
 {
-    KB_AUTO(kb_buf_finish) struct kb_buf b = {0};
-    kb_buf_puts(&b, "{'metadata': {'namespace': 'x'}, 'spec': {'volumes': [{'emptyDir': {}}");
+    kb_buf_puts(b, "{'metadata': {'namespace': 'x'}, 'spec': {'volumes': [{'emptyDir': {}}");
     for (int i = 0; i < 2; i++)
         if (p->claims[i] >= 0)
-            kb_buf_printf(&b, ", {'persistentVolumeClaim': {'claimName': 'c%d'}}", p->claims[i]);
+            kb_buf_printf(b, ", {'persistentVolumeClaim': {'claimName': 'c%d'}}", p->claims[i]);
     if (p->disk >= 0)
-        kb_buf_printf(&b, ", {'iscsi': {'iqn': 'd%d', 'readOnly': %s}}", p->disk,
+        kb_buf_printf(b, ", {'iscsi': {'iqn': 'd%d', 'readOnly': %s}}", p->disk,
                       p->reads ? "true" : "false");
-    kb_buf_puts(&b, "]}}");
-    KB_AUTO(kb_doc_destroy) struct kb_doc *doc = kb_ptest_json(b.p);
-    return kb_core_spec(core, kb_doc_root(doc), 0, false);
+    kb_buf_puts(b, "]}}");
 }
 
 /* ---- the reference ---- */
@@ -362,41 +352,30 @@ static void judge(const struct world *w, const struct pod *p, int node, struct k
 
 /* ---- comparing ---- */
 
-static void compare(struct world *w, struct kb_core *core, const struct pod *p)
+static void compare(const struct world *w, struct kb_subject *s, const struct pod *p)
 {
-    KB_AUTO(kb_buf_finish) struct kb_buf want = {0}, got = {0};
-    struct kb_w writer = {0};
-    struct kb_podspec *spec = spec_of(core, p);
-    kb_core_explain(core, spec, &writer);
-    kb_core_spec_release(core, &spec);
-    KB_AUTO(kb_doc_destroy) struct kb_doc *doc = kb_w_doc(&writer);
-    kb_w_finish(&writer);
-    for (struct kb_iter it = kb_iter(kb_doc_at(doc, "nodes")); kb_iter_next(&it);) {
-        kb_str by = kb_val_str(kb_val_get(it.val, "refusedBy"));
-        int n = 0;
-        judge(w, p, atoi(kb_val_str(kb_val_get(it.val, "name")).p + 1), &want);
-        kb_buf_clear(&got);
-        kb_buf_puts(&got, "");
-        if (by.n > 0)
-            kb_buf_printf(&got, KB_STR_FMT ": ", KB_STR_ARG(by));
-        for (struct kb_iter r = kb_iter(kb_val_get(it.val, "reasons")); kb_iter_next(&r); n++) {
-            kb_buf_puts(&got, n ? "; " : "");
-            kb_buf_add_str(&got, kb_val_str(r.val));
-        }
+    KB_AUTO(kb_buf_finish) struct kb_buf json = {0}, want = {0}, got = {0};
+    kb_val of[NODES];
+    int known;
+    pod_json(p, &json);
+    KB_AUTO(kb_doc_destroy) struct kb_doc *doc = kb_subject_explain(s, json.p, of, NODES, &known);
+    for (int i = 0; i < NODES; i++) {
+        KB_CHECK(w->nodes[i].there == kb_val_present(of[i]));
+        if (!w->nodes[i].there)
+            continue;
+        judge(w, p, i, &want);
+        kb_subject_why(of[i], &got);
         KB_CHECK_STR(got.p, want.p);
     }
 }
 
 /* ---- events ---- */
 
-static void put_pod(struct world *w, struct kb_core *core, struct pod *p)
+static void put_pod(const struct world *w, struct kb_subject *s, int i)
 {
-    char name[16];
-    (void)w;
-    snprintf(name, sizeof(name), "n%d", p->node);
-    struct kb_podspec *spec = spec_of(core, p);
-    kb_core_place(core, &p->in_core, spec, kb_core_slot(core, kb_str_of(name)), 0);
-    kb_core_spec_release(core, &spec);
+    KB_AUTO(kb_buf_finish) struct kb_buf json = {0};
+    pod_json(&w->pods[i], &json);
+    kb_subject_put(s, i, w->pods[i].node, json.p, 0);
 }
 
 static void random_pod(struct world *w, struct pod *p)
@@ -443,86 +422,72 @@ static void random_claim(struct world *w, int i)
         w->claims[i].selected = pick(w, NODES);
 }
 
-static void step(struct world *w, struct kb_core *core)
+static void step_pod(struct world *w, struct kb_subject *s, int i)
+{
+    struct pod *p = &w->pods[i];
+    p->there = !p->there;
+    if (!p->there) {
+        kb_subject_lift(s, i);
+        return;
+    }
+    random_pod(w, p);
+    put_pod(w, s, i);
+}
+
+static void step(struct world *w, struct kb_subject *s)
 {
     int what = pick(w, 10), i;
     if (what == 0) {
         i = pick(w, NODES);
         w->nodes[i] = (struct node){pick(w, 5) > 0, maybe(w, ZONES), maybe(w, 4)};
-        tell_node(w, core, i);
+        tell_node(w, s, i);
     } else if (what == 1) {
         i = pick(w, CLASSES);
         w->classes[i] = (struct class){pick(w, 10) > 0, pick(w, 4) > 0, pick(w, 2),
                                        pick(w, 2) ? -1 : pick(w, ZONES)};
-        tell_class(w, core, i);
+        tell_class(w, s, i);
     } else if (what < 4) {
         i = pick(w, VOLUMES);
         random_volume(w, i);
-        tell_volume(w, core, i);
+        tell_volume(w, s, i);
     } else if (what < 6) {
         i = pick(w, CLAIMS);
         random_claim(w, i);
-        tell_claim(w, core, i);
+        tell_claim(w, s, i);
     } else {
-        struct pod *p = &w->pods[pick(w, PODS)];
-        p->there = !p->there;
-        if (p->there) {
-            random_pod(w, p);
-            put_pod(w, core, p);
-        } else {
-            kb_core_lift(core, &p->in_core);
-        }
+        step_pod(w, s, pick(w, PODS));
     }
 }
 
-static struct kb_core *new_core(uint64_t seed)
+static struct kb_subject new_subject(uint64_t seed)
 {
     static const char *const names[] = {"PrioritySort", "VolumeRestrictions", "NodeVolumeLimits",
                                         "VolumeBinding", "VolumeZone"};
     struct kb_profile_entry entries[KB_COUNT(names)] = {{0}};
-    struct kb_core *core = kb_sched_core_new(seed);
-    struct kb_err err = {0};
-    uint32_t profile;
     for (size_t i = 0; i < KB_COUNT(names); i++)
         entries[i].policy = kb_policy_builtin(names[i]);
-    KB_CHECK_OK(
-        kb_core_add_profile(core, "default-scheduler", entries, KB_COUNT(names), &profile, &err),
-        &err);
-    return core;
-}
-
-static void empty(struct world *w, struct kb_core *core)
-{
-    for (int i = 0; i < PODS; i++)
-        kb_core_lift(core, &w->pods[i].in_core);
-    kb_sched_core_destroy(&core);
+    return kb_subject_new(seed, entries, KB_COUNT(names), PODS);
 }
 
 static void compare_rebuilt(struct world *w)
 {
-    struct world *fresh = calloc(1, sizeof(*fresh));
-    struct kb_core *core = new_core(1);
-    *fresh = *w;
-    for (int i = PODS - 1; i >= 0; i--) {
-        fresh->pods[i].in_core = (struct kb_core_pod){0};
-        if (fresh->pods[i].there)
-            put_pod(fresh, core, &fresh->pods[i]);
-    }
+    KB_AUTO(kb_subject_finish) struct kb_subject fresh = new_subject(1);
+    for (int i = PODS - 1; i >= 0; i--)
+        if (w->pods[i].there)
+            put_pod(w, &fresh, i);
     for (int i = CLAIMS - 1; i >= 0; i--)
-        tell_claim(fresh, core, i);
+        tell_claim(w, &fresh, i);
     for (int i = VOLUMES - 1; i >= 0; i--)
-        tell_volume(fresh, core, i);
+        tell_volume(w, &fresh, i);
     for (int i = 0; i < CLASSES; i++)
-        tell_class(fresh, core, i);
+        tell_class(w, &fresh, i);
     for (int i = 0; i < NODES; i++)
-        tell_node(fresh, core, i);
+        tell_node(w, &fresh, i);
     for (int i = 0; i < 20; i++) {
         struct pod p = {0};
-        random_pod(fresh, &p);
-        compare(fresh, core, &p);
+        random_pod(w, &p);
+        compare(w, &fresh, &p);
     }
-    empty(fresh, core);
-    free(fresh);
 }
 
 KB_TEST(volumes_property, says_what_the_reference_says)
@@ -531,17 +496,16 @@ KB_TEST(volumes_property, says_what_the_reference_says)
     struct world *w = calloc(1, sizeof(*w));
     struct pod asked[8] = {{0}};
     kb_rand_init(&w->rand, seed);
-    struct kb_core *core = new_core(seed);
+    KB_AUTO(kb_subject_finish) struct kb_subject s = new_subject(seed);
     for (size_t i = 0; i < KB_COUNT(asked); i++)
         random_pod(w, &asked[i]);
     for (int i = 0; i < STEPS; i++) {
-        step(w, core);
-        compare(w, core, &asked[pick(w, KB_COUNT(asked))]);
+        step(w, &s);
+        compare(w, &s, &asked[pick(w, KB_COUNT(asked))]);
         if (i % 20 == 19)
             random_pod(w, &asked[pick(w, KB_COUNT(asked))]);
         if (i % 300 == 299)
             compare_rebuilt(w);
     }
-    empty(w, core);
     free(w);
 }

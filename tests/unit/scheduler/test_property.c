@@ -2,7 +2,7 @@
  * as plain structs and judges each node by loops over pods and taints; the core gets the same
  * things as objects, one event at a time. What both say of every node must be equal, word for word,
  * after every step; and a core built afresh from what is left must say the same. */
-#include "tests/lib/policy.h"
+#include "tests/lib/subject.h"
 #include "tests/lib/test.h"
 
 #include "bus/base/rand.h"
@@ -22,7 +22,6 @@ struct tolerance {
 
 struct node {
     bool there;
-    char name[16];
     int64_t cpu, memory, pods, gpu;
     int zone, disk, cores; /* -1: no such label */
     bool cordoned;
@@ -47,7 +46,6 @@ struct template
 struct pod {
     bool there;
     int template, node;
-    struct kb_core_pod in_core;
 };
 
 struct world {
@@ -389,172 +387,118 @@ static void totals(const struct world *w, const struct template *t, const bool f
 
 /* ---- comparing ---- */
 
-static void said_of(kb_val entry, struct kb_buf *out)
-{
-    kb_buf_clear(out);
-    kb_buf_puts(out, "");
-    kb_str by = kb_val_str(kb_val_get(entry, "refusedBy"));
-    if (by.n == 0)
-        return;
-    kb_buf_printf(out, KB_STR_FMT ": ", KB_STR_ARG(by));
-    int n = 0;
-    for (struct kb_iter it = kb_iter(kb_val_get(entry, "reasons")); kb_iter_next(&it); n++) {
-        kb_buf_puts(out, n ? "; " : "");
-        kb_buf_add_str(out, kb_val_str(it.val));
-    }
-}
-
-static struct kb_podspec *spec_in(struct kb_core *core, const struct template *t)
-{
-    KB_AUTO(kb_doc_destroy) struct kb_doc *doc = kb_ptest_json(t->json);
-    return kb_core_spec(core, kb_doc_root(doc), 0, false);
-}
-
-static void compare(struct world *w, struct kb_core *core, const struct template *t)
+static void compare(struct world *w, struct kb_subject *s, const struct template *t)
 {
     KB_AUTO(kb_buf_finish) struct kb_buf want = {0}, got = {0};
-    struct kb_w writer = {0};
-    struct kb_podspec *spec = spec_in(core, t);
     bool fits[NODES] = {0};
     int64_t total[NODES];
-    size_t there = 0;
-    kb_core_explain(core, spec, &writer);
-    KB_AUTO(kb_doc_destroy) struct kb_doc *doc = kb_w_doc(&writer);
-    kb_w_finish(&writer);
-    kb_val nodes = kb_doc_at(doc, "nodes"), of[NODES] = {{0}};
-    for (struct kb_iter it = kb_iter(nodes); kb_iter_next(&it);)
-        of[atoi(kb_val_str(kb_val_get(it.val, "name")).p + 1)] = it.val;
+    int there = 0, known;
+    kb_val of[NODES];
+    KB_AUTO(kb_doc_destroy) struct kb_doc *doc = kb_subject_explain(s, t->json, of, NODES, &known);
     for (int i = 0; i < NODES; i++) {
-        KB_CHECK(w->nodes[i].there == (of[i].p != NULL));
+        KB_CHECK(w->nodes[i].there == kb_val_present(of[i]));
         if (!w->nodes[i].there)
             continue;
         there++;
         judge(w, t, i, &want);
-        said_of(of[i], &got);
+        kb_subject_why(of[i], &got);
         KB_CHECK_STR(got.p, want.p);
         fits[i] = want.n == 0;
     }
-    KB_CHECK_U64(kb_val_count(nodes), ==, there);
+    KB_CHECK_I64(known, ==, there);
     totals(w, t, fits, total);
     for (int i = 0; i < NODES; i++)
         if (fits[i])
             KB_CHECK_I64(kb_val_int(kb_val_get(of[i], "total"), -2), ==, total[i]);
-    kb_core_spec_release(core, &spec);
 }
 
 /* ---- steps ---- */
 
-static void step_node(struct world *w, struct kb_core *core)
+static void tell_node(const struct world *w, struct kb_subject *s, int i)
 {
-    struct node *n = &w->nodes[pick(w, NODES)];
-    if (n->there && pick(w, 3) == 0) {
-        n->there = false;
-        KB_CHECK(kb_core_node_del(core, kb_str_of(n->name)));
-        return;
-    }
-    random_node(w, n);
     KB_AUTO(kb_buf_finish) struct kb_buf json = {0};
-    node_json(n, &json);
-    KB_AUTO(kb_doc_destroy) struct kb_doc *doc = kb_ptest_json(json.p);
-    kb_core_node_put(core, kb_str_of(n->name), kb_doc_root(doc));
-    KB_CHECK_U64(kb_core_node_put(core, kb_str_of(n->name), kb_doc_root(doc)), ==, 0);
+    node_json(&w->nodes[i], &json);
+    kb_subject_node(s, i, w->nodes[i].there ? json.p : NULL);
 }
 
-static void put_pod(struct world *w, struct kb_core *core, struct pod *p, int template, int node)
+static void step_node(struct world *w, struct kb_subject *s)
 {
-    struct kb_podspec *spec = spec_in(core, &w->templates[template]);
-    uint32_t slot = kb_core_slot(core, kb_str_of(w->nodes[node].name));
-    p->there = true;
-    p->template = template;
-    p->node = node;
-    kb_core_place(core, &p->in_core, spec, slot, w->templates[template].priority);
-    kb_core_spec_release(core, &spec);
+    int i = pick(w, NODES);
+    if (w->nodes[i].there && pick(w, 3) == 0)
+        w->nodes[i].there = false;
+    else
+        random_node(w, &w->nodes[i]);
+    tell_node(w, s, i);
+}
+
+static void put_pod(const struct world *w, struct kb_subject *s, int i)
+{
+    const struct template *t = &w->templates[w->pods[i].template];
+    kb_subject_put(s, i, w->pods[i].node, t->json, t->priority);
+}
+
+/* None that fits is better. */
+static void check_best(const struct world *w, const struct template *t, int node)
+{
+    KB_AUTO(kb_buf_finish) struct kb_buf why = {0};
+    bool fits[NODES];
+    int64_t total[NODES], best = -1;
+    for (int i = 0; i < NODES; i++) {
+        judge(w, t, i, &why);
+        fits[i] = w->nodes[i].there && why.n == 0;
+    }
+    totals(w, t, fits, total);
+    for (int i = 0; i < NODES; i++)
+        best = largest(best, total[i]);
+    KB_CHECK_I64(total[node], ==, best);
 }
 
 /* A pod leaves, comes bound (wherever, also to a node that is not there), or is placed. */
-static void step_pod(struct world *w, struct kb_core *core)
+static void step_pod(struct world *w, struct kb_subject *s)
 {
-    struct pod *p = &w->pods[pick(w, PODS)];
-    int template = pick(w, TEMPLATES);
-    uint32_t slot;
+    int i = pick(w, PODS);
+    struct pod *p = &w->pods[i];
     if (p->there) {
         p->there = false;
-        kb_core_lift(core, &p->in_core);
+        kb_subject_lift(s, i);
         return;
     }
+    p->template = pick(w, TEMPLATES);
     if (pick(w, 4) == 0) {
-        put_pod(w, core, p, template, pick(w, NODES));
-        return;
+        p->node = pick(w, NODES);
+    } else {
+        p->node = kb_subject_decide(s, w->templates[p->template].json);
+        if (p->node >= 0)
+            check_best(w, &w->templates[p->template], p->node);
     }
-    struct kb_podspec *spec = spec_in(core, &w->templates[template]);
-    bool decided = kb_core_decide(core, spec, &slot);
-    KB_CHECK(decided == kb_core_fits_any(core, spec));
-    if (decided) {
-        bool fits[NODES];
-        int64_t total[NODES], best = -1;
-        KB_AUTO(kb_buf_finish) struct kb_buf why = {0};
-        int node = atoi(kb_core_node_name(core, slot) + 1);
-        for (int i = 0; i < NODES; i++) {
-            judge(w, &w->templates[template], i, &why);
-            fits[i] = w->nodes[i].there && why.n == 0;
-        }
-        totals(w, &w->templates[template], fits, total);
-        for (int i = 0; i < NODES; i++)
-            best = largest(best, total[i]);
-        KB_CHECK_I64(total[node], ==, best);
-        put_pod(w, core, p, template, node);
-    }
-    kb_core_spec_release(core, &spec);
+    p->there = p->node >= 0;
+    if (p->there)
+        put_pod(w, s, i);
 }
 
-static struct kb_core *new_core(uint64_t seed)
+static struct kb_subject new_subject(uint64_t seed)
 {
-    struct kb_core *core = kb_sched_core_new(seed);
-    struct kb_err err = {0};
-    uint32_t profile;
-    KB_CHECK_OK(kb_core_add_profile(core, "default-scheduler", kb_profile_default,
-                                    kb_profile_default_n, &profile, &err),
-                &err);
-    return core;
-}
-
-static void empty(struct world *w, struct kb_core *core)
-{
-    for (int i = 0; i < PODS; i++)
-        kb_core_lift(core, &w->pods[i].in_core);
-    kb_sched_core_destroy(&core);
+    return kb_subject_new(seed, kb_profile_default, kb_profile_default_n, PODS);
 }
 
 /* From the objects that are left, in another order. */
 static void compare_rebuilt(struct world *w)
 {
-    struct kb_core *core = new_core(1);
-    struct world *fresh = calloc(1, sizeof(*fresh));
-    *fresh = *w;
-    memset(fresh->pods, 0, sizeof(fresh->pods));
+    KB_AUTO(kb_subject_finish) struct kb_subject fresh = new_subject(1);
     for (int i = PODS - 1; i >= 0; i--)
         if (w->pods[i].there)
-            put_pod(fresh, core, &fresh->pods[i], w->pods[i].template, w->pods[i].node);
-    for (int i = NODES - 1; i >= 0; i--) {
-        if (!w->nodes[i].there)
-            continue;
-        KB_AUTO(kb_buf_finish) struct kb_buf json = {0};
-        node_json(&w->nodes[i], &json);
-        KB_AUTO(kb_doc_destroy) struct kb_doc *doc = kb_ptest_json(json.p);
-        kb_core_node_put(core, kb_str_of(w->nodes[i].name), kb_doc_root(doc));
-    }
+            put_pod(w, &fresh, i);
+    for (int i = NODES - 1; i >= 0; i--)
+        if (w->nodes[i].there)
+            tell_node(w, &fresh, i);
     for (int i = 0; i < TEMPLATES; i++)
-        compare(fresh, core, &fresh->templates[i]);
-    empty(fresh, core);
-    free(fresh);
+        compare(w, &fresh, &w->templates[i]);
 }
 
 static struct world *new_world(uint64_t seed)
 {
     struct world *w = calloc(1, sizeof(*w));
     kb_rand_init(&w->rand, seed);
-    for (int i = 0; i < NODES; i++)
-        snprintf(w->nodes[i].name, sizeof(w->nodes[i].name), "n%d", i);
     for (int i = 0; i < TEMPLATES; i++) {
         random_template(w, &w->templates[i]);
         template_json(&w->templates[i]);
@@ -566,25 +510,25 @@ KB_TEST(core_property, says_what_the_reference_says)
 {
     uint64_t seed = kb_test_seed();
     struct world *w = new_world(seed);
-    struct kb_core *core = new_core(seed);
-    kb_core_plan_budget(core, seed % 2 ? 20000 : 1 << 20); /* with and without dropping plans */
+    KB_AUTO(kb_subject_finish) struct kb_subject s = new_subject(seed);
+    kb_core_plan_budget(s.core, seed % 2 ? 20000 : 1 << 20); /* with and without dropping plans */
     for (int step = 0; step < STEPS; step++) {
         if (pick(w, 4) == 0)
-            step_node(w, core);
+            step_node(w, &s);
         else
-            step_pod(w, core);
-        compare(w, core, &w->templates[pick(w, TEMPLATES)]);
+            step_pod(w, &s);
+        compare(w, &s, &w->templates[pick(w, TEMPLATES)]);
         if (step % 250 == 249)
             compare_rebuilt(w);
     }
-    empty(w, core);
     free(w);
 }
 
 KB_TEST(core_property, equal_seeds_give_equal_decisions_and_ties_are_broken_evenly)
 {
     enum { TRIES = 6000, ALIKE = 200 };
-    struct kb_core *core[2] = {new_core(7), new_core(7)};
+    struct kb_subject s[2] = {new_subject(7), new_subject(7)};
+    struct kb_core *core[2] = {s[0].core, s[1].core};
     int chosen[ALIKE] = {0};
     KB_AUTO(kb_doc_destroy)
     struct kb_doc *node =
@@ -612,6 +556,6 @@ KB_TEST(core_property, equal_seeds_give_equal_decisions_and_ties_are_broken_even
     KB_CHECK(chi < 280); /* 199 degrees of freedom: beyond 280 is one in ten thousand */
     for (int k = 0; k < 2; k++) {
         kb_core_spec_release(core[k], &spec[k]);
-        kb_sched_core_destroy(&core[k]);
+        kb_subject_finish(&s[k]);
     }
 }
