@@ -31,6 +31,7 @@ static void on_pods_synced(void *user, int64_t rev)
     if (node->synced)
         return;
     node->synced = true;
+    kb__admit_newcomers(node);
     if (node->agent->n_nodes == 1)
         kb__pod_unclaimed(node->agent);
 }
@@ -92,6 +93,7 @@ static void make_nodes(struct kb_agent *agent)
     for (size_t i = 0; i < agent->n_nodes; i++) {
         struct kb__node *node = &agent->nodes[i];
         node->agent = agent;
+        kb_list_init(&node->pods);
         if (o->hollow_nodes > 0) {
             snprintf(node->name, sizeof node->name, "%.40s-%zu", o->node, i);
             snprintf(node->ip, sizeof node->ip, "10.%zu.%zu.%zu", 128 + (i >> 16) % 128,

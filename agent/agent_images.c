@@ -8,9 +8,12 @@
 #include "agent/job.h"
 #include "bus/base/check.h"
 #include "bus/base/log.h"
+#include "bus/model/node.h"
 
 #include <stdio.h>
 #include <stdlib.h>
+
+enum { IMAGES_SHOWN = 50 };
 
 struct wait {
     struct kb_link link;
@@ -46,6 +49,59 @@ static void waits_forget(struct kb_link *list, const struct kb__pod *pod)
     }
 }
 
+/* ---- telling ---- */
+
+static struct kb_node *entry_of(const struct kb_node *list, const char *id)
+{
+    for (uint32_t i = 0; i < list->count; i++)
+        if (kb_str_is(kb_node_text(kb_node_get(list->items[i].val, "names")->items[0].val), id))
+            return list->items[i].val;
+    return NULL;
+}
+
+static void list_one(struct kb_arena *a, struct kb_node *list, const struct kb_image *image)
+{
+    struct kb_node *entry = entry_of(list, image->id);
+    if (entry == NULL) {
+        struct kb_node *names = kb_node_array(a);
+        entry = kb_node_map(a);
+        kb_node_append(a, names, kb_node_cstr(a, image->id));
+        kb_node_put(a, entry, "names", names);
+        kb_node_set_int(a, entry, "sizeBytes", (int64_t)image->size_bytes);
+        kb_node_append(a, list, entry);
+    }
+    if (strcmp(image->name, image->id) != 0)
+        kb_node_append(a, kb_node_get(entry, "names"), kb_node_cstr(a, image->name));
+}
+
+static int by_size(const void *x, const void *y)
+{
+    const struct kb_member *a = x, *b = y;
+    int64_t one = kb_node_num(kb_node_get(a->val, "sizeBytes"), 0);
+    int64_t other = kb_node_num(kb_node_get(b->val, "sizeBytes"), 0);
+    return one > other ? -1 : one < other;
+}
+
+struct kb_node *kb__images_listed(const struct kb_agent *agent, struct kb_arena *a)
+{
+    KB_AUTO(kb_buf_finish) struct kb_buf names = {0};
+    struct kb_node *list = kb_node_array(a);
+    if (!agent->hollow)
+        kb_image_list(agent->image_dir, &names);
+    for (kb_str rest = kb_buf_str(&names); rest.p != NULL && rest.n > 0;) {
+        KB_AUTO(kb_image_finish) struct kb_image image = {0};
+        struct kb_err err = {0};
+        const char *name = kb_arena_str(a, kb_str_cut(&rest, '\n')).p;
+        if (*name && kb_image_open(agent->image_dir, name, &image, &err) == 0)
+            list_one(a, list, &image);
+    }
+    if (list->count > 1)
+        qsort(list->items, list->count, sizeof(*list->items), by_size);
+    if (list->count > IMAGES_SHOWN)
+        list->count = IMAGES_SHOWN;
+    return list;
+}
+
 /* ---- what there is from the start ---- */
 
 static int load_one(struct kb_agent *agent, const char *image, struct kb_err *err)
@@ -78,6 +134,7 @@ static void on_prepared(void *arg, int rc, kb_str out, const struct kb_err *err)
     while (out.p != NULL && out.n > 0)
         kb_warn("images: " KB_STR_FMT, KB_STR_ARG(kb_str_cut(&out, '\n')));
     agent->images_ready = true;
+    kb__node_images_changed(agent);
     kb_list_init(&waits);
     for (struct kb_link *link; (link = kb_list_pop(&agent->image_waits)) != NULL;)
         kb_list_push(&waits, link);
@@ -117,6 +174,8 @@ static void on_pulled(void *arg, int rc, kb_str out, const struct kb_err *err)
     double s = (double)(kb_ev_now(agent->ev) - pull->began_ms) / 1000;
     (void)out;
     kb_map_del(&agent->pulls, kb_str_of(pull->image));
+    if (rc == 0)
+        kb__node_images_changed(agent);
     snprintf(text, sizeof text,
              "Successfully pulled image \"%.200s\" in %.3fs (%.3fs including waiting).",
              pull->image, s, s);

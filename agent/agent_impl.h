@@ -2,6 +2,7 @@
  *
  *     agent_actor.c    making, views, the runtime's listener, stopping
  *     agent_pod.c      one pod: carries the wishes of its core out
+ *     agent_admit.c    whether the node takes a pod
  *     agent_refs.c     ConfigMaps and Secrets that pods name, each followed by a view of its own
  *     agent_images.c   images: present, being pulled, refused
  *     agent_node.c     the Node object and its Lease
@@ -11,6 +12,7 @@
 #ifndef KUBUS_AGENT_AGENT_IMPL_H
 #define KUBUS_AGENT_AGENT_IMPL_H
 
+#include "agent/admit.h"
 #include "agent/agent.h"
 #include "agent/ev.h"
 #include "agent/logs.h"
@@ -60,12 +62,16 @@ struct kb_agent {
     struct kb_link streams;
 };
 
+struct kb_node;
+
 struct kb__node {
     struct kb_agent *agent;
     char name[64], ip[16], cidr[24];
     struct kb_view *view;
     bool registered, ready_seen, lease_made, synced;
     bool follow; /* its pods are to be followed, once there is an epoch */
+    struct kb_amounts allocatable;
+    struct kb_link pods; /* of struct kb__pod */
     struct kb_ev_timer lease_timer, status_timer;
     int64_t transition_us;
 };
@@ -92,6 +98,8 @@ struct kb__pod {
     struct kb_agent *agent;
     struct kb__node *node;
     struct kb_pod_core *core;
+    struct kb_link node_link;
+    struct kb_amounts requests;
     char *key, *dir;
     int64_t rev;
     struct kb_ev_timer timer, status_timer;
@@ -128,6 +136,14 @@ void kb__fence_start(struct kb_agent *agent);
 /* From now on nothing is carried out of what was sent before. Statuses wait until that is so. */
 void kb__fence_renew(struct kb_agent *agent);
 void kb__fence_write(const struct kb_agent *agent, struct kb_w *w);
+/* Begin with a pod, or reject it. */
+void kb__pod_begin(struct kb__pod *pod);
+
+/* agent_admit.c */
+/* Is there no room for it beside the pods that the node has taken? O(pods of the node). */
+bool kb__admit_refuses(const struct kb__pod *pod, struct kb_refusal *ret);
+/* Those that came with the first listing, now that all that run are known: the oldest first. */
+void kb__admit_newcomers(struct kb__node *node);
 
 /* agent_refs.c */
 void kb__refs_of_pod(struct kb__pod *pod);
@@ -140,12 +156,15 @@ void kb__refs_free_all(struct kb_agent *agent);
 void kb__images_start(struct kb_agent *agent);
 void kb__images_want(struct kb__pod *pod, int container);
 void kb__images_forget(struct kb__pod *pod);
+/* status.images of a node: the largest 50, each with its digest, its names and its size. */
+struct kb_node *kb__images_listed(const struct kb_agent *agent, struct kb_arena *a);
 void kb__images_free_all(struct kb_agent *agent);
 
 /* agent_node.c */
 void kb__node_start(struct kb__node *node);
 void kb__node_seen(struct kb_agent *agent, const struct kb_change *change);
 void kb__node_stop(struct kb__node *node);
+void kb__node_images_changed(struct kb_agent *agent); /* say it in the status, soon */
 
 /* agent_events.c */
 void kb__event(struct kb_agent *agent, const struct kb__pod *pod, int container, bool warning,

@@ -3,7 +3,6 @@
  * controller watches). */
 #include "agent/agent_impl.h"
 #include "agent/files.h"
-#include "agent/image/image.h"
 #include "bus/base/log.h"
 #include "bus/model/key.h"
 #include "bus/model/meta.h"
@@ -128,24 +127,6 @@ static void put_conditions(struct kb_arena *a, struct kb_node *status, kb_val ol
     }
 }
 
-static void put_images(struct kb_arena *a, struct kb_node *status, const struct kb_agent *agent)
-{
-    KB_AUTO(kb_buf_finish) struct kb_buf names = {0};
-    struct kb_node *list = kb_node_array(a);
-    if (!agent->hollow)
-        kb_image_list(agent->image_dir, &names);
-    for (kb_str rest = kb_buf_str(&names); rest.p != NULL && rest.n > 0 && list->count < 50;) {
-        kb_str name = kb_str_cut(&rest, '\n');
-        struct kb_node *entry = kb_node_map(a), *own = kb_node_array(a);
-        if (name.n == 0)
-            continue;
-        kb_node_append(a, own, kb_node_str(a, name));
-        kb_node_put(a, entry, "names", own);
-        kb_node_append(a, list, entry);
-    }
-    kb_node_put(a, status, "images", list);
-}
-
 static struct kb_node *make_status(struct kb_arena *a, const struct kb__node *node, kb_val old)
 {
     const struct kb_agent *agent = node->agent;
@@ -158,7 +139,7 @@ static struct kb_node *make_status(struct kb_arena *a, const struct kb__node *no
     put_conditions(a, status, old, kb_ev_wall_us(agent->ev));
     kb_node_set_int(a, status, "daemonEndpoints.kubeletEndpoint.Port", 10250);
     put_info(a, status, node);
-    put_images(a, status, agent);
+    kb_node_put(a, status, "images", kb__images_listed(agent, a));
     return status;
 }
 
@@ -358,9 +339,14 @@ static void send_lease(void *arg)
 
 void kb__node_start(struct kb__node *node)
 {
-    size_t index = (size_t)(node - node->agent->nodes);
+    const struct kb_agent *agent = node->agent;
+    size_t index = (size_t)(node - agent->nodes);
+    node->allocatable = (struct kb_amounts){{[KB_AMOUNT_PODS] = PODS_MAX,
+                                             [KB_AMOUNT_CPU] = agent->cpu_milli,
+                                             [KB_AMOUNT_MEMORY] = agent->memory_bytes,
+                                             [KB_AMOUNT_EPHEMERAL] = INT64_MAX}};
     /* Many nodes do not come all in one instant. */
-    kb_ev_arm(node->agent->ev, &node->status_timer, (kb_ms)(index / 4), register_node, node);
+    kb_ev_arm(agent->ev, &node->status_timer, (kb_ms)(index / 4), register_node, node);
 }
 
 static struct kb__node *node_named(struct kb_agent *agent, kb_str name)
@@ -382,12 +368,21 @@ void kb__node_seen(struct kb_agent *agent, const struct kb_change *change)
     if (kb_key_parse(change->key, &key, NULL) < 0)
         return;
     struct kb__node *node = node_named(agent, key.name);
+    if (node != NULL && change->op == KB_PUT)
+        node->allocatable = kb_admit_allocatable(change->doc);
     if (node == NULL || !node->registered)
         return;
     if (change->op == KB_DEL)
         kb_ev_arm(agent->ev, &node->status_timer, 0, register_node, node);
     else if (!kb_cond_is(change->doc, "Ready", "True"))
         kb_ev_arm(agent->ev, &node->status_timer, 0, send_status, node);
+}
+
+void kb__node_images_changed(struct kb_agent *agent)
+{
+    for (size_t i = 0; i < agent->n_nodes; i++)
+        if (agent->nodes[i].registered)
+            kb_ev_arm(agent->ev, &agent->nodes[i].status_timer, 0, send_status, &agent->nodes[i]);
 }
 
 void kb__node_stop(struct kb__node *node)

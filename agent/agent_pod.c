@@ -450,6 +450,7 @@ static void pod_free(struct kb__pod *pod)
     kb_ev_disarm(agent->ev, &pod->timer);
     kb_ev_disarm(agent->ev, &pod->status_timer);
     kb_list_remove(&pod->status_link);
+    kb_list_remove(&pod->node_link);
     stop_probes(pod);
     kb__images_forget(pod);
     kb__refs_drop(pod);
@@ -496,13 +497,13 @@ static void found_free(struct kb__found *found)
 }
 
 /* Give the core what an earlier agent left, as it is now: what has started or ended since it was
- * found was told to nobody. */
-static void claim(struct kb__pod *pod, struct kb_pod_time now, struct kb_pod_out *out)
+ * found was told to nobody. false: it left nothing. */
+static bool claim(struct kb__pod *pod, struct kb_pod_time now, struct kb_pod_out *out)
 {
     const char *uid = kb_pod_core_uid(pod->core);
     struct kb__found *found = kb_map_del(&pod->agent->found, kb_str_of(uid));
     if (found == NULL)
-        return;
+        return false;
     struct kb_rt_sandbox_info sandbox = {found->ip, found->host_network};
     struct kb_err interrupted = {0};
     kb_pod_core_found(pod->core, found->sandbox ? &sandbox : NULL, NULL, NULL, now, out);
@@ -518,6 +519,23 @@ static void claim(struct kb__pod *pod, struct kb_pod_time now, struct kb_pod_out
             kb_pod_core_started(pod->core, at, box->attempt, &interrupted, &info, now, out);
     }
     found_free(found);
+    return true;
+}
+
+/* Has the node said yes to it already? */
+static bool is_known(const struct kb__pod *pod)
+{
+    kb_val status = kb_val_get(kb_doc_root(kb_pod_core_doc(pod->core)), "status");
+    return kb_val_present(kb_val_get(status, "startTime"));
+}
+
+void kb__pod_begin(struct kb__pod *pod)
+{
+    struct kb_refusal refusal;
+    if (kb__admit_refuses(pod, &refusal))
+        TELL(pod, kb_pod_core_reject(pod->core, refusal.reason, refusal.message, now, out));
+    else
+        TELL(pod, kb_pod_core_begin(pod->core, now, out));
 }
 
 static struct kb__pod *pod_new(struct kb__node *node, const struct kb_change *change)
@@ -535,6 +553,9 @@ static struct kb__pod *pod_new(struct kb__node *node, const struct kb_change *ch
     kb_list_init(&pod->uses);
     kb_list_init(&pod->probes);
     kb_list_init(&pod->status_link);
+    kb_list_init(&pod->node_link);
+    kb_list_push(&node->pods, &pod->node_link);
+    pod->requests = kb_admit_requests(change->doc);
     pod->dir = kb_runtime_pod_dir(agent->rt, kb_pod_core_uid(pod->core));
     kb_map_put(&agent->pods_by_uid, kb_str_of(kb_pod_core_uid(pod->core)), pod);
     kb_map_put(&agent->pods_by_key, change->key, pod);
@@ -571,10 +592,14 @@ void kb__pod_change(struct kb__node *node, const struct kb_change *change)
     pod = pod_new(node, change);
     if (!agent->hollow)
         kb__refs_of_pod(pod);
+    bool known = is_known(pod);
     TELL(pod, {
-        claim(pod, now, out);
-        kb_pod_core_begin(pod->core, now, out);
+        known |= claim(pod, now, out);
+        if (known)
+            kb_pod_core_begin(pod->core, now, out);
     });
+    if (!known && node->synced)
+        kb__pod_begin(pod);
 }
 
 void kb__pod_image(struct kb__pod *pod, int container, const struct kb_err *err, const char *reason)

@@ -171,6 +171,8 @@ void kb_pod_core_destroy(struct kb_pod_core **core_p)
     free(core->uid);
     free(core->ns);
     free(core->name);
+    free(core->reason);
+    free(core->message);
     kb_doc_destroy(&core->doc);
     kb_doc_destroy(&core->status);
     free(core);
@@ -370,8 +372,8 @@ static void check_deadline(struct kb_pod_core *core, struct kb_pod_time now, str
         return;
     core->active_deadline_ms = -1;
     core->failed = true;
-    core->reason = "DeadlineExceeded";
-    core->message = "Pod was active on the node longer than the specified deadline";
+    kb__pod_text(&core->reason, "DeadlineExceeded");
+    kb__pod_text(&core->message, "Pod was active on the node longer than the specified deadline");
     kb__pod_event(core, out, -1, false, "DeadlineExceeded", "%s", core->message);
 }
 
@@ -412,8 +414,23 @@ void kb_pod_core_update(struct kb_pod_core *core, const struct kb_doc *pod, stru
 
 void kb_pod_core_removed(struct kb_pod_core *core, struct kb_pod_time now, struct kb_pod_out *out)
 {
-    core->deleting = core->object_gone = true;
+    core->begun = core->deleting = core->object_gone = true;
     core->grace_deadline_ms = now.ms;
+    sync_pod(core, now, out);
+}
+
+void kb_pod_core_reject(struct kb_pod_core *core, const char *reason, const char *message,
+                        struct kb_pod_time now, struct kb_pod_out *out)
+{
+    char text[512];
+    snprintf(text, sizeof text, "Pod was rejected: %s", message);
+    core->begun = core->failed = core->rejected = true;
+    core->start_us = now.wall_us / 1000000 * 1000000;
+    kb__pod_text(&core->reason, reason);
+    kb__pod_text(&core->message, text);
+    kb__pod_event(core, out, -1, true, reason, "%s", message);
+    if (kb_meta_deleting(kb__pod_root(core)))
+        kb__pod_end_by(core, now.ms);
     sync_pod(core, now, out);
 }
 
@@ -659,6 +676,17 @@ const struct kb_doc *kb_pod_core_status(const struct kb_pod_core *core)
 const struct kb_doc *kb_pod_core_doc(const struct kb_pod_core *core)
 {
     return core->doc;
+}
+
+bool kb_pod_core_begun(const struct kb_pod_core *core)
+{
+    return core->begun;
+}
+
+bool kb_pod_core_over(const struct kb_pod_core *core)
+{
+    const char *phase = kb__pod_phase(core);
+    return strcmp(phase, "Succeeded") == 0 || strcmp(phase, "Failed") == 0;
 }
 
 const char *kb_pod_core_uid(const struct kb_pod_core *core)

@@ -73,6 +73,9 @@ void kb_pod_core_found(struct kb_pod_core *core, const struct kb_rt_sandbox_info
                        const struct kb_rt_ref *ref, const struct kb_rt_container_info *info,
                        struct kb_pod_time now, struct kb_pod_out *out);
 void kb_pod_core_begin(struct kb_pod_core *core, struct kb_pod_time now, struct kb_pod_out *out);
+/* Instead of _begin: the node does not take it (agent/admit.h). It is Failed, for this reason. */
+void kb_pod_core_reject(struct kb_pod_core *core, const char *reason, const char *message,
+                        struct kb_pod_time now, struct kb_pod_out *out);
 
 /* ---- events ---- */
 void kb_pod_core_update(struct kb_pod_core *core, const struct kb_doc *pod, struct kb_pod_time now,
@@ -114,6 +117,8 @@ void kb_pod_core_tick(struct kb_pod_core *core, struct kb_pod_time now, struct k
 kb_ms kb_pod_core_wait_ms(const struct kb_pod_core *core, kb_ms now_ms); /* -1: none */
 const struct kb_doc *kb_pod_core_status(const struct kb_pod_core *core); /* the status map */
 const struct kb_doc *kb_pod_core_doc(const struct kb_pod_core *core);
+bool kb_pod_core_begun(const struct kb_pod_core *core);
+bool kb_pod_core_over(const struct kb_pod_core *core); /* it has Succeeded or Failed */
 const char *kb_pod_core_uid(const struct kb_pod_core *core);
 const char *kb_pod_core_ns(const struct kb_pod_core *core);
 const char *kb_pod_core_name(const struct kb_pod_core *core);

@@ -63,11 +63,12 @@ struct kb_pod_core {
     bool prepared, preparing, sandbox, sandbox_under_way;
     kb_ms prepare_retry_ms, sandbox_retry_ms, teardown_retry_ms;
     bool initialized;
-    bool deleting, object_gone;   /* asked to go; its object went */
-    bool failed;                  /* deadline or init: no restarts, all stop */
-    const char *reason, *message; /* of the pod, static texts */
-    bool frozen;                  /* over before we saw it: its status is not ours to rewrite */
-    bool finished;                /* nothing will be started any more */
+    bool deleting, object_gone; /* asked to go; its object went */
+    bool failed;                /* deadline or init: no restarts, all stop */
+    bool rejected;              /* the node did not take it */
+    char *reason, *message;     /* of the pod; NULL: none */
+    bool frozen;                /* over before we saw it: its status is not ours to rewrite */
+    bool finished;              /* nothing will be started any more */
     bool tearing_down, torn_down, delete_told;
     int64_t start_us;
     kb_ms grace_deadline_ms, active_deadline_ms;

@@ -202,19 +202,26 @@ static void set_cond(struct kb_arena *a, struct kb_node *status, const char *typ
         kb_node_put(a, node, "lastProbeTime", kb_node_nil(a));
 }
 
-/* Readiness gates: conditions of others that the pod's own readiness waits for. */
-static const char *closed_gate(struct kb_arena *a, const struct kb_pod_core *core)
+/* Readiness gates: conditions of others that the pod's own readiness waits for. What is wrong with
+ * them, or NULL. */
+static const char *closed_gates(struct kb_arena *a, const struct kb_pod_core *core)
 {
+    KB_AUTO(kb_buf_finish) struct kb_buf list = {0};
     kb_val pod = kb_doc_root(core->doc);
     for (struct kb_iter it = kb_iter(kb_val_at(pod, "spec.readinessGates")); kb_iter_next(&it);) {
         const char *type = kb_arena_str(a, kb_val_str_at(it.val, "conditionType")).p;
-        if (!kb_cond_is(pod, type, "True"))
-            return kb_arena_printf(
-                       a, "corresponding condition of pod readiness gate \"%s\" does not exist.",
-                       type)
-                .p;
+        kb_val condition = kb_cond_get(pod, type);
+        const char *comma = list.n > 0 ? ", " : "";
+        if (!kb_val_present(condition))
+            kb_buf_printf(&list,
+                          "%scorresponding condition of pod readiness gate \"%s\" does not exist.",
+                          comma, type);
+        else if (!kb_cond_is(pod, type, "True"))
+            kb_buf_printf(
+                &list, "%sthe status of pod readiness gate \"%s\" is not \"True\", but " KB_STR_FMT,
+                comma, type, KB_STR_ARG(kb_val_str_at(condition, "status")));
     }
-    return NULL;
+    return list.n > 0 ? kb_arena_str(a, kb_buf_str(&list)).p : NULL;
 }
 
 static void put_conditions(struct kb_arena *a, const struct kb_pod_core *core,
@@ -222,7 +229,7 @@ static void put_conditions(struct kb_arena *a, const struct kb_pod_core *core,
 {
     bool succeeded = strcmp(phase, "Succeeded") == 0, failed = strcmp(phase, "Failed") == 0;
     const char *not_ready = unready(a, core, false), *not_init = unready(a, core, true);
-    const char *gate = closed_gate(a, core);
+    const char *gates = closed_gates(a, core);
     const char *why = succeeded ? "PodCompleted" : failed ? "PodFailed" : "ContainersNotReady";
     bool over = succeeded || failed;
     set_cond(a, status, "PodReadyToStartContainers", core->sandbox && !over, NULL, NULL, now_us);
@@ -231,11 +238,11 @@ static void put_conditions(struct kb_arena *a, const struct kb_pod_core *core,
     else
         set_cond(a, status, "Initialized", not_init == NULL, "ContainersNotInitialized", not_init,
                  now_us);
-    set_cond(a, status, "Ready", !over && not_ready == NULL && gate == NULL,
-             gate && !not_ready && !over ? "ReadinessGatesNotReady" : why,
+    set_cond(a, status, "Ready", !over && not_ready == NULL && gates == NULL,
+             gates && !not_ready && !over ? "ReadinessGatesNotReady" : why,
              over        ? NULL
              : not_ready ? not_ready
-                         : gate,
+                         : gates,
              now_us);
     set_cond(a, status, "ContainersReady", !over && not_ready == NULL, why, over ? NULL : not_ready,
              now_us);
@@ -289,23 +296,33 @@ static struct kb_node *old_conditions(struct kb_arena *a, const struct kb_pod_co
     return list;
 }
 
-void kb__pod_status(struct kb_pod_core *core, struct kb_pod_time now, struct kb_pod_out *out)
+/* All that there is of the containers. */
+static void put_containers(struct kb_arena *a, const struct kb_pod_core *core,
+                           struct kb_node *status)
 {
-    KB_AUTO(kb_arena_finish) struct kb_arena arena = {0};
-    struct kb_arena *a = &arena;
-    struct kb_node *status = kb_node_map(a), *init = kb_node_array(a), *regular = kb_node_array(a);
-    const char *phase = kb__pod_phase(core);
-    if (core->frozen)
-        return;
-    kb_node_put(a, status, "conditions", old_conditions(a, core));
-    put_conditions(a, core, status, phase, now.wall_us);
+    struct kb_node *init = kb_node_array(a), *regular = kb_node_array(a);
     for (int i = 0; i < core->n; i++)
         kb_node_append(a, i < core->n_init ? init : regular,
                        container_status(a, core, &core->c[i]));
     kb_node_put(a, status, "containerStatuses", regular);
     if (core->n_init > 0)
         kb_node_put(a, status, "initContainerStatuses", init);
-    put_addresses(a, core, status);
+}
+
+void kb__pod_status(struct kb_pod_core *core, struct kb_pod_time now, struct kb_pod_out *out)
+{
+    KB_AUTO(kb_arena_finish) struct kb_arena arena = {0};
+    struct kb_arena *a = &arena;
+    struct kb_node *status = kb_node_map(a);
+    const char *phase = kb__pod_phase(core);
+    if (core->frozen)
+        return;
+    kb_node_put(a, status, "conditions", old_conditions(a, core));
+    if (!core->rejected) { /* nothing of it was ever here */
+        put_conditions(a, core, status, phase, now.wall_us);
+        put_containers(a, core, status);
+        put_addresses(a, core, status);
+    }
     kb_node_set_cstr(a, status, "phase", phase);
     kb_node_set_cstr(a, status, "qosClass", kb_pod_qos(kb_doc_root(core->doc)));
     if (core->reason != NULL) {

@@ -99,6 +99,49 @@ class Pods(Case):
         self.k("rollout", "status", "deployment/web", "--timeout=120s")
 
 
+class Admission(Case):
+    """What a node does not take, whoever sent it there."""
+
+    def refused(self, name, reason):
+        until(lambda: self.get("pod", name)["status"].get("phase") == "Failed", 60, f"{name} refused")
+        status = self.get("pod", name)["status"]
+        self.assertEqual(status["reason"], reason)
+        self.assertRegex(self.out("get", "pod", name), rf"(?m)^{name} +0/1 +{reason} +0 ")
+        until(lambda: reason in self.out("get", "events", "-o", "jsonpath={.items[*].reason}"), what="its event")
+        return status
+
+    def test_a_pod_that_is_too_large_fails_and_says_why(self):
+        node = self.get("nodes")["items"][0]["metadata"]["name"]
+        large = {"container": {"resources": {"requests": {"cpu": "1000"}}}}
+        self.apply(pod("large", nodeName=node, **large))
+        status = self.refused("large", "OutOfcpu")
+        self.assertRegex(status["message"], r"^Pod was rejected: Node didn't have enough resource: cpu, "
+                                            r"requested: 1000000, used: \d+, capacity: \d+$")
+        self.k("delete", "pod", "large", "--timeout=60s")
+
+    def test_a_host_port_is_given_once_and_again_when_it_is_free(self):
+        node = self.get("nodes")["items"][0]["metadata"]["name"]
+        port = {"container": {"ports": [{"containerPort": 80, "hostPort": 28080}]}}
+        self.apply(pod("first", nodeName=node, **port))
+        self.k("wait", "pod/first", "--for=condition=Ready", "--timeout=120s")
+        self.apply(pod("second", nodeName=node, **port))
+        self.refused("second", "NodePorts")
+        self.k("delete", "pod", "first", "second", "--timeout=60s")
+        self.apply(pod("third", nodeName=node, **port))
+        self.k("wait", "pod/third", "--for=condition=Ready", "--timeout=120s")
+
+    def test_what_runs_is_not_asked_again_when_the_agent_comes_back(self):
+        node = self.get("nodes")["items"][0]
+        half = {"container": {"resources": {"requests": {"cpu": "600m"}}}}
+        self.apply(pod("one", nodeName=node["metadata"]["name"], **half))
+        self.k("wait", "pod/one", "--for=condition=Ready", "--timeout=120s")
+        os.kill(self.cluster.actors()["agent/" + node["metadata"]["name"]]["pid"], signal.SIGKILL)
+        self.apply(pod("two", nodeName=node["metadata"]["name"],
+                       container={"resources": {"requests": {"cpu": node["status"]["allocatable"]["cpu"]}}}))
+        self.refused("two", "OutOfcpu")
+        self.assertEqual(self.get("pod", "one")["status"]["phase"], "Running")
+
+
 class Evictions(Case):
     def test_a_drain_waits_for_the_budget(self):
         self.apply(deployment("kept", 2), {

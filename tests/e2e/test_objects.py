@@ -380,6 +380,16 @@ class Delete(Case):
 
 
 class Nodes(Case):
+    def test_a_node_lists_its_images_with_digest_names_and_size(self):
+        def images():
+            return self.c.get("nodes")["items"][0]["status"].get("images", [])
+
+        until(lambda: any("docker.io/library/busybox:latest" in i["names"] for i in images()), 60, "busybox listed")
+        for image in images():
+            self.assertRegex(image["names"][0], r"^docker\.io/.+@sha256:[0-9a-f]{64}$")
+            self.assertEqual(len(set(image["names"])), len(image["names"]))
+            self.assertGreater(image["sizeBytes"], 100_000)
+
     def test_cordon_and_taint(self):
         node = self.c.get("nodes")["items"][0]["metadata"]["name"]
         self.assertEqual(self.c.kubectl("cordon", node).out, f"node/{node} cordoned\n")

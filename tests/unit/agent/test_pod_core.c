@@ -508,3 +508,57 @@ KB_TEST(pod_core, a_deadline_ends_the_pod_as_failed)
     KB_CHECK_STRN(status(w, "reason"), "DeadlineExceeded");
     world_free(w);
 }
+
+KB_TEST(pod_core, a_pod_that_the_node_does_not_take_has_failed_and_nothing_of_it_is_made)
+{
+    struct world *w = world_new(ONE);
+    DO(w, kb_pod_core_reject(w->core, "OutOfcpu", "too much", now(w), out));
+    KB_CHECK_STRN(status(w, "phase"), "Failed");
+    KB_CHECK_STRN(status(w, "reason"), "OutOfcpu");
+    KB_CHECK_STRN(status(w, "message"), "Pod was rejected: too much");
+    KB_CHECK(said(w, "event OutOfcpu") && !said(w, "prepare"));
+    KB_CHECK(kb_pod_core_over(w->core));
+    KB_AUTO(kb_doc_destroy)
+    struct kb_doc *gone = json("{\"metadata\":{\"name\":\"p\",\"namespace\":\"d\",\"uid\":\"7d0e\","
+                               "\"deletionTimestamp\":\"2023-11-14T22:13:20Z\"},\"spec\":" ONE "}");
+    DO(w, kb_pod_core_update(w->core, gone, now(w), out));
+    KB_CHECK(said(w, "teardown"));
+    DO(w, kb_pod_core_torn_down(w->core, NULL, now(w), out));
+    KB_CHECK(said(w, "delete"));
+    KB_CHECK(!said(w, "prepare"));
+    world_free(w);
+}
+
+KB_TEST(pod_core, gates_of_others_hold_the_pods_readiness_back)
+{
+    static const struct {
+        const char *said, *ready, *message;
+    } steps[] = {
+        {"[]", "False",
+         "corresponding condition of pod readiness gate \"a/b\" does not exist., corresponding "
+         "condition of pod readiness gate \"c\" does not exist."},
+        {"[{\"type\":\"c\",\"status\":\"True\"},{\"type\":\"a/b\",\"status\":\"False\"}]", "False",
+         "the status of pod readiness gate \"a/b\" is not \"True\", but False"},
+        {"[{\"type\":\"c\",\"status\":\"True\"},{\"type\":\"a/b\",\"status\":\"True\"}]", "True",
+         ""},
+    };
+#define GATED                                                                                      \
+    "{\"containers\":[{\"name\":\"web\",\"image\":\"b\"}],\"readinessGates\":[{\"conditionType\":" \
+    "\"a/b\"},{\"conditionType\":\"c\"}]}"
+    struct world *w = world_new(GATED);
+    ground(w);
+    started(w, "web");
+    for (size_t i = 0; i < KB_COUNT(steps); i++) {
+        KB_AUTO(kb_auto_free)
+        char *text =
+            kb_strf("{\"metadata\":{\"name\":\"p\",\"namespace\":\"d\",\"uid\":\"7d0e\"},\"spec\":"
+                    "%s,\"status\":{\"conditions\":%s}}",
+                    GATED, steps[i].said);
+        KB_AUTO(kb_doc_destroy) struct kb_doc *doc = json(text);
+        DO(w, kb_pod_core_update(w->core, doc, now(w), out));
+        KB_CHECK_STRN(condition(w, "Ready", "status"), steps[i].ready);
+        KB_CHECK_STRN(condition(w, "Ready", "message"), steps[i].message);
+        KB_CHECK_STRN(condition(w, "ContainersReady", "status"), "True");
+    }
+    world_free(w);
+}

@@ -1,0 +1,143 @@
+#include "agent/admit.h"
+
+#include "bus/model/quantity.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+static const char *const names[KB_AMOUNTS] = {"pods", "cpu", "memory", "ephemeral-storage"};
+
+static int64_t add(int64_t a, int64_t b)
+{
+    int64_t sum;
+    return __builtin_add_overflow(a, b, &sum) ? INT64_MAX : sum;
+}
+
+void kb_admit_add(struct kb_amounts *to, const struct kb_amounts *more)
+{
+    for (int i = 0; i < KB_AMOUNTS; i++)
+        to->of[i] = add(to->of[i], more->of[i]);
+}
+
+static void raise_to(struct kb_amounts *to, const struct kb_amounts *other)
+{
+    for (int i = 0; i < KB_AMOUNTS; i++)
+        if (to->of[i] < other->of[i])
+            to->of[i] = other->of[i];
+}
+
+/* Amounts of a resource list; negative ones are none. */
+static struct kb_amounts read(kb_val list, int64_t otherwise)
+{
+    struct kb_amounts a;
+    for (int i = 0; i < KB_AMOUNTS; i++) {
+        kb_val value = kb_val_get(list, names[i]);
+        a.of[i] =
+            i == KB_AMOUNT_CPU ? kb_val_milli(value, otherwise) : kb_val_quantity(value, otherwise);
+        if (a.of[i] < 0)
+            a.of[i] = 0;
+    }
+    return a;
+}
+
+static struct kb_amounts of_container(kb_val container)
+{
+    return read(kb_val_at(container, "resources.requests"), 0);
+}
+
+struct kb_amounts kb_admit_requests(kb_val pod)
+{
+    struct kb_amounts total = {{0}}, sidecars = {{0}}, largest = {{0}};
+    for (struct kb_iter it = kb_iter(kb_val_at(pod, "spec.containers")); kb_iter_next(&it);) {
+        struct kb_amounts one = of_container(it.val);
+        kb_admit_add(&total, &one);
+    }
+    for (struct kb_iter it = kb_iter(kb_val_at(pod, "spec.initContainers")); kb_iter_next(&it);) {
+        struct kb_amounts one = of_container(it.val), now = sidecars;
+        kb_admit_add(&now, &one);
+        raise_to(&largest, &now);
+        if (kb_str_is(kb_val_str_at(it.val, "restartPolicy"), "Always")) {
+            kb_admit_add(&sidecars, &one);
+            kb_admit_add(&total, &one);
+        }
+    }
+    raise_to(&total, &largest);
+    struct kb_amounts overhead = read(kb_val_at(pod, "spec.overhead"), 0);
+    kb_admit_add(&total, &overhead);
+    total.of[KB_AMOUNT_PODS] = 1;
+    return total;
+}
+
+struct kb_amounts kb_admit_allocatable(kb_val node)
+{
+    return read(kb_val_at(node, "status.allocatable"), INT64_MAX);
+}
+
+bool kb_admit_fits(const struct kb_amounts *pod, const struct kb_amounts *used,
+                   const struct kb_amounts *allocatable, struct kb_refusal *ret)
+{
+    for (int i = 0; i < KB_AMOUNTS; i++) {
+        int64_t wanted = pod->of[i];
+        if (wanted == 0 || add(used->of[i], wanted) <= allocatable->of[i])
+            continue;
+        snprintf(ret->reason, sizeof ret->reason, "OutOf%s", names[i]);
+        snprintf(ret->message, sizeof ret->message,
+                 "Node didn't have enough resource: %s, requested: %" PRId64 ", used: %" PRId64
+                 ", capacity: %" PRId64,
+                 names[i], wanted, used->of[i], allocatable->of[i]);
+        return false;
+    }
+    return true;
+}
+
+/* ---- host ports ---- */
+
+struct host_port {
+    int64_t port;
+    kb_str protocol, ip; /* ip: KB_STR_EMPTY for all addresses */
+};
+
+/* The next host port of a pod; `containers` and `ports` are the position. */
+static bool next_port(struct kb_iter *containers, struct kb_iter *ports, struct host_port *ret)
+{
+    for (;;) {
+        while (kb_iter_next(ports)) {
+            kb_str protocol = kb_val_str_at(ports->val, "protocol");
+            kb_str ip = kb_val_str_at(ports->val, "hostIP");
+            *ret = (struct host_port){kb_val_int_at(ports->val, "hostPort", 0),
+                                      protocol.n > 0 ? protocol : kb_str_of("TCP"),
+                                      kb_str_is(ip, "0.0.0.0") ? (kb_str){0} : ip};
+            if (ret->port > 0)
+                return true;
+        }
+        if (!kb_iter_next(containers))
+            return false;
+        *ports = kb_iter(kb_val_get(containers->val, "ports"));
+    }
+}
+
+static bool clash(const struct host_port *a, const struct host_port *b)
+{
+    return a->port == b->port && kb_str_eq(a->protocol, b->protocol) &&
+           (a->ip.n == 0 || b->ip.n == 0 || kb_str_eq(a->ip, b->ip));
+}
+
+bool kb_admit_ports_clash(kb_val pod, kb_val other)
+{
+    struct kb_iter mine = kb_iter(kb_val_at(pod, "spec.containers")), my_ports = {0};
+    struct host_port want, taken;
+    while (next_port(&mine, &my_ports, &want)) {
+        struct kb_iter theirs = kb_iter(kb_val_at(other, "spec.containers")), their_ports = {0};
+        while (next_port(&theirs, &their_ports, &taken))
+            if (clash(&want, &taken))
+                return true;
+    }
+    return false;
+}
+
+void kb_admit_refuse_ports(struct kb_refusal *ret)
+{
+    *ret = (struct kb_refusal){
+        "NodePorts",
+        "Predicate NodePorts failed: node(s) didn't have free ports for the requested pod ports"};
+}

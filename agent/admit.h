@@ -1,0 +1,38 @@
+/* May a node take a pod? Asked once, before anything of it is made, as kubelet asks: the scheduler
+ * has answered already, but several of them may have chosen the node in the same moment, and
+ * spec.nodeName can be written by anybody. A pod that is refused becomes Failed; whoever made it
+ * makes another one.
+ *
+ * Checked are requests against what is allocatable, and host ports. Pure. */
+#ifndef KUBUS_AGENT_ADMIT_H
+#define KUBUS_AGENT_ADMIT_H
+
+#include "bus/model/doc.h"
+
+enum kb_amount { KB_AMOUNT_PODS, KB_AMOUNT_CPU, KB_AMOUNT_MEMORY, KB_AMOUNT_EPHEMERAL, KB_AMOUNTS };
+
+/* Of CPU in thousandths, of the others in units. */
+struct kb_amounts {
+    int64_t of[KB_AMOUNTS];
+};
+
+/* What a pod requests: its containers and sidecars together, or the largest init container with the
+ * sidecars before it, whichever is more; and its overhead. O(containers). */
+struct kb_amounts kb_admit_requests(kb_val pod);
+/* status.allocatable of a Node; what is not stated there is not limited. */
+struct kb_amounts kb_admit_allocatable(kb_val node);
+void kb_admit_add(struct kb_amounts *to, const struct kb_amounts *more); /* capped */
+
+/* In kubelet's words: OutOfcpu, NodePorts … */
+struct kb_refusal {
+    char reason[64], message[256];
+};
+
+/* false: it does not fit beside what is `used`; `ret` says why. */
+bool kb_admit_fits(const struct kb_amounts *pod, const struct kb_amounts *used,
+                   const struct kb_amounts *allocatable, struct kb_refusal *ret);
+/* Do both want the same host port? O(ports of one × ports of the other). */
+bool kb_admit_ports_clash(kb_val pod, kb_val other);
+void kb_admit_refuse_ports(struct kb_refusal *ret);
+
+#endif

@@ -1,0 +1,55 @@
+/* agent_admit.c - whether the node takes a pod.
+ *
+ * A pod that has a startTime, or of which something runs, was taken by an agent before this one and
+ * is not asked again. Others wait until the first listing is complete, or one of them could be
+ * given the room of a pod that runs and comes later in the listing. */
+#include "agent/agent_impl.h"
+#include "bus/model/meta.h"
+
+/* Does it hold what it requested? */
+static bool counts(const struct kb__pod *pod)
+{
+    return !pod->gone_from_api && kb_pod_core_begun(pod->core) && !kb_pod_core_over(pod->core);
+}
+
+bool kb__admit_refuses(const struct kb__pod *pod, struct kb_refusal *ret)
+{
+    struct kb_amounts used = {{0}};
+    kb_val doc = kb_doc_root(kb_pod_core_doc(pod->core));
+    bool clash = false;
+    KB_LIST_EACH(it, &pod->node->pods)
+    {
+        const struct kb__pod *other = KB_CONTAINER(it, struct kb__pod, node_link);
+        if (other == pod || !counts(other))
+            continue;
+        kb_admit_add(&used, &other->requests);
+        clash |= kb_admit_ports_clash(doc, kb_doc_root(kb_pod_core_doc(other->core)));
+    }
+    if (!kb_admit_fits(&pod->requests, &used, &pod->node->allocatable, ret))
+        return true;
+    if (clash)
+        kb_admit_refuse_ports(ret);
+    return clash;
+}
+
+static int64_t created_us(const struct kb__pod *pod)
+{
+    return kb_time_at(kb_doc_root(kb_pod_core_doc(pod->core)), "metadata.creationTimestamp");
+}
+
+void kb__admit_newcomers(struct kb__node *node)
+{
+    for (;;) {
+        struct kb__pod *oldest = NULL;
+        KB_LIST_EACH(it, &node->pods)
+        {
+            struct kb__pod *pod = KB_CONTAINER(it, struct kb__pod, node_link);
+            if (!kb_pod_core_begun(pod->core) &&
+                (oldest == NULL || created_us(pod) < created_us(oldest)))
+                oldest = pod;
+        }
+        if (oldest == NULL)
+            return;
+        kb__pod_begin(oldest);
+    }
+}
