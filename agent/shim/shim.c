@@ -268,19 +268,22 @@ static ssize_t client_receive(int socket, char *text, size_t cap, int fds[2])
     return n;
 }
 
-static void client_message(struct shim *shim, struct client *client)
+/* One message. False when there is none, or the client has gone. */
+static bool client_message(struct shim *shim, struct client *client)
 {
     char text[64];
     int fds[2], in = 0;
     unsigned short rows, columns;
     ssize_t n = client_receive(client->socket, text, sizeof text, fds);
-    if (n < 0 && (errno == EAGAIN || errno == EINTR))
-        return;
+    if (n < 0 && errno == EINTR)
+        return true;
+    if (n < 0 && errno == EAGAIN)
+        return false;
     if (n > 0 && client->out < 0 && fds[0] >= 0 && sscanf(text, "attach %d", &in) == 1) {
         client->out = fds[0];
         client->err = fds[1];
         client->in = in != 0;
-        return;
+        return true;
     }
     for (int i = 0; i < 2; i++) /* not asked for */
         if (fds[i] >= 0)
@@ -293,7 +296,17 @@ static void client_message(struct shim *shim, struct client *client)
         stdin_end(shim);
     } else if (n <= 0) {
         client_drop(shim, client);
+        return false;
     }
+    return true;
+}
+
+/* All that it has said, before any output that it may wait for and any input that it may type: who
+ * states the terminal's size first must not see what is typed then run in the old one. */
+static void client_listen(struct shim *shim, struct client *client)
+{
+    while (client_message(shim, client))
+        ;
 }
 
 static void client_accept(struct shim *shim)
@@ -303,7 +316,7 @@ static void client_accept(struct shim *shim)
         if (shim->clients[i].socket >= 0)
             continue;
         shim->clients[i].socket = fd;
-        client_message(shim, &shim->clients[i]); /* before any output that it may wait for */
+        client_listen(shim, &shim->clients[i]);
         return;
     }
     if (fd >= 0) /* too many */
@@ -591,7 +604,7 @@ static bool pump(struct shim *shim, int timeout_ms)
         if (fds[FIRST_CLIENT + i].revents == 0)
             continue;
         any = true;
-        client_message(shim, &shim->clients[i]);
+        client_listen(shim, &shim->clients[i]);
     }
     if (fds[4].revents)
         client_accept(shim);

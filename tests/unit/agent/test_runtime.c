@@ -355,16 +355,21 @@ KB_TEST(oci, an_agent_that_dies_in_the_middle_of_a_start_hears_of_it_when_it_is_
     finish(w);
 }
 
+static pid_t shim_of(struct world *w)
+{
+    KB_AUTO(kb_buf_finish) struct kb_buf buf = {0};
+    KB_AUTO(kb_auto_free) char *path = kb_strf("%s/pods/u-1/containers/c/0/shim", w->dir);
+    return (pid_t)atoi(kb_get_file(path, &buf).p);
+}
+
 KB_TEST(oci, a_shim_that_is_killed_is_noticed_and_its_container_dies)
 {
     struct world *w = world_new("oci");
-    KB_AUTO(kb_buf_finish) struct kb_buf buf = {0};
-    KB_AUTO(kb_auto_free) char *path = kb_strf("%s/pods/u-1/containers/c/0/shim", w->dir);
     sandbox(w, false);
     start_sh(w, "exec sleep 1000");
     struct kb_rt_ref ref = {"u-1", "c", 0};
     pid_t pid = kb_runtime_pid(w->rt, &ref);
-    KB_CHECK(kill((pid_t)atoi(kb_get_file(path, &buf).p), SIGKILL) == 0);
+    KB_CHECK(kill(shim_of(w), SIGKILL) == 0);
     until(w, &w->exited, 1);
     KB_CHECK(w->exit.lost);
     KB_CHECK_I64(w->exit.code, ==, 137);
@@ -557,6 +562,22 @@ KB_TEST(oci, who_attaches_has_the_terminal_in_its_size_also_after_the_agent_came
     open_runtime(w, "oci");
     KB_CHECK(w->found_state == KB_RT_RUNNING);
     exec = attach(w, true, &exec_handlers);
+    until_out(w, "40 120");
+    kb_ev_unwatch(&w->out_watch);
+    kb_rt_exec_destroy(&exec);
+    finish(w);
+}
+
+KB_TEST(oci, what_is_typed_finds_the_terminal_in_its_size_however_late_the_shim_is)
+{
+    struct world *w = world_new("oci");
+    sandbox(w, false);
+    start_reader(w, "read x; stty size; read x", true, false);
+    KB_CHECK(kill(shim_of(w), SIGSTOP) == 0);
+    struct kb_rt_exec *exec = attach(w, true, &exec_handlers);
+    while (w->out_watch == NULL) /* it types as soon as it can */
+        kb_ev_run(w->ev, 1000);
+    KB_CHECK(kill(shim_of(w), SIGCONT) == 0);
     until_out(w, "40 120");
     kb_ev_unwatch(&w->out_watch);
     kb_rt_exec_destroy(&exec);
