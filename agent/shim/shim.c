@@ -32,6 +32,8 @@
  * Rejected: logging in the agent (loses lines when it restarts); a daemon for all containers (one
  * more thing to keep alive); waiting for the log pipes to reach their end (a grandchild that
  * keeps one open would hold the exit code back: 200 ms after the exit we stop). */
+#include "agent/shim/shim.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -54,44 +56,6 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { REPORT_FD = 3, LOCK_FD = 4, LINE_BYTES = 16384, DRAIN_MS = 200, CLIENTS_MAX = 16 };
-
-struct stream {
-    const char *name;
-    int fd; /* -1: at its end */
-    size_t n;
-    char line[LINE_BYTES];
-};
-
-/* Somebody attached. */
-struct client {
-    int socket, out, err; /* -1: none */
-    bool in;
-};
-
-struct shim {
-    bool tty, with_stdin, stdin_once, direct, hide_unified, exec;
-    const char *dir, *log_path, *oom_path;
-    int64_t log_bytes, log_files;
-    char **command;
-
-    int log_fd;
-    int64_t log_at;
-    struct stream out, err;
-    int stdin_fd;   /* our end of DIR/stdin, for a tty; else -1 */
-    int stdin_keep; /* a writer of DIR/stdin, so that it has no end; or -1 */
-    int attach_fd;  /* listens; or -1 */
-    struct client clients[CLIENTS_MAX];
-    int console_fd;                     /* listens for the tty's master */
-    int child_in, child_out, child_err; /* what the container gets */
-    int signal_fd;
-    pid_t runtime_pid, pid;
-    int64_t started_us;
-};
-
-static char out_buf[4 * LINE_BYTES]; /* records that go to the log in one write */
-static size_t out_n;
-
 static int64_t wall_us(void)
 {
     struct timespec ts;
@@ -99,7 +63,7 @@ static int64_t wall_us(void)
     return (int64_t)ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
 }
 
-static void write_all(int fd, const char *p, size_t n)
+void shim_write(int fd, const char *p, size_t n)
 {
     while (n > 0) {
         ssize_t w = write(fd, p, n);
@@ -122,215 +86,8 @@ __attribute__((noreturn, format(printf, 1, 2))) static void fail(const char *for
     int w = vsnprintf(text + n, sizeof text - n, format, args);
     va_end(args);
     n = n + (size_t)w < sizeof text ? n + (size_t)w : sizeof text - 1;
-    write_all(REPORT_FD, text, n);
+    shim_write(REPORT_FD, text, n);
     _exit(1);
-}
-
-/* ---- the log ---- */
-
-static void log_open(struct shim *shim)
-{
-    struct stat st;
-    shim->log_fd = open(shim->log_path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0640);
-    shim->log_at = shim->log_fd >= 0 && fstat(shim->log_fd, &st) == 0 ? st.st_size : 0;
-}
-
-/* FILE becomes FILE.1, that one FILE.2 …; the last is overwritten. */
-static void log_rotate(struct shim *shim)
-{
-    char from[4096], to[4096];
-    if (shim->log_fd >= 0)
-        close(shim->log_fd);
-    for (int64_t i = shim->log_files - 1; i > 0; i--) {
-        snprintf(to, sizeof to, "%s.%lld", shim->log_path, (long long)i);
-        if (i > 1)
-            snprintf(from, sizeof from, "%s.%lld", shim->log_path, (long long)(i - 1));
-        else
-            snprintf(from, sizeof from, "%s", shim->log_path);
-        (void)rename(from, to);
-    }
-    if (shim->log_files <= 1)
-        (void)unlink(shim->log_path);
-    log_open(shim);
-}
-
-static void batch_write(struct shim *shim)
-{
-    write_all(shim->log_fd, out_buf, out_n);
-    shim->log_at += (int64_t)out_n;
-    out_n = 0;
-}
-
-/* "TIME STREAM " of the records that one read brought: they share their time. */
-static int record_head(const struct stream *stream, char *head, size_t cap)
-{
-    struct timespec ts;
-    struct tm tm;
-    clock_gettime(CLOCK_REALTIME, &ts);
-    gmtime_r(&ts.tv_sec, &tm);
-    return snprintf(head, cap, "%04d-%02d-%02dT%02d:%02d:%02d.%09ldZ %s F ", tm.tm_year + 1900,
-                    tm.tm_mon + 1, tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec, ts.tv_nsec,
-                    stream->name);
-}
-
-/* Add one record of the CRI format to the batch: "TIME STREAM F|P TEXT\n". */
-static void batch_add(struct shim *shim, const char *head, size_t head_n, const char *p, size_t n,
-                      char tag)
-{
-    size_t total = head_n + n + 1;
-    int64_t size = shim->log_at + (int64_t)(out_n + total);
-    bool rotate = shim->log_bytes > 0 && size > shim->log_bytes && size > (int64_t)total;
-    if (rotate || out_n + total > sizeof out_buf)
-        batch_write(shim);
-    if (rotate)
-        log_rotate(shim);
-    memcpy(out_buf + out_n, head, head_n);
-    out_buf[out_n + head_n - 2] = tag;
-    memcpy(out_buf + out_n + head_n, p, n);
-    out_buf[out_n + total - 1] = '\n';
-    out_n += total;
-}
-
-/* Write what the buffer holds: whole lines, and a part when the buffer is full or at the end. */
-static void stream_flush(struct shim *shim, struct stream *stream, bool at_end)
-{
-    char head[96], *nl;
-    size_t head_n = (size_t)record_head(stream, head, sizeof head), at = 0;
-    while (at < stream->n && (nl = memchr(stream->line + at, '\n', stream->n - at)) != NULL) {
-        size_t n = (size_t)(nl - (stream->line + at));
-        batch_add(shim, head, head_n, stream->line + at, n, 'F');
-        at += n + 1;
-    }
-    stream->n -= at;
-    memmove(stream->line, stream->line + at, stream->n);
-    if (stream->n == LINE_BYTES || (at_end && stream->n > 0)) {
-        batch_add(shim, head, head_n, stream->line, stream->n, 'P');
-        stream->n = 0;
-    }
-    batch_write(shim);
-}
-
-/* ---- those who are attached ---- */
-
-static void stdin_end(struct shim *shim)
-{
-    if (shim->stdin_keep < 0)
-        return;
-    close(shim->stdin_keep);
-    shim->stdin_keep = -1;
-    if (shim->tty && shim->out.fd >= 0) /* for a terminal it is a character */
-        write_all(shim->out.fd, "\x04", 1);
-}
-
-static void client_drop(struct shim *shim, struct client *client)
-{
-    int fds[] = {client->socket, client->out, client->err};
-    for (int i = 0; i < 3; i++)
-        if (fds[i] >= 0)
-            close(fds[i]);
-    if (client->in && shim->stdin_once)
-        stdin_end(shim);
-    *client = (struct client){-1, -1, -1, false};
-}
-
-static void attach_listen(struct shim *shim)
-{
-    struct sockaddr_un addr = {.sun_family = AF_UNIX, .sun_path = "attach.sock"};
-    for (int i = 0; i < CLIENTS_MAX; i++)
-        shim->clients[i] = (struct client){-1, -1, -1, false};
-    unlink(addr.sun_path);
-    shim->attach_fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (shim->attach_fd >= 0 && (bind(shim->attach_fd, (void *)&addr, sizeof addr) < 0 ||
-                                 listen(shim->attach_fd, CLIENTS_MAX) < 0)) {
-        close(shim->attach_fd); /* the container runs all the same */
-        shim->attach_fd = -1;
-    }
-}
-
-/* One message; up to two descriptors that came with it. */
-static ssize_t client_receive(int socket, char *text, size_t cap, int fds[2])
-{
-    union {
-        struct cmsghdr head;
-        char space[CMSG_SPACE(2 * sizeof(int))];
-    } control = {0};
-    struct iovec iov = {text, cap - 1};
-    struct msghdr msg = {.msg_iov = &iov,
-                         .msg_iovlen = 1,
-                         .msg_control = control.space,
-                         .msg_controllen = sizeof control.space};
-    ssize_t n = recvmsg(socket, &msg, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
-    struct cmsghdr *head = n > 0 ? CMSG_FIRSTHDR(&msg) : NULL;
-    fds[0] = fds[1] = -1;
-    if (head != NULL && head->cmsg_type == SCM_RIGHTS)
-        memcpy(fds, CMSG_DATA(head), head->cmsg_len - CMSG_LEN(0));
-    text[n > 0 ? n : 0] = '\0';
-    return n;
-}
-
-/* One message. False when there is none, or the client has gone. */
-static bool client_message(struct shim *shim, struct client *client)
-{
-    char text[64];
-    int fds[2], in = 0;
-    unsigned short rows, columns;
-    ssize_t n = client_receive(client->socket, text, sizeof text, fds);
-    if (n < 0 && errno == EINTR)
-        return true;
-    if (n < 0 && errno == EAGAIN)
-        return false;
-    if (n > 0 && client->out < 0 && fds[0] >= 0 && sscanf(text, "attach %d", &in) == 1) {
-        client->out = fds[0];
-        client->err = fds[1];
-        client->in = in != 0;
-        return true;
-    }
-    for (int i = 0; i < 2; i++) /* not asked for */
-        if (fds[i] >= 0)
-            close(fds[i]);
-    if (n > 0 && sscanf(text, "size %hu %hu", &rows, &columns) == 2) {
-        struct winsize size = {.ws_row = rows, .ws_col = columns};
-        if (shim->tty && shim->out.fd >= 0)
-            ioctl(shim->out.fd, TIOCSWINSZ, &size);
-    } else if (n > 0 && strcmp(text, "eof") == 0 && client->in && shim->stdin_once) {
-        stdin_end(shim);
-    } else if (n <= 0) {
-        client_drop(shim, client);
-        return false;
-    }
-    return true;
-}
-
-/* All that it has said, before any output that it may wait for and any input that it may type: who
- * states the terminal's size first must not see what is typed then run in the old one. */
-static void client_listen(struct shim *shim, struct client *client)
-{
-    while (client_message(shim, client))
-        ;
-}
-
-static void client_accept(struct shim *shim)
-{
-    int fd = accept4(shim->attach_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-    for (int i = 0; fd >= 0 && i < CLIENTS_MAX; i++) {
-        if (shim->clients[i].socket >= 0)
-            continue;
-        shim->clients[i].socket = fd;
-        client_listen(shim, &shim->clients[i]);
-        return;
-    }
-    if (fd >= 0) /* too many */
-        close(fd);
-}
-
-static void show(struct shim *shim, const struct stream *stream, const char *p, size_t n)
-{
-    for (int i = 0; i < CLIENTS_MAX; i++) {
-        struct client *client = &shim->clients[i];
-        int fd = stream == &shim->out ? client->out : client->err;
-        if (fd >= 0 && write(fd, p, n) != (ssize_t)n)
-            client_drop(shim, client);
-    }
 }
 
 /* Read once. False at the stream's end. */
@@ -340,14 +97,14 @@ static bool stream_read(struct shim *shim, struct stream *stream)
     if (r < 0 && (errno == EINTR || errno == EAGAIN))
         return true;
     if (r <= 0) { /* a tty whose last user has gone says EIO */
-        stream_flush(shim, stream, true);
+        shim_log_flush(shim, stream, true);
         close(stream->fd);
         stream->fd = -1;
         return false;
     }
-    show(shim, stream, stream->line + stream->n, (size_t)r);
+    shim_attach_show(shim, stream, stream->line + stream->n, (size_t)r);
     stream->n += (size_t)r;
-    stream_flush(shim, stream, false);
+    shim_log_flush(shim, stream, false);
     return true;
 }
 
@@ -579,7 +336,7 @@ static void feed_tty(struct shim *shim)
     char bytes[4096];
     ssize_t n = read(shim->stdin_fd, bytes, sizeof bytes);
     if (n > 0 && shim->out.fd >= 0)
-        write_all(shim->out.fd, bytes, (size_t)n);
+        shim_write(shim->out.fd, bytes, (size_t)n);
     if (n == 0) { /* no writer is left, and none will matter */
         close(shim->stdin_fd);
         shim->stdin_fd = -1;
@@ -604,10 +361,10 @@ static bool pump(struct shim *shim, int timeout_ms)
         if (fds[FIRST_CLIENT + i].revents == 0)
             continue;
         any = true;
-        client_listen(shim, &shim->clients[i]);
+        shim_attach_hear(shim, &shim->clients[i]);
     }
     if (fds[4].revents)
-        client_accept(shim);
+        shim_attach_accept(shim);
     if (fds[1].revents)
         stream_read(shim, &shim->out);
     if (fds[2].revents)
@@ -624,9 +381,9 @@ static void drain(struct shim *shim)
         if (!pump(shim, DRAIN_MS))
             break;
     if (shim->out.fd >= 0)
-        stream_flush(shim, &shim->out, true);
+        shim_log_flush(shim, &shim->out, true);
     if (shim->err.fd >= 0)
-        stream_flush(shim, &shim->err, true);
+        shim_log_flush(shim, &shim->err, true);
 }
 
 static void open_signals(struct shim *shim)
@@ -654,14 +411,14 @@ static int run(struct shim *shim)
         if (shim->out.fd >= 0)
             fcntl(shim->out.fd, F_SETFL, O_NONBLOCK);
     }
-    log_open(shim);
-    attach_listen(shim);
+    shim_log_open(shim);
+    shim_attach_listen(shim);
     int fd = open("started.tmp", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     int n = snprintf(ok, sizeof ok, "+%d %lld\n", (int)shim->pid, (long long)shim->started_us);
-    write_all(fd, ok + 1, (size_t)n - 1);
+    shim_write(fd, ok + 1, (size_t)n - 1);
     close(fd);
     rename("started.tmp", "started");
-    write_all(REPORT_FD, ok, (size_t)n);
+    shim_write(REPORT_FD, ok, (size_t)n);
     close(REPORT_FD);
 
     while (!reap(shim, &status)) /* a child that has ended before is found at once */
