@@ -128,6 +128,8 @@ struct kb__pod *kb__pod_named(struct kb_agent *agent, kb_str ns, kb_str name);
 char *kb__pod_log_path(const struct kb__pod *pod, const char *container, int attempt);
 struct kb_pod_time kb__now(const struct kb_agent *agent);
 
+/* Begin with a pod, or reject it. */
+void kb__pod_begin(struct kb__pod *pod);
 /* Send statuses that waited, as far as there is room. */
 void kb__pod_status_next(struct kb_agent *agent);
 
@@ -136,8 +138,6 @@ void kb__fence_start(struct kb_agent *agent);
 /* From now on nothing is carried out of what was sent before. Statuses wait until that is so. */
 void kb__fence_renew(struct kb_agent *agent);
 void kb__fence_write(const struct kb_agent *agent, struct kb_w *w);
-/* Begin with a pod, or reject it. */
-void kb__pod_begin(struct kb__pod *pod);
 
 /* agent_admit.c */
 /* Is there no room for it beside the pods that the node has taken? O(pods of the node). */
