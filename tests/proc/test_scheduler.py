@@ -79,6 +79,51 @@ class SchedulerProcess(ProcessTest):
             self.assertEqual(len(here), CPUS)
 
 
+GANG = """apiVersion: kubescheduler.config.k8s.io/v1
+kind: KubeSchedulerConfiguration
+profiles:
+- plugins:
+    queueSort: {enabled: [{name: Gang}], disabled: [{name: PrioritySort}]}
+    multiPoint: {enabled: [{name: Gang}]}
+"""
+
+
+class Gangs(SchedulerProcess):
+    test_a_pod_is_bound_and_one_that_fits_nowhere_is_told_why = None
+    test_killed_at_any_moment_it_goes_on_and_binds_each_pod_once = None
+
+    def setUp(self):
+        super().setUp()
+        config = {"apiVersion": "v1", "kind": "ConfigMap", "data": {"config.yaml": GANG},
+                  "metadata": {"name": "kubus-scheduler", "namespace": "kube-system", "uid": "u"}}
+        self.put("configmaps/kube-system/kubus-scheduler", config)
+        self.until(lambda: "Gang" in str(self.bus.call("scheduler", "scheduler.policies", timeout=3)["profiles"]),
+                   "the policy is loaded")
+
+    def gang(self, name, n):
+        ops = []
+        for i in range(n):
+            doc = pod(f"{name}-{i}", "1")
+            doc["metadata"]["labels"] = {"scheduling.x-k8s.io/pod-group": name,
+                                         "pod-group.scheduling.sigs.k8s.io/min-available": str(n)}
+            ops.append({"op": "put", "key": f"pods/t/{name}-{i}", "doc": doc})
+        self.bus.call("store", "store.txn", {"ops": ops})
+
+    def test_one_whose_scheduler_is_killed_between_its_bindings_is_completed(self):
+        rand = random.Random(os.environ.get("KUBUS_TEST_SEED", "1"))
+        for i in range(NODES):
+            self.put(f"nodes//n{i}", node(f"n{i}", 1000))
+        for kill in range(KILLS):
+            some = len(self.bound()) + rand.randrange(64)
+            self.gang(f"g{kill}", 64)
+            self.until(lambda: len(self.bound()) >= some, "it is being bound")
+            self.kill("scheduler")
+            self.until(lambda: len(self.bound()) == 64 * (kill + 1), "all of it is bound", timeout=90)
+        changes = list(self.bus.replay("pods"))
+        self.assertEqual(revision_log.order(changes), [])
+        self.assertEqual(revision_log.bindings(changes), [])
+
+
 class SeveralSchedulers(SchedulerProcess):
     def setUp(self):
         many = {f"scheduler-{i}": ["actor", "scheduler", "--name", f"scheduler-{i}", "--share", f"{i}/3"]

@@ -163,3 +163,48 @@ KB_TEST(gang, what_waits_for_a_gated_member_gives_up_in_time)
     KB_CHECK_I64(placed(&w, "a"), ==, 0);
     world_end(&w);
 }
+
+/* Killed between its bindings: what stands in the store is a gang of which `bound` have a node. */
+static void partly_bound(struct world *w, int bound, int of)
+{
+    begin(w);
+    world_store_json(w, "nodes//n1", NODE_OF("8"));
+    for (int i = 0; i < of; i++)
+        comes(w, "a", i, of, 1000);
+    world_settle(w);
+    KB_CHECK_I64(placed(w, "a"), ==, of);
+    for (int i = bound; i < of; i++) /* never bound, as far as the store knows */
+        comes(w, "a", i, of, 1000);
+    KB_CHECK_I64(placed(w, "a"), ==, bound);
+}
+
+KB_TEST(gang, whose_scheduler_was_killed_between_its_bindings_is_completed_by_the_next)
+{
+    for (int bound = 0; bound <= 4; bound++) {
+        struct world w;
+        partly_bound(&w, bound, 4);
+        world_restart(&w);
+        world_settle(&w);
+        KB_CHECK_I64(placed(&w, "a"), ==, 4);
+        KB_CHECK_U64(kb_sched_counts(w.sched).held, ==, 0);
+        world_end(&w);
+    }
+}
+
+KB_TEST(gang, that_cannot_be_completed_keeps_what_is_bound_and_is_completed_when_there_is_room)
+{
+    struct world w;
+    partly_bound(&w, 2, 4);
+    world_store_json(&w, "nodes//n1", NODE_OF("3")); /* it has shrunk meanwhile */
+    world_restart(&w);
+    world_settle(&w);
+    pass_ms(&w, 20000);
+    KB_CHECK_I64(placed(&w, "a"), <=, 3);
+    KB_CHECK_I64(placed(&w, "a"), >=, 2);
+    world_store_json(&w, "nodes//n2", NODE_OF("2"));
+    world_settle(&w);
+    pass_ms(&w, 70000);
+    KB_CHECK_I64(placed(&w, "a"), ==, 4);
+    KB_CHECK_U64(kb_sched_counts(w.sched).held, ==, 0);
+    world_end(&w);
+}
