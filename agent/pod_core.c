@@ -328,23 +328,30 @@ static void sync_init(struct kb_pod_core *core, struct kb_pod_time now, struct k
     core->initialized = true;
 }
 
+/* Every regular container has ended for good: the sidecars have nobody left to serve. */
+static bool is_served(const struct kb_pod_core *core)
+{
+    for (int i = core->n_init; i < core->n; i++)
+        if (core->c[i].state != C_EXITED || kb__pod_restarts(core, &core->c[i]))
+            return false;
+    return core->n > core->n_init;
+}
+
 static void sync_run(struct kb_pod_core *core, struct kb_pod_time now, struct kb_pod_out *out)
 {
-    bool over = true;
     if (!core->initialized)
         sync_init(core, now, out);
     if (!core->initialized || core->failed)
         return;
+    bool served = is_served(core);
     for (int i = 0; i < core->n; i++) {
         struct kb__container *c = &core->c[i];
-        if (c->init && !c->sidecar)
+        if (c->init && (!c->sidecar || served))
             continue;
         if (c->state == C_WAITING || (c->state == C_EXITED && kb__pod_restarts(core, c)))
             try_start(core, i, now.ms, out);
-        if (!c->init && (c->state != C_EXITED || kb__pod_restarts(core, c)))
-            over = false;
     }
-    if (over && core->n > core->n_init && kb__pod_stop_all(core, true, now, out))
+    if (served && kb__pod_stop_all(core, true, now, out))
         core->finished = true;
 }
 
@@ -469,7 +476,7 @@ void kb_pod_core_image(struct kb_pod_core *core, int at, const struct kb_err *er
     struct kb__container *c = &core->c[at];
     if (c->state != C_IMAGE)
         return;
-    if (core->deleting || core->failed) {
+    if (core->deleting || core->failed || core->finished) {
         move(c, c->exit.there ? C_EXITED : C_WAITING);
     } else if (err == NULL) {
         if (c->exit.there)

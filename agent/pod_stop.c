@@ -70,7 +70,6 @@ void kb__pod_stop_container(struct kb_pod_core *core, int at, kb_ms grace_ms,
         return;
     }
     c->stop_deadline_ms = deadline;
-    c->ready = false;
     if (grace_ms <= 0) {
         stop_kill(c, at, out);
     } else if (kb_val_present(kb_val_at(kb_pod_core_spec(core, at), "lifecycle.preStop"))) {

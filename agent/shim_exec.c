@@ -1,9 +1,14 @@
 /* shim_exec.c - running a further program in a container, through a shim of its own (see shim.c):
- * streams are pipes, or the master of a terminal that the shim hands over. */
+ * streams are pipes, or the master of a terminal that the shim hands over.
+ *
+ * What it may and sees is what the container's own program does: user, groups, capabilities, folder
+ * and environment come from the container's config.json. The runtime is told all of it: left to
+ * itself it decides by its version (crun 1.8 takes root). */
 #include "agent/files.h"
 #include "agent/runtime_shim.h"
 #include "bus/base/check.h"
 #include "bus/base/file.h"
+#include "bus/model/json.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -16,7 +21,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { ARGS_MAX = 256, WORDS_MAX = 2048 };
+enum { ARGS_MAX = 256, WORDS_MAX = 2048, CONFIG_BYTES = 4 << 20 };
 
 struct shim_exec {
     struct kb_rt_exec base;
@@ -217,6 +222,49 @@ static void arg(const char **args, size_t *n, const char *text)
     args[*n] = NULL;
 }
 
+static void set_argv(struct kb_arena *a, struct kb_node *process, const char *const *argv)
+{
+    struct kb_node *args = kb_node_array(a);
+    for (; *argv != NULL; argv++)
+        kb_node_append(a, args, kb_node_cstr(a, *argv));
+    kb_node_put(a, process, "args", args);
+}
+
+/* Programs on a terminal ask what it can do. */
+static void need_term(struct kb_arena *a, struct kb_node *process)
+{
+    struct kb_node *env = kb_node_get(process, "env");
+    for (uint32_t i = 0; env != NULL && i < env->count; i++)
+        if (kb_str_starts(kb_node_text(env->items[i].val), "TERM="))
+            return;
+    if (env != NULL)
+        kb_node_append(a, env, kb_node_cstr(a, "TERM=xterm"));
+}
+
+/* The container's process with another command, for the runtime to read. */
+static int write_process(const struct kb_box *box, const struct kb_rt_exec_spec *spec,
+                         const char *dir, struct kb_err *err)
+{
+    KB_AUTO(kb_arena_finish) struct kb_arena arena = {0};
+    KB_AUTO(kb_buf_finish) struct kb_buf text = {0};
+    KB_AUTO(kb_auto_free) char *from = kb_strf("%s/config.json", box->dir);
+    KB_AUTO(kb_auto_free) char *to = kb_strf("%s/process.json", dir);
+    struct kb_node *config;
+    if (kb_file_read(from, CONFIG_BYTES, &text, err) < 0 ||
+        kb_json_parse(&arena, kb_buf_str(&text), NULL, &config, err) < 0)
+        return kb_err_wrap(err, "the container's configuration");
+    struct kb_node *process = kb_node_get(config, "process");
+    if (process == NULL)
+        return kb_err_set(err, KB_EINTERNAL, "'%s' has no process", from);
+    kb_node_put(&arena, process, "terminal", kb_node_bool(&arena, spec->tty));
+    set_argv(&arena, process, spec->argv);
+    if (spec->tty)
+        need_term(&arena, process);
+    kb_buf_clear(&text);
+    kb_json_write_node(&text, process, 0);
+    return kb_put_file(to, kb_buf_str(&text), 0600, err);
+}
+
 static void exec_args(const struct kb_shim_rt *rt, const struct kb_box *box,
                       const struct kb_rt_exec_spec *spec, const char *dir, const char **args)
 {
@@ -246,12 +294,15 @@ static void exec_args(const struct kb_shim_rt *rt, const struct kb_box *box,
         arg(args, &n, "--detach");
         arg(args, &n, "--pid-file");
         arg(args, &n, "pid");
+        arg(args, &n, "--process");
+        arg(args, &n, "process.json");
         if (spec->tty) {
             arg(args, &n, "--tty");
             arg(args, &n, "--console-socket");
             arg(args, &n, "console.sock");
         }
         arg(args, &n, box->id);
+        return;
     }
     for (const char *const *it = spec->argv; *it != NULL; it++)
         arg(args, &n, *it);
@@ -300,7 +351,7 @@ static int exec_start(struct shim_exec *exec, struct kb_shim_rt *rt,
         return kb_err_set(err, KB_ENOSYS, "the process runtime has no terminals");
     exec->dir = kb_strf("%s/exec-%u", box->dir, rt->exec_seq++);
     if (kb_dir_remove(exec->dir, NULL) < 0 || kb_dir_make(exec->dir, 0700, err) < 0 ||
-        open_pipes(&p, spec, err) < 0)
+        (rt->oci && write_process(box, spec, exec->dir, err) < 0) || open_pipes(&p, spec, err) < 0)
         return -err->code;
     exec_args(rt, box, spec, exec->dir, args);
     exec->pid = fork();

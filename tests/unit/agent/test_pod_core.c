@@ -275,6 +275,8 @@ KB_TEST(pod_core, init_containers_come_first_and_sidecars_stay_to_the_end)
     KB_CHECK_STRN(status(w, "phase"), "Running");
     exits(w, "side", 143);
     KB_CHECK_STRN(status(w, "phase"), "Succeeded");
+    run(w, 600000);
+    KB_CHECK(!said(w, "image side")); /* nor when nobody is left whom it served */
     world_free(w);
 }
 
@@ -299,6 +301,7 @@ KB_TEST(pod_core, deletion_runs_the_hook_then_term_then_kill_then_removes)
     forget(w);
     mark_deleted(w, 30);
     KB_CHECK(said(w, "event Killing") && said(w, "hook web") && !said(w, "signal web 15"));
+    KB_CHECK_STRN(condition(w, "Ready", "status"), "True"); /* as long as it serves */
     run(w, 5000);
     DO(w, kb_pod_core_hook(w->core, 0, KB_HOOK_PRE_STOP, NULL, now(w), out));
     KB_CHECK(said(w, "signal web 15"));

@@ -486,6 +486,35 @@ KB_TEST(process, exec_streams_both_ways)
     exec_story("process");
 }
 
+KB_TEST(oci, exec_is_the_containers_user_with_no_more_rights_than_it_has)
+{
+    struct world *w = world_new("oci");
+    const char *const argv[] = {"sleep", "1000", NULL};
+    const char *const env[] = {"WHO=me", NULL};
+    const char *const drop[] = {"ALL", NULL};
+    const gid_t groups[] = {4000};
+    struct kb_rt_container_spec spec = spec_of(w, argv);
+    spec.uid = 1000;
+    spec.gid = 2000;
+    spec.groups = groups;
+    spec.n_groups = 1;
+    spec.env = env;
+    spec.cwd = "/tmp";
+    spec.cap_drop = drop;
+    spec.no_new_privileges = true;
+    sandbox(w, false);
+    start(w, &spec);
+    exec_sh(w,
+            "echo $(id -u) $(id -g) $(id -G) $WHO $(pwd); grep -E 'CapBnd|NoNewPrivs' "
+            "/proc/self/status",
+            false, false);
+    KB_CHECK_STRN(kb_buf_str(&w->out),
+                  "1000 2000 2000 4000 me /tmp\nCapBnd:\t0000000000000000\nNoNewPrivs:\t1\n");
+    exec_sh(w, "echo $TERM", true, false);
+    KB_CHECK(strstr(w->out.p, "xterm") != NULL);
+    finish(w);
+}
+
 /* ---- attach ---- */
 
 static void until_out(struct world *w, const char *want)
