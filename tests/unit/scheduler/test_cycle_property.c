@@ -79,14 +79,12 @@ static bool peaceful;
 
 static void make_single(struct world *w, struct kb_rand *rand, const char *key, int i)
 {
-    char json[512];
-    snprintf(json, sizeof(json),
-             "{'metadata': {'name': 'p%d', 'namespace': 'x', 'uid': 'u%d'}, 'spec': {%s"
-             "'priority': %d, 'containers': [{'resources': {'requests': {'cpu': '%dm'}}}]}}",
-             i, (int)w->rev,
-             !peaceful && kb_rand_below(rand, 6) ? "" : "'preemptionPolicy': 'Never', ",
-             (int)kb_rand_below(rand, 4), (int)(1 + kb_rand_below(rand, 6)) * 500);
-    world_store_json(w, key, json);
+    world_store_text(
+        w, key,
+        "{'metadata': {'name': 'p%d', 'namespace': 'x', 'uid': 'u%d'}, 'spec': {%s"
+        "'priority': %d, 'containers': [{'resources': {'requests': {'cpu': '%dm'}}}]}}",
+        i, (int)w->rev, !peaceful && kb_rand_below(rand, 6) ? "" : "'preemptionPolicy': 'Never', ",
+        (int)kb_rand_below(rand, 4), (int)(1 + kb_rand_below(rand, 6)) * 500);
 }
 
 /* A member goes, or comes again. */
@@ -160,9 +158,9 @@ static void start(struct world *w, struct kb_rand *rand, uint64_t seed, bool gan
     kb_rand_init(rand, seed);
     kb_rand_init(&w->rand, seed + 1);
     for (int n = 0; n < NODES; n++) {
-        char key[32];
-        snprintf(key, sizeof(key), "nodes//n%d", n);
-        world_store_json(w, key, NODE_OF("4"));
+        char name[16];
+        snprintf(name, sizeof(name), "n%d", n);
+        world_node(w, name, "4");
     }
 }
 
@@ -173,27 +171,15 @@ static void random_step(struct world *w, struct kb_rand *rand)
         write_pod(w, rand);
         break;
     case 1:
-    case 2:
-    case 3:
-        world_tell_change(w);
-        break;
-    case 4:
-    case 5:
-        world_tell_reply(w);
-        break;
-    case 6:
-        kb_sched_decide(w->sched, 1 + kb_rand_below(rand, 4), &w->out);
-        break;
-    case 7:
-        world_perform(w);
-        break;
-    case 8:
         end_one(w, rand);
         break;
-    default:
+    case 2:
         world_wait_ms(w, (kb_ms)kb_rand_below(rand, 900));
         if (!peaceful && kb_rand_below(rand, 80) == 0)
             world_restart(w); /* what was reserved is not known to who comes next */
+        break;
+    default:
+        world_any_step(w, rand);
     }
     check_nodes(w);
 }
@@ -249,7 +235,7 @@ static int taken(struct world *w, int n, const struct object *pod)
 
 KB_TEST(cycle_property, in_any_order_the_more_important_pods_have_their_places)
 {
-    struct world w;
+    KB_AUTO(world_end) struct world w;
     struct kb_rand rand;
     uint64_t seed = kb_test_seed();
     start(&w, &rand, seed, false);
@@ -263,12 +249,11 @@ KB_TEST(cycle_property, in_any_order_the_more_important_pods_have_their_places)
         for (int n = 0; is_pod(o) && node_of(o).n == 0 && n < NODES; n++)
             KB_CHECK_I64(taken(&w, n, o) + milli_of(o), >, CAPACITY);
     }
-    world_end(&w);
 }
 
 KB_TEST(cycle_property, in_any_order_gangs_are_bound_whole_or_not_at_all)
 {
-    struct world w;
+    KB_AUTO(world_end) struct world w;
     struct kb_rand rand;
     uint64_t seed = kb_test_seed();
     bool there[GANGS] = {0};
@@ -294,7 +279,6 @@ KB_TEST(cycle_property, in_any_order_gangs_are_bound_whole_or_not_at_all)
             KB_CHECK(!there[g] || n == GANG_OF || !would_fit(&w, g));
         }
     }
-    world_end(&w);
 }
 
 /* ---- the choice of victims, against Kubernetes' algorithm written down on plain numbers ---- */
@@ -401,31 +385,30 @@ static int compare(const struct plain *p, const struct choice *a, const struct c
 
 static void put_running(struct world *w, const struct plain *p, int i)
 {
-    char key[32], json[512], budget[32] = "";
+    char key[32], budget[32] = "";
     snprintf(key, sizeof(key), "pods/x/r%d", i);
     if (p->budget >= 0)
         snprintf(budget, sizeof(budget), "'b': 'b%d'", p->budget);
-    snprintf(json, sizeof(json),
-             "{'metadata': {'name': 'r%d', 'namespace': 'x', 'uid': 'r%d', 'labels': {%s}}, "
-             "'spec': {'nodeName': 'n%d', 'priority': %d, 'containers': [{'resources': "
-             "{'requests': {'cpu': '%dm'}}}]}, 'status': {'startTime': "
-             "'2025-01-01T00:%02d:00Z'}}",
-             i, i, budget, p->node, p->priority, p->milli, p->minute);
-    world_store_json(w, key, json);
+    world_store_text(
+        w, key,
+        "{'metadata': {'name': 'r%d', 'namespace': 'x', 'uid': 'r%d', 'labels': {%s}}, "
+        "'spec': {'nodeName': 'n%d', 'priority': %d, 'containers': [{'resources': "
+        "{'requests': {'cpu': '%dm'}}}]}, 'status': {'startTime': "
+        "'2025-01-01T00:%02d:00Z'}}",
+        i, i, budget, p->node, p->priority, p->milli, p->minute);
 }
 
 static void random_cluster(struct world *w, struct kb_rand *rand, struct plain *p, int *allowed)
 {
     int used[NODES] = {0};
     for (int b = 0; b < BUDGETS; b++) {
-        char key[64], json[256];
+        char key[64];
         allowed[b] = (int)kb_rand_below(rand, 3);
         snprintf(key, sizeof(key), "poddisruptionbudgets.policy/x/b%d", b);
-        snprintf(json, sizeof(json),
-                 "{'spec': {'selector': {'matchLabels': {'b': 'b%d'}}}, 'status': "
-                 "{'disruptionsAllowed': %d}}",
-                 b, allowed[b]);
-        world_store_json(w, key, json);
+        world_store_text(w, key,
+                         "{'spec': {'selector': {'matchLabels': {'b': 'b%d'}}}, 'status': "
+                         "{'disruptionsAllowed': %d}}",
+                         b, allowed[b]);
     }
     for (int i = 0; i < RUNNING; i++) {
         p[i] = (struct plain){.node = (int)kb_rand_below(rand, NODES),
@@ -448,7 +431,7 @@ KB_TEST(cycle_property, victims_are_those_that_kubernetes_would_choose)
     struct kb_rand rand;
     int chosen = 0;
     for (uint64_t round = 0, seed = kb_test_seed(); round < 60; round++) {
-        struct world w;
+        KB_AUTO(world_end) struct world w;
         struct plain p[RUNNING];
         struct choice best = {0}, it;
         int allowed[BUDGETS], milli, ties = 0;
@@ -465,13 +448,10 @@ KB_TEST(cycle_property, victims_are_those_that_kubernetes_would_choose)
             best = order < 0 ? it : best;
             any = true;
         }
-        char json[256];
-        snprintf(json, sizeof(json),
-                 "{'metadata': {'name': 'high', 'namespace': 'x', 'uid': 'h'}, 'spec': "
-                 "{'priority': 3, 'containers': [{'resources': {'requests': {'cpu': '%dm'}}}]}}",
-                 milli);
+        char cpu[16];
+        snprintf(cpu, sizeof(cpu), "%dm", milli);
         w.evicting = NULL;
-        world_store_json(&w, "pods/x/high", json);
+        world_pod(&w, "high", cpu, "'priority': 3,");
         world_settle(&w);
         KB_CHECK_I64(w.evictions, ==, free_node || !any ? 0 : best.n);
         for (int i = 0; !free_node && any && ties == 0 && i < best.n; i++) {
@@ -480,7 +460,6 @@ KB_TEST(cycle_property, victims_are_those_that_kubernetes_would_choose)
             KB_CHECK(is_leaving(world_find(&w, key)));
             chosen++;
         }
-        world_end(&w);
     }
     KB_CHECK_I64(chosen, >, 0);
 }

@@ -14,13 +14,13 @@ static void begin(struct world *w)
 
 static void comes(struct world *w, const char *user, int i, int cpu, int memory, const char *more)
 {
-    char key[64], json[512];
+    char key[64];
     snprintf(key, sizeof(key), "pods/%s/p%d", user, i);
-    snprintf(json, sizeof(json),
-             "{'metadata': {'name': 'p%d', 'namespace': '%s', 'uid': '%s%d'}, 'spec': {%s "
-             "'containers': [{'resources': {'requests': {'cpu': '%d', 'memory': '%dGi'}}}]}}",
-             i, user, user, i, more, cpu, memory);
-    world_store_json(w, key, json);
+    world_store_text(
+        w, key,
+        "{'metadata': {'name': 'p%d', 'namespace': '%s', 'uid': '%s%d'}, 'spec': {%s "
+        "'containers': [{'resources': {'requests': {'cpu': '%d', 'memory': '%dGi'}}}]}}",
+        i, user, user, i, more, cpu, memory);
 }
 
 static int placed(struct world *w, const char *user)
@@ -38,7 +38,7 @@ static int placed(struct world *w, const char *user)
  * DRF gives A three tasks and B two: both have two thirds of what they need most. */
 KB_TEST(drf, divides_the_cluster_of_the_paper_as_the_paper_does)
 {
-    struct world w;
+    KB_AUTO(world_end) struct world w;
     begin(&w);
     for (int i = 0; i < 9; i++) {
         comes(&w, "a", i, 1, 4, "");
@@ -47,18 +47,16 @@ KB_TEST(drf, divides_the_cluster_of_the_paper_as_the_paper_does)
     world_settle(&w);
     world_store_json(&w, "nodes//n1",
                      "{'status': {'allocatable': {'cpu': '9', 'memory': '18Gi', 'pods': '99'}}}");
-    world_wait_ms(&w, 1000);
-    world_settle(&w);
+    world_after(&w, 1000);
     KB_CHECK_I64(placed(&w, "a"), ==, 3);
     KB_CHECK_I64(placed(&w, "b"), ==, 2);
-    world_end(&w);
 }
 
 KB_TEST(drf, what_is_there_already_counts_and_what_goes_does_not)
 {
-    struct world w;
+    KB_AUTO(world_end) struct world w;
     begin(&w);
-    world_store_json(&w, "nodes//n1", NODE_OF("4"));
+    world_node(&w, "n1", "4");
     comes(&w, "a", 0, 2, 0, "'nodeName': 'n1',");
     comes(&w, "a", 1, 1, 0, "");
     comes(&w, "b", 1, 1, 0, "");
@@ -68,24 +66,21 @@ KB_TEST(drf, what_is_there_already_counts_and_what_goes_does_not)
     KB_CHECK_I64(placed(&w, "a"), ==, 1);
     world_store(&w, "pods/a/p0", NULL);
     comes(&w, "b", 3, 1, 0, "");
-    world_wait_ms(&w, 10000);
-    world_settle(&w); /* now a has none */
-    KB_CHECK_STR(world_text_of(&w, "pods/a/p1", "spec.nodeName"), "n1");
-    world_end(&w);
+    world_after(&w, 10000); /* now a has none */
+    KB_CHECK_STR(world_where(&w, "pods/a/p1"), "n1");
 }
 
 KB_TEST(drf, priority_goes_before_fairness)
 {
-    struct world w;
+    KB_AUTO(world_end) struct world w;
     begin(&w);
-    world_store_json(&w, "nodes//n1", NODE_OF("3"));
+    world_node(&w, "n1", "3");
     comes(&w, "a", 0, 2, 0, "'nodeName': 'n1',");
     comes(&w, "b", 1, 1, 0, "");
     comes(&w, "a", 1, 1, 0, "'priority': 5,");
     world_settle(&w);
-    KB_CHECK_STR(world_text_of(&w, "pods/a/p1", "spec.nodeName"), "n1");
+    KB_CHECK_STR(world_where(&w, "pods/a/p1"), "n1");
     KB_CHECK_I64(placed(&w, "b"), ==, 0);
-    world_end(&w);
 }
 
 /* However they come, no user is ahead of another one that waits by more than one task. */
@@ -93,7 +88,7 @@ KB_TEST(drf, users_advance_step_by_step_in_any_order)
 {
     enum { USERS = 5, EACH = 12 };
     struct kb_rand rand;
-    struct world w;
+    KB_AUTO(world_end) struct world w;
     int left[USERS];
     kb_rand_init(&rand, kb_test_seed());
     begin(&w);
@@ -109,12 +104,11 @@ KB_TEST(drf, users_advance_step_by_step_in_any_order)
     }
     world_settle(&w);
     for (int node = 0; node < 4; node++) {
-        char key[32];
-        snprintf(key, sizeof(key), "nodes//n%d", node);
-        world_store_json(&w, key, NODE_OF("8"));
+        char name[16];
+        snprintf(name, sizeof(name), "n%d", node);
+        world_node(&w, name, "8");
         for (int i = 0; i < 3; i++) {
-            world_wait_ms(&w, 6000);
-            world_settle(&w);
+            world_after(&w, 6000);
         }
         int least = EACH, most = 0;
         for (int u = 0; u < USERS; u++) {
@@ -126,5 +120,4 @@ KB_TEST(drf, users_advance_step_by_step_in_any_order)
         }
         KB_CHECK_I64(most - least, <=, 1);
     }
-    world_end(&w);
 }

@@ -14,15 +14,15 @@ static void begin(struct world *w)
 
 static void comes(struct world *w, const char *gang, int i, int of, int milli)
 {
-    char key[64], json[512];
+    char key[64];
     snprintf(key, sizeof(key), "pods/x/%s-%d", gang, i);
-    snprintf(json, sizeof(json),
-             "{'metadata': {'name': '%s-%d', 'namespace': 'x', 'uid': '%s-%d', 'labels': "
-             "{'scheduling.x-k8s.io/pod-group': '%s'}, 'annotations': "
-             "{'pod-group.scheduling.sigs.k8s.io/min-available': '%d'}}, 'spec': {'containers': "
-             "[{'resources': {'requests': {'cpu': '%dm'}}}]}}",
-             gang, i, gang, i, gang, of, milli);
-    world_store_json(w, key, json);
+    world_store_text(
+        w, key,
+        "{'metadata': {'name': '%s-%d', 'namespace': 'x', 'uid': '%s-%d', 'labels': "
+        "{'scheduling.x-k8s.io/pod-group': '%s'}, 'annotations': "
+        "{'pod-group.scheduling.sigs.k8s.io/min-available': '%d'}}, 'spec': {'containers': "
+        "[{'resources': {'requests': {'cpu': '%dm'}}}]}}",
+        gang, i, gang, i, gang, of, milli);
 }
 
 static int placed(struct world *w, const char *gang)
@@ -40,16 +40,15 @@ static int placed(struct world *w, const char *gang)
 static void pass_ms(struct world *w, kb_ms ms)
 {
     for (; ms > 0; ms -= 500) {
-        world_wait_ms(w, 500);
-        world_settle(w);
+        world_after(w, 500);
     }
 }
 
 KB_TEST(gang, waits_until_it_is_complete_and_is_bound_at_once)
 {
-    struct world w;
+    KB_AUTO(world_end) struct world w;
     begin(&w);
-    world_store_json(&w, "nodes//n1", NODE_OF("4"));
+    world_node(&w, "n1", "4");
     comes(&w, "a", 0, 3, 1000);
     comes(&w, "a", 1, 3, 1000);
     world_settle(&w);
@@ -58,37 +57,35 @@ KB_TEST(gang, waits_until_it_is_complete_and_is_bound_at_once)
     world_settle(&w);
     KB_CHECK_I64(placed(&w, "a"), ==, 3);
     KB_CHECK_U64(kb_sched_counts(w.sched).held, ==, 0);
-    world_end(&w);
 }
 
 KB_TEST(gang, that_does_not_fit_holds_nothing)
 {
-    struct world w;
+    KB_AUTO(world_end) struct world w;
     begin(&w);
-    world_store_json(&w, "nodes//n1", NODE_OF("2"));
+    world_node(&w, "n1", "2");
     for (int i = 0; i < 3; i++)
         comes(&w, "a", i, 3, 1000);
     world_settle(&w);
     KB_CHECK_I64(placed(&w, "a"), ==, 0);
     KB_CHECK_U64(kb_sched_counts(w.sched).held, ==, 0);
-    world_store_json(&w, "pods/x/single", POD_OF("2", ""));
+    world_pod(&w, "single", "2", "");
     world_settle(&w);
-    KB_CHECK_STR(world_text_of(&w, "pods/x/single", "spec.nodeName"), "n1");
-    KB_CHECK_STR(world_text_of(&w, "pods/x/a-2", "status.conditions[0].message"),
+    KB_CHECK_STR(world_where(&w, "pods/x/single"), "n1");
+    KB_CHECK_STR(world_message(&w, "pods/x/a-2"),
                  "0/1 nodes are available: 1 Insufficient cpu. preemption: 0/1 nodes are "
                  "available: 1 No preemption victims found for incoming pod.");
-    world_store_json(&w, "nodes//n2", NODE_OF("3"));
+    world_node(&w, "n2", "3");
     pass_ms(&w, 11000);
     KB_CHECK_I64(placed(&w, "a"), ==, 3);
-    world_end(&w);
 }
 
 KB_TEST(gang, two_that_fit_one_at_a_time_do_not_block_each_other)
 {
-    struct world w;
+    KB_AUTO(world_end) struct world w;
     begin(&w);
-    world_store_json(&w, "nodes//n1", NODE_OF("2"));
-    world_store_json(&w, "nodes//n2", NODE_OF("2"));
+    world_node(&w, "n1", "2");
+    world_node(&w, "n2", "2");
     for (int i = 0; i < 4; i++) { /* they come interleaved */
         comes(&w, "a", i, 4, 1000);
         comes(&w, "b", i, 4, 1000);
@@ -106,14 +103,13 @@ KB_TEST(gang, two_that_fit_one_at_a_time_do_not_block_each_other)
     world_settle(&w);
     pass_ms(&w, 20000);
     KB_CHECK_I64(placed(&w, first[0] == 'a' ? "b" : "a"), ==, 4);
-    world_end(&w);
 }
 
 KB_TEST(gang, a_small_one_is_not_starved_by_a_large_one_that_never_fits)
 {
-    struct world w;
+    KB_AUTO(world_end) struct world w;
     begin(&w);
-    world_store_json(&w, "nodes//n1", NODE_OF("3"));
+    world_node(&w, "n1", "3");
     for (int i = 0; i < 6; i++)
         comes(&w, "large", i, 6, 1000);
     world_settle(&w);
@@ -123,14 +119,13 @@ KB_TEST(gang, a_small_one_is_not_starved_by_a_large_one_that_never_fits)
     pass_ms(&w, 1000);
     KB_CHECK_I64(placed(&w, "small"), ==, 2);
     KB_CHECK_I64(placed(&w, "large"), ==, 0);
-    world_end(&w);
 }
 
 KB_TEST(gang, a_member_that_comes_back_later_joins_those_that_run)
 {
-    struct world w;
+    KB_AUTO(world_end) struct world w;
     begin(&w);
-    world_store_json(&w, "nodes//n1", NODE_OF("4"));
+    world_node(&w, "n1", "4");
     for (int i = 0; i < 3; i++)
         comes(&w, "a", i, 3, 1000);
     world_settle(&w);
@@ -139,14 +134,13 @@ KB_TEST(gang, a_member_that_comes_back_later_joins_those_that_run)
     comes(&w, "a", 7, 3, 1000);
     world_settle(&w);
     KB_CHECK_I64(placed(&w, "a"), ==, 3);
-    world_end(&w);
 }
 
 KB_TEST(gang, what_waits_for_a_gated_member_gives_up_in_time)
 {
-    struct world w;
+    KB_AUTO(world_end) struct world w;
     begin(&w);
-    world_store_json(&w, "nodes//n1", NODE_OF("2"));
+    world_node(&w, "n1", "2");
     comes(&w, "a", 0, 2, 1000);
     world_store_json(&w, "pods/x/a-1",
                      "{'metadata': {'name': 'a-1', 'namespace': 'x', 'uid': 'a-1', 'labels': "
@@ -155,13 +149,11 @@ KB_TEST(gang, what_waits_for_a_gated_member_gives_up_in_time)
                      "{'schedulingGates': [{'name': 'g'}], 'containers': [{}]}}");
     world_settle(&w);
     KB_CHECK_U64(kb_sched_counts(w.sched).held, ==, 1);
-    world_wait_ms(&w, 60000);
-    world_settle(&w);
-    KB_CHECK_STR(world_text_of(&w, "pods/x/a-0", "status.conditions[0].message"),
+    world_after(&w, 60000);
+    KB_CHECK_STR(world_message(&w, "pods/x/a-0"),
                  "0/1 nodes are available: 1 rejected due to timeout after waiting 1m0s at plugin "
                  "Gang.");
     KB_CHECK_I64(placed(&w, "a"), ==, 0);
-    world_end(&w);
 }
 
 /* Killed between its bindings: what stands in the store is a gang of which `bound` have a node. */

@@ -71,19 +71,18 @@ static const struct kb_policy Asker = {
 KB_TEST(guard, who_asked_others_is_to_blame_for_what_comes_then)
 {
     const struct kb_policy *policies[] = {&Loner, &Asker};
-    struct world w;
+    KB_AUTO(world_end) struct world w;
     filtered = reasoned = 0;
     world_start_with(&w, policies, KB_COUNT(policies));
-    world_store_json(&w, "nodes//n1", NODE_OF("8"));
-    world_store_json(&w, "pods/x/first", POD_OF("1", ""));
+    world_node(&w, "n1", "8");
+    world_pod(&w, "first", "1", "");
     world_settle(&w);
-    KB_CHECK_STR(world_text_of(&w, "pods/x/first", "spec.nodeName"), "n1");
-    world_store_json(&w, "pods/x/second", POD_OF("1", ""));
+    KB_CHECK_STR(world_where(&w, "pods/x/first"), "n1");
+    world_pod(&w, "second", "1", "");
     world_settle(&w);
-    KB_CHECK_STR(world_text_of(&w, "pods/x/second", "spec.nodeName"), "");
+    KB_CHECK_STR(world_where(&w, "pods/x/second"), "");
     KB_CHECK(reasoned > 0);
     KB_CHECK_STR(at_work(kb_sched_core(w.sched)), "nobody");
-    world_end(&w);
 }
 
 /* ---- one that has all points after a decision, and refuses in the last but one ---- */
@@ -143,20 +142,19 @@ static const struct kb_policy Walker = {.abi = KB_POLICY_ABI,
 static void decide_within_another(enum kb_policy_status prepare, int expected_visits)
 {
     const struct kb_policy *policies[] = {&Walker, &Asker};
-    struct world w;
+    KB_AUTO(world_end) struct world w;
     visits = 0;
     prepared = prepare;
     world_start_with(&w, policies, KB_COUNT(policies));
     struct kb_guard *guard = kb__core_guard(kb_sched_core(w.sched));
     uint32_t row = kb_guard_row(guard->page, "Asker", "");
-    world_store_json(&w, "nodes//n1", NODE_OF("8"));
-    world_store_json(&w, "pods/x/p", POD_OF("1", ""));
+    world_node(&w, "n1", "8");
+    world_pod(&w, "p", "1", "");
     uint32_t outer = kb_guard_enter(guard, row, KB_POINT_POST_FILTER);
     world_settle(&w);
     KB_CHECK_I64(visits, ==, expected_visits);
     KB_CHECK_STR(at_work(kb_sched_core(w.sched)), "Asker in postFilter");
     kb_guard_leave(guard, outer);
-    world_end(&w);
 }
 
 KB_TEST(guard, a_pods_way_to_its_node_leaves_who_was_at_work_before)

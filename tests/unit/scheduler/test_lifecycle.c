@@ -120,35 +120,25 @@ static void begin(struct world *w, const struct kb_policy *policy)
     world_start_with(w, one, 1);
 }
 
-static const char *message_of(struct world *w, const char *key)
-{
-    return world_text_of(w, key, "status.conditions[0].message");
-}
-
 KB_TEST(lifecycle, a_pod_passes_all_points_in_their_order)
 {
-    struct world w;
+    KB_AUTO(world_end) struct world w;
     begin(&w, &Chatty);
-    world_store_json(&w, "nodes//n1", NODE_OF("2"));
-    world_store_json(&w, "pods/x/p", POD_OF("1", ""));
-    world_settle(&w);
+    world_try_one(&w, "2");
     KB_CHECK_STR(story, "reserve permit prepare bind bound");
-    KB_CHECK_STR(world_text_of(&w, "pods/x/p", "spec.nodeName"), "n1");
+    KB_CHECK_STR(world_where(&w, "pods/x/p"), "n1");
     kb_val notes = kb_doc_at(world_find(&w, "pods/x/p")->doc, "metadata.annotations");
     KB_CHECK(kb_str_is(kb_val_str(kb_val_get(notes, "x/disk")), "d7"));
-    world_end(&w);
 }
 
 KB_TEST(lifecycle, whoever_refuses_has_the_pod_taken_back_with_his_words)
 {
-    struct world w;
+    KB_AUTO(world_end) struct world w;
     begin(&w, &Chatty);
     answer_reserve = KB_POLICY_UNSCHEDULABLE;
-    world_store_json(&w, "nodes//n1", NODE_OF("2"));
-    world_store_json(&w, "pods/x/p", POD_OF("1", ""));
-    world_settle(&w);
+    world_try_one(&w, "2");
     KB_CHECK_STR(story, "reserve unreserve");
-    KB_CHECK_STR(message_of(&w, "pods/x/p"), "0/1 nodes are available: 1 no disk.");
+    KB_CHECK_STR(world_message(&w, "pods/x/p"), "0/1 nodes are available: 1 no disk.");
     KB_CHECK_U64(kb_sched_counts(w.sched).assumed, ==, 0);
     story[0] = 0;
     answer_reserve = KB_POLICY_OK;
@@ -157,130 +147,109 @@ KB_TEST(lifecycle, whoever_refuses_has_the_pod_taken_back_with_his_words)
     world_store_json(&w, "nodes//n0", "{}");
     world_settle(&w);
     KB_CHECK_STR(story, "reserve permit unreserve");
-    KB_CHECK_STR(message_of(&w, "pods/x/p"), "0/1 nodes are available: 1 not today.");
-    world_end(&w);
+    KB_CHECK_STR(world_message(&w, "pods/x/p"), "0/1 nodes are available: 1 not today.");
 }
 
 KB_TEST(lifecycle, a_permit_that_never_comes_runs_out)
 {
-    struct world w;
+    KB_AUTO(world_end) struct world w;
     begin(&w, &Chatty);
     answer_permit = KB_POLICY_WAIT;
-    world_store_json(&w, "nodes//n1", NODE_OF("2"));
-    world_store_json(&w, "pods/x/p", POD_OF("1", ""));
-    world_settle(&w);
+    world_try_one(&w, "2");
     KB_CHECK_U64(kb_sched_counts(w.sched).held, ==, 1);
     KB_CHECK_I64(kb_sched_wait_ms(w.sched), ==, 10000);
-    world_wait_ms(&w, 10000);
-    world_settle(&w);
+    world_after(&w, 10000);
     KB_CHECK_STR(story, "reserve permit unreserve");
-    KB_CHECK_STR(message_of(&w, "pods/x/p"),
+    KB_CHECK_STR(world_message(&w, "pods/x/p"),
                  "0/1 nodes are available: 1 rejected due to timeout after waiting 10s at plugin "
                  "Chatty.");
     KB_CHECK_U64(kb_sched_counts(w.sched).held, ==, 0);
-    world_end(&w);
 }
 
 KB_TEST(lifecycle, a_pod_that_waits_for_a_permit_keeps_its_place_until_it_goes)
 {
-    struct world w;
+    KB_AUTO(world_end) struct world w;
     begin(&w, &Chatty);
     answer_permit = KB_POLICY_WAIT;
-    world_store_json(&w, "nodes//n1", NODE_OF("1"));
-    world_store_json(&w, "pods/x/p", POD_OF("1", ""));
-    world_settle(&w);
-    world_store_json(&w, "pods/x/p", POD_OF("1", "")); /* somebody writes it: no matter */
-    world_store_json(&w, "pods/x/q", POD_OF("1", ""));
+    world_try_one(&w, "1");
+    world_pod(&w, "p", "1", ""); /* somebody writes it: no matter */
+    world_pod(&w, "q", "1", "");
     world_settle(&w);
     KB_CHECK_STR(story, "reserve permit");
     world_store(&w, "pods/x/p", NULL);
     world_settle(&w);
     KB_CHECK_STR(story, "reserve permit unreserve");
-    world_wait_ms(&w, 1000);
-    world_settle(&w);
+    world_after(&w, 1000);
     KB_CHECK_STR(story, "reserve permit unreserve reserve permit");
-    world_end(&w);
 }
 
 KB_TEST(lifecycle, one_pod_gives_the_permits_of_the_others)
 {
-    struct world w;
+    KB_AUTO(world_end) struct world w;
     begin(&w, &LastWord);
-    world_store_json(&w, "nodes//n1", NODE_OF("4"));
-    world_store_json(&w, "pods/x/a", POD_OF("1", ""));
-    world_store_json(&w, "pods/x/b", POD_OF("1", ""));
+    world_node(&w, "n1", "4");
+    world_pod(&w, "a", "1", "");
+    world_pod(&w, "b", "1", "");
     world_settle(&w);
     KB_CHECK_U64(kb_sched_counts(w.sched).held, ==, 2);
     world_store_json(&w, "pods/x/c",
                      "{'metadata': {'name': 'c', 'namespace': 'x', 'uid': 'c', 'labels': "
                      "{'order.x/word': 'last'}}, 'spec': {'containers': [{}]}}");
     world_settle(&w);
-    KB_CHECK_STR(world_text_of(&w, "pods/x/a", "spec.nodeName"), "n1");
-    KB_CHECK_STR(world_text_of(&w, "pods/x/b", "spec.nodeName"), "n1");
-    KB_CHECK_STR(world_text_of(&w, "pods/x/c", "spec.nodeName"), "n1");
+    KB_CHECK_STR(world_where(&w, "pods/x/a"), "n1");
+    KB_CHECK_STR(world_where(&w, "pods/x/b"), "n1");
+    KB_CHECK_STR(world_where(&w, "pods/x/c"), "n1");
     KB_CHECK_U64(kb_sched_counts(w.sched).placed, ==, 3);
-    world_end(&w);
 }
 
 KB_TEST(lifecycle, or_has_them_refused)
 {
-    struct world w;
+    KB_AUTO(world_end) struct world w;
     begin(&w, &LastWord);
-    world_store_json(&w, "nodes//n1", NODE_OF("4"));
-    world_store_json(&w, "pods/x/a", POD_OF("1", ""));
+    world_node(&w, "n1", "4");
+    world_pod(&w, "a", "1", "");
     world_settle(&w);
     world_store_json(&w, "pods/x/c",
                      "{'metadata': {'name': 'c', 'namespace': 'x', 'uid': 'c', 'labels': "
                      "{'order.x/word': 'never'}}, 'spec': {'containers': [{}]}}");
     world_settle(&w);
-    KB_CHECK_STR(message_of(&w, "pods/x/a"), "0/1 nodes are available: 1 somebody said no.");
-    KB_CHECK_STR(world_text_of(&w, "pods/x/a", "spec.nodeName"), "");
-    world_end(&w);
+    KB_CHECK_STR(world_message(&w, "pods/x/a"), "0/1 nodes are available: 1 somebody said no.");
+    KB_CHECK_STR(world_where(&w, "pods/x/a"), "");
 }
 
 KB_TEST(lifecycle, what_pre_bind_waits_for_is_asked_each_second_and_after_events)
 {
-    struct world w;
+    KB_AUTO(world_end) struct world w;
     begin(&w, &Chatty);
     answer_prepare = KB_POLICY_WAIT;
-    world_store_json(&w, "nodes//n1", NODE_OF("2"));
-    world_store_json(&w, "pods/x/p", POD_OF("1", ""));
-    world_settle(&w);
+    world_try_one(&w, "2");
     KB_CHECK_I64(kb_sched_wait_ms(w.sched), ==, KB_CYCLE_PREPARE_AGAIN_MS);
-    world_wait_ms(&w, 1000);
-    world_settle(&w);
+    world_after(&w, 1000);
     world_store_json(&w, "nodes//n2", "{}");
     world_settle(&w);
     KB_CHECK_STR(story, "reserve permit prepare prepare prepare");
     answer_prepare = KB_POLICY_OK;
-    world_wait_ms(&w, 1000);
-    world_settle(&w);
-    KB_CHECK_STR(world_text_of(&w, "pods/x/p", "spec.nodeName"), "n1");
-    world_end(&w);
+    world_after(&w, 1000);
+    KB_CHECK_STR(world_where(&w, "pods/x/p"), "n1");
 }
 
 KB_TEST(lifecycle, what_others_bind_keeps_its_place_for_a_minute)
 {
-    struct world w;
+    KB_AUTO(world_end) struct world w;
     begin(&w, &Chatty);
     answer_bind = KB_POLICY_OK;
-    world_store_json(&w, "nodes//n1", NODE_OF("2"));
-    world_store_json(&w, "pods/x/p", POD_OF("1", ""));
-    world_settle(&w);
-    KB_CHECK_STR(world_text_of(&w, "pods/x/p", "spec.nodeName"), "");
+    world_try_one(&w, "2");
+    KB_CHECK_STR(world_where(&w, "pods/x/p"), "");
     kb_val notes = kb_doc_at(world_find(&w, "pods/x/p")->doc, "metadata.annotations");
     KB_CHECK(kb_str_is(kb_val_str(kb_val_get(notes, "x/disk")), "d7"));
-    world_wait_ms(&w, KB_CYCLE_OTHERS_MS);
-    world_settle(&w);
+    world_after(&w, KB_CYCLE_OTHERS_MS);
     KB_CHECK_STR(story, "reserve permit prepare bind unreserve");
     world_store_json(&w, "nodes//n2", "{}");
-    world_wait_ms(&w, 1000);
-    world_settle(&w);
-    world_store_json(&w, "pods/x/p", POD_OF("1", "'nodeName': 'n1',"));
+    world_after(&w, 1000);
+    world_pod(&w, "p", "1", "'nodeName': 'n1',");
     story[0] = 0;
     world_settle(&w);
     KB_CHECK_STR(story, "bound");
-    world_end(&w);
 }
 
 /* ---- hints ---- */
@@ -317,23 +286,20 @@ static const struct kb_policy OnlyBlue = {.abi = KB_POLICY_ABI,
 
 KB_TEST(lifecycle, a_hint_may_say_that_an_event_cannot_help)
 {
-    struct world w;
+    KB_AUTO(world_end) struct world w;
     begin(&w, &OnlyBlue);
-    world_store_json(&w, "nodes//n1", NODE_OF("1"));
-    world_store_json(&w, "pods/x/p", POD_OF("1", ""));
-    world_settle(&w);
+    world_try_one(&w, "1");
     world_wait_ms(&w, 20000);
     world_store_json(&w, "nodes//n1",
                      "{'metadata': {'labels': {'color': 'blue'}}, 'status': {'allocatable': "
                      "{'cpu': '1', 'memory': '8Gi', 'pods': '9'}}}");
     world_settle(&w);
     KB_CHECK_I64(hints, ==, 1);
-    KB_CHECK_STR(world_text_of(&w, "pods/x/p", "spec.nodeName"), "");
+    KB_CHECK_STR(world_where(&w, "pods/x/p"), "");
     helps = true;
     world_store_json(&w, "nodes//n1",
                      "{'metadata': {'labels': {'color': 'blue', 'a': 'b'}}, 'status': "
                      "{'allocatable': {'cpu': '1', 'memory': '8Gi', 'pods': '9'}}}");
     world_settle(&w);
-    KB_CHECK_STR(world_text_of(&w, "pods/x/p", "spec.nodeName"), "n1");
-    world_end(&w);
+    KB_CHECK_STR(world_where(&w, "pods/x/p"), "n1");
 }

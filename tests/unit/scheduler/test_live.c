@@ -109,178 +109,155 @@ static void reconfigure(struct world *w, const char *text)
 
 KB_TEST(live, what_waited_under_one_configuration_is_bound_under_the_next)
 {
-    struct world w;
+    KB_AUTO(world_end) struct world w;
     world_start(&w);
     reconfigure(&w, KEEP_OFF("all"));
-    world_store_json(&w, "nodes//n1", NODE_OF("4"));
-    world_store_json(&w, "nodes//n2", NODE_OF("4"));
-    world_store_json(&w, "pods/x/p", POD_OF("1", ""));
+    world_node(&w, "n1", "4");
+    world_node(&w, "n2", "4");
+    world_pod(&w, "p", "1", "");
     world_settle(&w);
-    KB_CHECK_STR(world_text_of(&w, "pods/x/p", "spec.nodeName"), "");
+    KB_CHECK_STR(world_where(&w, "pods/x/p"), "");
     reconfigure(&w, KEEP_OFF("n1"));
-    world_wait_ms(&w, 2000);
-    world_settle(&w);
-    KB_CHECK_STR(world_text_of(&w, "pods/x/p", "spec.nodeName"), "n2");
-    world_end(&w);
+    world_after(&w, 2000);
+    KB_CHECK_STR(world_where(&w, "pods/x/p"), "n2");
 }
 
 KB_TEST(live, arguments_that_a_policy_refuses_change_nothing)
 {
-    struct world w;
+    KB_AUTO(world_end) struct world w;
     struct kb_err err = {0};
     world_start(&w);
     reconfigure(&w, KEEP_OFF("n1"));
     KB_CHECK_I64(configured(&w, KEEP_OFF("bad"), &err), ==, -KB_EINVAL);
     KB_CHECK_STR(err.text, "profile default-scheduler: policy KeepOff: bad arguments");
-    world_store_json(&w, "nodes//n1", NODE_OF("4"));
-    world_store_json(&w, "pods/x/p", POD_OF("1", ""));
-    world_settle(&w);
-    KB_CHECK_STR(world_text_of(&w, "pods/x/p", "spec.nodeName"), "");
-    world_end(&w);
+    world_try_one(&w, "4");
+    KB_CHECK_STR(world_where(&w, "pods/x/p"), "");
 }
 
 KB_TEST(live, a_pod_waits_for_the_profile_that_it_names)
 {
-    struct world w;
+    KB_AUTO(world_end) struct world w;
     world_start(&w);
-    world_store_json(&w, "nodes//n1", NODE_OF("4"));
-    world_store_json(&w, "pods/x/p", POD_OF("1", "'schedulerName': 'other', "));
+    world_node(&w, "n1", "4");
+    world_pod(&w, "p", "1", "'schedulerName': 'other', ");
     world_settle(&w);
-    KB_CHECK_STR(world_text_of(&w, "pods/x/p", "spec.nodeName"), "");
+    KB_CHECK_STR(world_where(&w, "pods/x/p"), "");
     reconfigure(&w, HEAD "profiles: [{schedulerName: default-scheduler}, {schedulerName: other}]");
     world_settle(&w);
-    KB_CHECK_STR(world_text_of(&w, "pods/x/p", "spec.nodeName"), "n1");
-    world_end(&w);
+    KB_CHECK_STR(world_where(&w, "pods/x/p"), "n1");
 }
 
 KB_TEST(live, without_its_profile_a_pod_is_left_alone)
 {
-    struct world w;
+    KB_AUTO(world_end) struct world w;
     world_start(&w);
     reconfigure(&w, HEAD "profiles: [{schedulerName: a}, {schedulerName: b}]");
-    world_store_json(&w, "pods/x/p", POD_OF("1", "'schedulerName': 'a', "));
+    world_pod(&w, "p", "1", "'schedulerName': 'a', ");
     world_settle(&w);
     reconfigure(&w, HEAD "profiles: [{schedulerName: b}, {schedulerName: c}]");
-    world_store_json(&w, "nodes//n1", NODE_OF("4"));
-    world_wait_ms(&w, 20000);
-    world_settle(&w);
-    KB_CHECK_STR(world_text_of(&w, "pods/x/p", "spec.nodeName"), "");
+    world_node(&w, "n1", "4");
+    world_after(&w, 20000);
+    KB_CHECK_STR(world_where(&w, "pods/x/p"), "");
     reconfigure(&w, HEAD "profiles: [{schedulerName: a}]");
-    world_wait_ms(&w, 20000);
-    world_settle(&w);
-    KB_CHECK_STR(world_text_of(&w, "pods/x/p", "spec.nodeName"), "n1");
-    world_end(&w);
+    world_after(&w, 20000);
+    KB_CHECK_STR(world_where(&w, "pods/x/p"), "n1");
 }
 
 KB_TEST(live, who_waits_for_a_permit_is_decided_again)
 {
-    struct world w;
+    KB_AUTO(world_end) struct world w;
     world_start(&w);
     talk_nonsense = false;
     reconfigure(&w, WITH("Usher"));
-    world_store_json(&w, "nodes//n1", NODE_OF("4"));
-    world_store_json(&w, "pods/x/p", POD_OF("1", ""));
-    world_settle(&w);
+    world_try_one(&w, "4");
     KB_CHECK_U64(kb_sched_counts(w.sched).held, ==, 1);
     reconfigure(&w, HEAD);
     world_settle(&w);
-    KB_CHECK_STR(world_text_of(&w, "pods/x/p", "spec.nodeName"), "n1");
+    KB_CHECK_STR(world_where(&w, "pods/x/p"), "n1");
     KB_CHECK_U64(kb_sched_counts(w.sched).assumed, ==, 0);
-    world_end(&w);
 }
 
 KB_TEST(live, a_policy_that_returns_nonsense_is_held_and_the_profile_goes_on)
 {
-    struct world w;
+    KB_AUTO(world_end) struct world w;
     struct kb_core_held held;
     world_start(&w);
     talk_nonsense = true;
     reconfigure(&w, WITH("Wild"));
-    world_store_json(&w, "nodes//n1", NODE_OF("4"));
-    world_store_json(&w, "pods/x/p", POD_OF("1", ""));
-    world_settle(&w);
-    KB_CHECK_STR(world_text_of(&w, "pods/x/p", "spec.nodeName"), "n1");
+    world_try_one(&w, "4");
+    KB_CHECK_STR(world_where(&w, "pods/x/p"), "n1");
     KB_CHECK(kb_core_next_held(kb_sched_core(w.sched), &held));
     KB_CHECK_STR(held.policy, "Wild");
     KB_CHECK_STR(held.why, "score 101 is not in 0 … 100");
     KB_CHECK(!kb_core_next_held(kb_sched_core(w.sched), &held));
-    world_end(&w);
 }
 
 KB_TEST(live, without_a_policy_that_is_required_pods_wait)
 {
-    struct world w;
+    KB_AUTO(world_end) struct world w;
     struct kb_core_held held;
     world_start(&w);
     talk_nonsense = true;
     reconfigure(&w, WITH("Vital"));
-    world_store_json(&w, "nodes//n1", NODE_OF("4"));
-    world_store_json(&w, "pods/x/p", POD_OF("1", ""));
-    world_settle(&w);
-    KB_CHECK_STR(world_text_of(&w, "pods/x/p", "spec.nodeName"), "");
-    KB_CHECK(strstr(world_text_of(&w, "pods/x/p", "status.conditions[0].message"),
-                    "a policy that this profile requires is held") != NULL);
+    world_try_one(&w, "4");
+    KB_CHECK_STR(world_where(&w, "pods/x/p"), "");
+    KB_CHECK(strstr(world_message(&w, "pods/x/p"), "a policy that this profile requires is held") !=
+             NULL);
     KB_CHECK(kb_core_next_held(kb_sched_core(w.sched), &held));
     KB_CHECK_STR(held.why, "verdict 0x1000000 is none");
     talk_nonsense = false;
     reconfigure(&w, WITH("Vital"));
-    world_wait_ms(&w, 2000);
-    world_settle(&w);
-    KB_CHECK_STR(world_text_of(&w, "pods/x/p", "spec.nodeName"), "n1");
-    world_end(&w);
+    world_after(&w, 2000);
+    KB_CHECK_STR(world_where(&w, "pods/x/p"), "n1");
 }
 
 KB_TEST(live, a_status_that_does_not_exist_holds_the_policy)
 {
-    struct world w;
+    KB_AUTO(world_end) struct world w;
     struct kb_core_held held;
     world_start(&w);
     talk_nonsense = true;
     reconfigure(&w, WITH("Usher"));
-    world_store_json(&w, "nodes//n1", NODE_OF("4"));
-    world_store_json(&w, "pods/x/p", POD_OF("1", ""));
-    world_store_json(&w, "pods/x/q", POD_OF("1", ""));
+    world_node(&w, "n1", "4");
+    world_pod(&w, "p", "1", "");
+    world_pod(&w, "q", "1", "");
     world_settle(&w);
-    KB_CHECK_STR(world_text_of(&w, "pods/x/q", "spec.nodeName"), "n1");
+    KB_CHECK_STR(world_where(&w, "pods/x/q"), "n1");
     KB_CHECK(kb_core_next_held(kb_sched_core(w.sched), &held));
     KB_CHECK_STR(held.why, "status 77 of permit is none");
-    world_end(&w);
 }
 
 KB_TEST(live, the_pods_of_another_share_are_left_to_it_for_a_while)
 {
-    struct world w;
+    KB_AUTO(world_end) struct world w;
     int bound = 0, all = 0;
     world_start(&w);
     kb_sched_share(w.sched, 1, 3);
-    world_store_json(&w, "nodes//n1", NODE_OF("40"));
+    world_node(&w, "n1", "40");
     for (int i = 0; i < 30; i++) {
-        char key[32], pod[256];
+        char key[32];
         snprintf(key, sizeof(key), "pods/x/p%d", i);
-        snprintf(pod, sizeof(pod),
-                 "{'metadata': {'name': 'p', 'namespace': 'x', 'uid': 'u%d'}, 'spec': "
-                 "{'containers': [{}]}}",
-                 i);
-        world_store_json(&w, key, pod);
+        world_store_text(&w, key,
+                         "{'metadata': {'name': 'p', 'namespace': 'x', 'uid': 'u%d'}, 'spec': "
+                         "{'containers': [{}]}}",
+                         i);
     }
     world_settle(&w);
     for (int i = 0; i < w.n; i++)
-        bound += world_text_of(&w, w.objects[i].key, "spec.nodeName")[0] != '\0';
+        bound += world_where(&w, w.objects[i].key)[0] != '\0';
     KB_CHECK(bound > 0 && bound < 30);
     KB_CHECK_I64(kb_sched_wait_ms(w.sched), ==, KB_SCHED_LATER_MS);
-    world_wait_ms(&w, KB_SCHED_LATER_MS);
-    world_settle(&w);
+    world_after(&w, KB_SCHED_LATER_MS);
     for (int i = 0; i < w.n; i++)
-        all += world_text_of(&w, w.objects[i].key, "spec.nodeName")[0] != '\0';
+        all += world_where(&w, w.objects[i].key)[0] != '\0';
     KB_CHECK_I64(all, ==, 30);
-    world_end(&w);
 }
 
 /* ---- in any order ---- */
 
 static void random_pod(struct world *w, struct kb_rand *rand)
 {
-    char key[32], pod[256];
+    char key[32];
     static const char *const names[] = {"default-scheduler", "other"};
     snprintf(key, sizeof(key), "pods/x/p%d", (int)kb_rand_below(rand, 40));
     if (world_find(w, key)->doc) {
@@ -288,11 +265,10 @@ static void random_pod(struct world *w, struct kb_rand *rand)
             world_store(w, key, NULL);
         return;
     }
-    snprintf(pod, sizeof(pod),
-             "{'metadata': {'name': 'p', 'namespace': 'x', 'uid': 'u%llu'}, 'spec': "
-             "{'schedulerName': '%s', 'containers': [{}]}}",
-             (unsigned long long)kb_rand_next(rand), names[kb_rand_below(rand, 2)]);
-    world_store_json(w, key, pod);
+    world_store_text(w, key,
+                     "{'metadata': {'name': 'p', 'namespace': 'x', 'uid': 'u%llu'}, 'spec': "
+                     "{'schedulerName': '%s', 'containers': [{}]}}",
+                     (unsigned long long)kb_rand_next(rand), names[kb_rand_below(rand, 2)]);
 }
 
 static void random_config(struct world *w, struct kb_rand *rand)
@@ -310,57 +286,38 @@ static void random_config(struct world *w, struct kb_rand *rand)
 
 KB_TEST(live_property, reconfigured_at_any_moment_no_pod_is_lost_or_placed_where_it_must_not_be)
 {
-    struct world w;
+    KB_AUTO(world_end) struct world w;
     struct kb_rand rand;
     uint64_t seed = kb_test_seed();
     kb_rand_init(&rand, seed);
     world_start(&w);
     kb_rand_init(&w.rand, seed + 1);
     w.lose = 7;
-    world_store_json(&w, "nodes//n1", NODE_OF("400"));
-    world_store_json(&w, "nodes//n2", NODE_OF("400"));
+    world_node(&w, "n1", "400");
+    world_node(&w, "n2", "400");
     for (int step = 0; step < 6000; step++) {
-        switch (kb_rand_below(&rand, 8)) {
-        case 0:
+        uint64_t what = kb_rand_below(&rand, 8);
+        if (what == 0)
             random_pod(&w, &rand);
-            break;
-        case 1:
-        case 2:
-            world_tell_change(&w);
-            break;
-        case 3:
-        case 4:
-            world_tell_reply(&w);
-            break;
-        case 5:
-            kb_sched_decide(w.sched, 1 + kb_rand_below(&rand, 4), &w.out);
-            break;
-        case 6:
-            world_perform(&w);
-            break;
-        default:
+        else if (what == 1)
             world_wait_ms(&w, (kb_ms)kb_rand_below(&rand, 700));
-            if (kb_rand_below(&rand, 10) == 0)
-                random_config(&w, &rand);
-        }
+        else
+            world_any_step(&w, &rand);
+        if (kb_rand_below(&rand, 80) == 0)
+            random_config(&w, &rand);
     }
-    w.lose = 0;
     reconfigure(&w, HEAD "profiles: [{schedulerName: default-scheduler, plugins: {multiPoint: "
                          "{enabled: [{name: KeepOff}]}}}, {schedulerName: other}]");
-    for (int i = 0; i < 20; i++) {
-        world_settle(&w);
-        world_wait_ms(&w, 11000);
-    }
+    world_calm(&w);
     struct kb_sched_counts counts = kb_sched_counts(w.sched);
     size_t bound = 0;
     for (int i = 0; i < w.n; i++) {
         if (!kb_val_present(kb_doc_at(w.objects[i].doc, "spec.containers")))
             continue;
-        KB_CHECK(world_text_of(&w, w.objects[i].key, "spec.nodeName")[0] != '\0');
+        KB_CHECK(world_where(&w, w.objects[i].key)[0] != '\0');
         bound++;
     }
     KB_CHECK_U64(counts.placed, ==, bound);
     KB_CHECK_U64(counts.assumed, ==, 0);
     KB_CHECK_U64(counts.waiting.active + counts.waiting.unschedulable, ==, 0);
-    world_end(&w);
 }

@@ -188,26 +188,22 @@ KB_TEST(min_cost_flow, spreads_by_what_a_full_node_costs)
 /* Kinds that fit alone and not together: what is too much goes elsewhere, or waits. */
 KB_TEST(min_cost_flow, overfills_no_node)
 {
-    struct world w;
+    KB_AUTO(world_end) struct world w;
     static const struct kb_policy *policies[1] = {&kubus_policy_MinCostFlow};
     struct kb_rand rand;
     kb_rand_init(&rand, kb_test_seed());
     world_start_with(&w, policies, 1);
     for (int n = 0; n < 5; n++) {
-        char key[32];
-        snprintf(key, sizeof(key), "nodes//n%d", n);
-        world_store_json(&w, key, NODE_OF("4"));
+        char name[16];
+        snprintf(name, sizeof(name), "n%d", n);
+        world_node(&w, name, "4");
     }
     int asked = 0, got = 0, left = 20000;
     for (int i = 0; i < 60; i++) {
-        char key[32], json[256];
-        int milli = 250 * (1 + (int)kb_rand_below(&rand, 6));
-        snprintf(key, sizeof(key), "pods/x/p%d", i);
-        snprintf(json, sizeof(json),
-                 "{'metadata': {'name': 'p', 'namespace': 'x', 'uid': 'u%d'}, 'spec': "
-                 "{'containers': [{'resources': {'requests': {'cpu': '%dm'}}}]}}",
-                 i, milli);
-        world_store_json(&w, key, json);
+        char name[16], cpu[16];
+        snprintf(name, sizeof(name), "p%d", i);
+        snprintf(cpu, sizeof(cpu), "%dm", 250 * (1 + (int)kb_rand_below(&rand, 6)));
+        world_pod(&w, name, cpu, "");
         asked++;
     }
     world_settle(&w);
@@ -228,5 +224,4 @@ KB_TEST(min_cost_flow, overfills_no_node)
     KB_CHECK_U64(c.placed, ==, (size_t)got);
     KB_CHECK_U64(c.waiting.unschedulable, ==, (size_t)(asked - got));
     KB_CHECK_I64(left, <, 5 * 1500); /* what waits fits nowhere */
-    world_end(&w);
 }

@@ -29,9 +29,9 @@ static void begin(struct world *w, const char *config)
 {
     world_start(w);
     configure(w, config);
-    world_store_json(w, "nodes//n1", NODE_OF("8"));
-    world_store_json(w, "nodes//n2", NODE_OF("8"));
-    world_store_json(w, "pods/x/p", POD_OF("1", ""));
+    world_node(w, "n1", "8");
+    world_node(w, "n2", "8");
+    world_pod(w, "p", "1", "");
     world_settle(w);
 }
 
@@ -44,125 +44,102 @@ static struct kb_outside_ask asked(struct world *w)
     return ask;
 }
 
-static void answer(struct world *w, uint64_t id, const char *json)
+/* Takes the question. NULL: nobody answers it. */
+static void answer(struct world *w, struct kb_outside_ask *ask, const char *json)
 {
     struct kb_err err = {.code = KB_ETIMEOUT, .text = "no answer"};
     KB_AUTO(kb_doc_destroy) struct kb_doc *doc = json ? kb_ptest_json(json) : NULL;
-    kb_sched_answer(w->sched, id, kb_doc_root(doc), json ? NULL : &err, &w->out);
+    kb_sched_answer(w->sched, ask->id, kb_doc_root(doc), json ? NULL : &err, &w->out);
+    kb_doc_destroy(&ask->body);
     world_settle(w);
-}
-
-static const char *node_of(struct world *w, const char *key)
-{
-    return world_text_of(w, key, "spec.nodeName");
 }
 
 KB_TEST(outside, a_pod_waits_for_the_answer_and_goes_where_it_says)
 {
-    struct world w;
+    KB_AUTO(world_end) struct world w;
     begin(&w, REMOTE("pods: 8"));
-    KB_CHECK_STR(node_of(&w, "pods/x/p"), "");
+    KB_CHECK_STR(world_where(&w, "pods/x/p"), "");
     struct kb_outside_ask ask = asked(&w);
     KB_CHECK_STR(ask.service, "judge");
     KB_CHECK_STRN(kb_val_str(kb_doc_at(ask.body, "nodes.name[1]")), "n2");
     KB_CHECK_I64(kb_val_int(kb_doc_at(ask.body, "nodes.allocatable.cpu[0]"), 0), ==, 8000);
     KB_CHECK_I64(kb_val_int(kb_doc_at(ask.body, "pod.requests.cpu"), 0), ==, 1000);
-    answer(&w, ask.id, "{'filter': [1, 0], 'reasons': ['not there']}");
-    KB_CHECK_STR(node_of(&w, "pods/x/p"), "n2");
-    kb_doc_destroy(&ask.body);
-    world_end(&w);
+    answer(&w, &ask, "{'filter': [1, 0], 'reasons': ['not there']}");
+    KB_CHECK_STR(world_where(&w, "pods/x/p"), "n2");
 }
 
 KB_TEST(outside, an_answer_serves_as_many_pods_as_it_may_and_then_it_is_asked_again)
 {
-    struct world w;
+    KB_AUTO(world_end) struct world w;
     begin(&w, REMOTE("pods: 2"));
     struct kb_outside_ask ask = asked(&w);
-    world_store_json(&w, "pods/x/q", POD_OF("1", ""));
-    world_store_json(&w, "pods/x/r", POD_OF("1", ""));
+    world_pod(&w, "q", "1", "");
+    world_pod(&w, "r", "1", "");
     world_settle(&w);
-    answer(&w, ask.id, "{'score': [0, 100]}");
+    answer(&w, &ask, "{'score': [0, 100]}");
     int bound = 0;
     static const char *const keys[] = {"pods/x/p", "pods/x/q", "pods/x/r"};
     for (int i = 0; i < 3; i++)
-        bound += node_of(&w, keys[i])[0] != '\0';
+        bound += world_where(&w, keys[i])[0] != '\0';
     KB_CHECK_I64(bound, ==, 2);
-    kb_doc_destroy(&ask.body);
     ask = asked(&w);
-    answer(&w, ask.id, "{}");
-    KB_CHECK(node_of(&w, "pods/x/r")[0] != '\0' && node_of(&w, "pods/x/q")[0] != '\0');
-    kb_doc_destroy(&ask.body);
-    world_end(&w);
+    answer(&w, &ask, "{}");
+    KB_CHECK(world_where(&w, "pods/x/r")[0] != '\0' && world_where(&w, "pods/x/q")[0] != '\0');
 }
 
 KB_TEST(outside, without_an_answer_the_pod_is_told_and_tries_again)
 {
-    struct world w;
+    KB_AUTO(world_end) struct world w;
     begin(&w, REMOTE("timeoutMs: 500"));
     struct kb_outside_ask ask = asked(&w);
     KB_CHECK_I64(ask.timeout_ms, ==, 500);
-    answer(&w, ask.id, NULL);
-    KB_CHECK_STR(world_text_of(&w, "pods/x/p", "status.conditions[0].message"),
-                 "policy service judge: no answer");
-    kb_doc_destroy(&ask.body);
-    world_wait_ms(&w, 1500);
-    world_settle(&w);
+    answer(&w, &ask, NULL);
+    KB_CHECK_STR(world_message(&w, "pods/x/p"), "policy service judge: no answer");
+    world_after(&w, 1500);
     ask = asked(&w);
-    answer(&w, ask.id, "{'filter': [0, 0, 0]}");
-    KB_CHECK_STR(world_text_of(&w, "pods/x/p", "status.conditions[0].message"),
-                 "policy service judge: filter[2] is nonsense");
-    kb_doc_destroy(&ask.body);
-    world_end(&w);
+    answer(&w, &ask, "{'filter': [0, 0, 0]}");
+    KB_CHECK_STR(world_message(&w, "pods/x/p"), "policy service judge: filter[2] is nonsense");
 }
 
 KB_TEST(outside, one_that_is_optional_is_left_out_when_it_does_not_answer)
 {
-    struct world w;
+    KB_AUTO(world_end) struct world w;
     begin(&w, REMOTE("optional: 1"));
     struct kb_outside_ask ask = asked(&w);
-    answer(&w, ask.id, NULL);
-    KB_CHECK(node_of(&w, "pods/x/p")[0] != '\0');
-    kb_doc_destroy(&ask.body);
-    world_end(&w);
+    answer(&w, &ask, NULL);
+    KB_CHECK(world_where(&w, "pods/x/p")[0] != '\0');
 }
 
 KB_TEST(outside, who_leaves_while_it_waits_is_not_waited_for)
 {
-    struct world w;
+    KB_AUTO(world_end) struct world w;
     begin(&w, REMOTE("pods: 2"));
     struct kb_outside_ask ask = asked(&w);
     world_store(&w, "pods/x/p", NULL);
     world_settle(&w);
-    answer(&w, ask.id, "{}"); /* nobody asks any more */
-    kb_doc_destroy(&ask.body);
-    world_store_json(&w, "pods/x/q", POD_OF("1", ""));
+    answer(&w, &ask, "{}"); /* nobody asks any more */
+    world_pod(&w, "q", "1", "");
     world_settle(&w);
     ask = asked(&w);
     configure(&w, HEAD);
     world_settle(&w);
-    KB_CHECK(node_of(&w, "pods/x/q")[0] != '\0');
-    answer(&w, ask.id, "{}");
-    kb_doc_destroy(&ask.body);
-    world_end(&w);
+    KB_CHECK(world_where(&w, "pods/x/q")[0] != '\0');
+    answer(&w, &ask, "{}");
 }
 
 KB_TEST(outside, a_node_that_comes_makes_the_answer_old)
 {
-    struct world w;
+    KB_AUTO(world_end) struct world w;
     begin(&w, REMOTE("pods: 100"));
     struct kb_outside_ask ask = asked(&w);
-    answer(&w, ask.id, "{'filter': [1, 1]}");
-    KB_CHECK_STR(node_of(&w, "pods/x/p"), "");
-    KB_CHECK(strstr(world_text_of(&w, "pods/x/p", "status.conditions[0].message"),
+    answer(&w, &ask, "{'filter': [1, 1]}");
+    KB_CHECK_STR(world_where(&w, "pods/x/p"), "");
+    KB_CHECK(strstr(world_message(&w, "pods/x/p"),
                     "2 node(s) were refused by the policy service judge") != NULL);
-    kb_doc_destroy(&ask.body);
-    world_store_json(&w, "nodes//n3", NODE_OF("8"));
+    world_node(&w, "n3", "8");
     world_settle(&w);
     ask = asked(&w);
-    answer(&w, ask.id, "{'filter': [1, 1, 0]}");
-    world_wait_ms(&w, 2000);
-    world_settle(&w);
-    KB_CHECK_STR(node_of(&w, "pods/x/p"), "n3");
-    kb_doc_destroy(&ask.body);
-    world_end(&w);
+    answer(&w, &ask, "{'filter': [1, 1, 0]}");
+    world_after(&w, 2000);
+    KB_CHECK_STR(world_where(&w, "pods/x/p"), "n3");
 }

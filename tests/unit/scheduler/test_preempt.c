@@ -8,26 +8,23 @@
 static void runs(struct world *w, const char *name, const char *node, int milli, int priority,
                  const char *minute)
 {
-    char key[64], json[512];
+    char key[64];
     snprintf(key, sizeof(key), "pods/x/%s", name);
-    snprintf(json, sizeof(json),
-             "{'metadata': {'name': '%s', 'namespace': 'x', 'uid': 'u-%s', 'labels': {'app': "
-             "'%s'}}, 'spec': {'nodeName': '%s', 'priority': %d, 'containers': [{'resources': "
-             "{'requests': {'cpu': '%dm'}}}]}, 'status': {'startTime': "
-             "'2025-01-01T00:%s:00Z'}}",
-             name, name, name, node, priority, milli, minute);
-    world_store_json(w, key, json);
+    world_store_text(
+        w, key,
+        "{'metadata': {'name': '%s', 'namespace': 'x', 'uid': 'u-%s', 'labels': {'app': "
+        "'%s'}}, 'spec': {'nodeName': '%s', 'priority': %d, 'containers': [{'resources': "
+        "{'requests': {'cpu': '%dm'}}}]}, 'status': {'startTime': "
+        "'2025-01-01T00:%s:00Z'}}",
+        name, name, name, node, priority, milli, minute);
 }
 
 static void arrives(struct world *w, const char *name, int milli, int priority, const char *more)
 {
-    char key[64], json[512];
-    snprintf(key, sizeof(key), "pods/x/%s", name);
-    snprintf(json, sizeof(json),
-             "{'metadata': {'name': '%s', 'namespace': 'x', 'uid': 'u-%s'}, 'spec': {%s "
-             "'priority': %d, 'containers': [{'resources': {'requests': {'cpu': '%dm'}}}]}}",
-             name, name, more, priority, milli);
-    world_store_json(w, key, json);
+    char cpu[16], spec[128];
+    snprintf(cpu, sizeof(cpu), "%dm", milli);
+    snprintf(spec, sizeof(spec), "%s 'priority': %d,", more, priority);
+    world_pod(w, name, cpu, spec);
 }
 
 static const char *nominated(struct world *w, const char *key)
@@ -35,46 +32,45 @@ static const char *nominated(struct world *w, const char *key)
     return world_text_of(w, key, "status.nominatedNodeName");
 }
 
-static const char *message(struct world *w, const char *key)
-{
-    return world_text_of(w, key, "status.conditions[0].message");
-}
-
 static bool leaving(struct world *w, const char *key)
 {
     return kb_val_present(kb_doc_at(world_find(w, key)->doc, "metadata.deletionTimestamp"));
 }
 
+/* "low" has all of the node n1, and is on its way out: "high" was promised its place. */
+static void promise(struct world *w)
+{
+    world_start(w);
+    world_node(w, "n1", "1");
+    runs(w, "low", "n1", 1000, 0, "01");
+    arrives(w, "high", 1000, 10, "");
+    world_settle(w);
+}
+
 KB_TEST(preempt, a_pod_of_lower_priority_makes_room_gracefully)
 {
-    struct world w;
-    world_start(&w);
-    world_store_json(&w, "nodes//n1", NODE_OF("1"));
-    runs(&w, "low", "n1", 1000, 0, "01");
-    arrives(&w, "high", 500, 10, "");
-    world_settle(&w);
+    KB_AUTO(world_end) struct world w;
+    promise(&w);
     KB_CHECK_STR(nominated(&w, "pods/x/high"), "n1");
-    KB_CHECK_STR(message(&w, "pods/x/high"), "0/1 nodes are available: 1 Insufficient cpu.");
+    KB_CHECK_STR(world_message(&w, "pods/x/high"), "0/1 nodes are available: 1 Insufficient cpu.");
     KB_CHECK(leaving(&w, "pods/x/low"));
     KB_CHECK_STR(world_text_of(&w, "pods/x/low", "status.conditions[0].type"), "DisruptionTarget");
     KB_CHECK_STR(world_text_of(&w, "pods/x/low", "status.conditions[0].reason"),
                  "PreemptionByScheduler");
-    KB_CHECK_STR(message(&w, "pods/x/low"),
+    KB_CHECK_STR(world_message(&w, "pods/x/low"),
                  "default-scheduler: preempting to accommodate a higher priority pod");
     KB_CHECK_I64(w.evictions, ==, 1);
     world_end_evicted(&w);
-    world_wait_ms(&w, 1000);
-    world_settle(&w);
-    KB_CHECK_STR(world_text_of(&w, "pods/x/high", "spec.nodeName"), "n1");
+    world_after(&w, 1000);
+    KB_CHECK_STR(world_where(&w, "pods/x/high"), "n1");
     KB_CHECK_STR(w.last_event, "Successfully assigned x/high to n1");
-    world_end(&w);
 }
 
 KB_TEST(preempt, the_victim_is_told_by_whom)
 {
-    struct world w;
+    KB_AUTO(world_end) struct world w;
     world_start(&w);
-    world_store_json(&w, "nodes//n1", NODE_OF("1"));
+    world_node(&w, "n1", "1");
     runs(&w, "low", "n1", 1000, 0, "01");
     while (world_tell_change(&w))
         ;
@@ -91,30 +87,28 @@ KB_TEST(preempt, the_victim_is_told_by_whom)
     }
     KB_CHECK(kb_str_is(reason, "Preempted"));
     KB_CHECK(kb_str_is(text, "Preempted by pod u-high on node n1"));
-    world_end(&w);
 }
 
 KB_TEST(preempt, who_never_preempts_or_has_no_lower_pods_says_so)
 {
-    struct world w;
+    KB_AUTO(world_end) struct world w;
     world_start(&w);
-    world_store_json(&w, "nodes//n1", NODE_OF("1"));
+    world_node(&w, "n1", "1");
     runs(&w, "low", "n1", 1000, 5, "01");
     arrives(&w, "polite", 500, 10, "'preemptionPolicy': 'Never',");
     arrives(&w, "equal", 500, 5, "");
     arrives(&w, "large", 2000, 10, "");
     world_settle(&w);
-    KB_CHECK_STR(message(&w, "pods/x/polite"),
+    KB_CHECK_STR(world_message(&w, "pods/x/polite"),
                  "0/1 nodes are available: 1 Insufficient cpu. preemption: not eligible due to "
                  "preemptionPolicy=Never.");
-    KB_CHECK_STR(message(&w, "pods/x/equal"),
+    KB_CHECK_STR(world_message(&w, "pods/x/equal"),
                  "0/1 nodes are available: 1 Insufficient cpu. preemption: 0/1 nodes are "
                  "available: 1 No preemption victims found for incoming pod.");
-    KB_CHECK_STR(message(&w, "pods/x/large"),
+    KB_CHECK_STR(world_message(&w, "pods/x/large"),
                  "0/1 nodes are available: 1 Insufficient cpu. preemption: 0/1 nodes are "
                  "available: 1 Preemption is not helpful for scheduling.");
     KB_CHECK_I64(w.evictions, ==, 0);
-    world_end(&w);
 }
 
 /* ---- the choice ---- */
@@ -133,13 +127,13 @@ static const char *victims(const struct victim *all, const char *budget)
     world_start(&w);
     names[0] = 0;
     for (int i = 1; i <= 3; i++) {
-        char key[32];
-        snprintf(key, sizeof(key), "nodes//n%d", i);
+        char node[16];
+        snprintf(node, sizeof(node), "n%d", i);
         bool used = false;
         for (const struct victim *v = all; v->name; v++)
-            used |= strcmp(v->node, key + 7) == 0;
+            used |= strcmp(v->node, node) == 0;
         if (used)
-            world_store_json(&w, key, NODE_OF("2"));
+            world_node(&w, node, "2");
     }
     if (budget)
         world_store_json(&w, "poddisruptionbudgets.policy/x/b", budget);
@@ -255,33 +249,23 @@ KB_TEST(preempt_choice, a_budget_is_violated_when_there_is_no_other_way)
 
 KB_TEST(preempt, what_was_promised_is_not_given_to_a_lower_pod)
 {
-    struct world w;
-    world_start(&w);
-    world_store_json(&w, "nodes//n1", NODE_OF("1"));
-    runs(&w, "low", "n1", 1000, 0, "01");
-    arrives(&w, "high", 1000, 10, "");
-    world_settle(&w);
+    KB_AUTO(world_end) struct world w;
+    promise(&w);
     world_end_evicted(&w);
     arrives(&w, "sneak", 500, 5, "");
     world_settle(&w); /* high is in its back-off: sneak could take the place */
-    KB_CHECK_STR(world_text_of(&w, "pods/x/sneak", "spec.nodeName"), "");
-    KB_CHECK_STR(message(&w, "pods/x/sneak"),
+    KB_CHECK_STR(world_where(&w, "pods/x/sneak"), "");
+    KB_CHECK_STR(world_message(&w, "pods/x/sneak"),
                  "0/1 nodes are available: 1 Insufficient cpu. preemption: 0/1 nodes are "
                  "available: 1 No preemption victims found for incoming pod.");
-    world_wait_ms(&w, 1000);
-    world_settle(&w);
-    KB_CHECK_STR(world_text_of(&w, "pods/x/high", "spec.nodeName"), "n1");
-    world_end(&w);
+    world_after(&w, 1000);
+    KB_CHECK_STR(world_where(&w, "pods/x/high"), "n1");
 }
 
 KB_TEST(preempt, a_more_important_pod_takes_the_room_and_the_nomination_is_gone)
 {
-    struct world w;
-    world_start(&w);
-    world_store_json(&w, "nodes//n1", NODE_OF("1"));
-    runs(&w, "low", "n1", 1000, 0, "01");
-    arrives(&w, "high", 1000, 10, "");
-    world_settle(&w);
+    KB_AUTO(world_end) struct world w;
+    promise(&w);
     arrives(&w, "higher", 1000, 20, "");
     world_settle(&w);
     KB_CHECK_STR(nominated(&w, "pods/x/high"), "");
@@ -289,76 +273,61 @@ KB_TEST(preempt, a_more_important_pod_takes_the_room_and_the_nomination_is_gone)
     KB_CHECK_I64(w.evictions, ==, 1); /* low goes already */
     world_end_evicted(&w);
     for (int i = 0; i < 3; i++) {
-        world_wait_ms(&w, 5000);
-        world_settle(&w);
+        world_after(&w, 5000);
     }
-    KB_CHECK_STR(world_text_of(&w, "pods/x/higher", "spec.nodeName"), "n1");
-    KB_CHECK_STR(world_text_of(&w, "pods/x/high", "spec.nodeName"), "");
-    world_end(&w);
+    KB_CHECK_STR(world_where(&w, "pods/x/higher"), "n1");
+    KB_CHECK_STR(world_where(&w, "pods/x/high"), "");
 }
 
 KB_TEST(preempt, nobody_else_goes_while_a_victim_is_on_its_way_out)
 {
-    struct world w;
+    KB_AUTO(world_end) struct world w;
     world_start(&w);
-    world_store_json(&w, "nodes//n1", NODE_OF("2"));
+    world_node(&w, "n1", "2");
     runs(&w, "a", "n1", 1000, 0, "01");
     runs(&w, "b", "n1", 1000, 0, "02");
     arrives(&w, "high", 1000, 10, "");
     world_settle(&w);
     KB_CHECK(leaving(&w, "pods/x/b"));
     world_wait_ms(&w, 20000);
-    world_store_json(&w, "nodes//n2", NODE_OF("1m")); /* no help */
-    world_wait_ms(&w, KB_PENDING_FLUSH_MS);
-    world_settle(&w);
+    world_node(&w, "n2", "1m"); /* no help */
+    world_after(&w, KB_PENDING_FLUSH_MS);
     KB_CHECK(!leaving(&w, "pods/x/a"));
-    KB_CHECK_STR(message(&w, "pods/x/high"),
+    KB_CHECK_STR(world_message(&w, "pods/x/high"),
                  "0/2 nodes are available: 2 Insufficient cpu. preemption: not eligible due to a "
                  "terminating pod on the nominated node.");
     KB_CHECK_STR(nominated(&w, "pods/x/high"), "n1");
-    world_end(&w);
 }
 
 KB_TEST(preempt, a_scheduler_that_comes_back_knows_who_was_promised_what)
 {
-    struct world w;
-    world_start(&w);
-    world_store_json(&w, "nodes//n1", NODE_OF("1"));
-    runs(&w, "low", "n1", 1000, 0, "01");
-    arrives(&w, "high", 1000, 10, "");
-    world_settle(&w);
+    KB_AUTO(world_end) struct world w;
+    promise(&w);
     world_end_evicted(&w);
     arrives(&w, "sneak", 500, 5, "");
     world_restart(&w);
     world_settle(&w);
-    KB_CHECK_STR(world_text_of(&w, "pods/x/high", "spec.nodeName"), "n1");
-    KB_CHECK_STR(world_text_of(&w, "pods/x/sneak", "spec.nodeName"), "");
-    world_end(&w);
+    KB_CHECK_STR(world_where(&w, "pods/x/high"), "n1");
+    KB_CHECK_STR(world_where(&w, "pods/x/sneak"), "");
 }
 
 KB_TEST(preempt, a_node_that_goes_frees_who_was_nominated_to_it)
 {
-    struct world w;
-    world_start(&w);
-    world_store_json(&w, "nodes//n1", NODE_OF("1"));
-    runs(&w, "low", "n1", 1000, 0, "01");
-    arrives(&w, "high", 1000, 10, "");
-    world_settle(&w);
+    KB_AUTO(world_end) struct world w;
+    promise(&w);
     world_store(&w, "pods/x/low", NULL);
     world_store(&w, "nodes//n1", NULL);
     world_settle(&w);
-    world_store_json(&w, "nodes//n2", NODE_OF("1"));
-    world_wait_ms(&w, 1000);
-    world_settle(&w);
-    KB_CHECK_STR(world_text_of(&w, "pods/x/high", "spec.nodeName"), "n2");
-    world_end(&w);
+    world_node(&w, "n2", "1");
+    world_after(&w, 1000);
+    KB_CHECK_STR(world_where(&w, "pods/x/high"), "n2");
 }
 
 KB_TEST(preempt, a_pod_that_waits_is_tried_again_when_less_important_ones_have_come)
 {
-    struct world w;
+    KB_AUTO(world_end) struct world w;
     world_start(&w);
-    world_store_json(&w, "nodes//n1", NODE_OF("1"));
+    world_node(&w, "n1", "1");
     runs(&w, "rival", "n1", 1000, 20, "01");
     arrives(&w, "high", 1000, 10, "");
     world_settle(&w);
@@ -368,5 +337,4 @@ KB_TEST(preempt, a_pod_that_waits_is_tried_again_when_less_important_ones_have_c
     world_settle(&w);
     KB_CHECK(leaving(&w, "pods/x/low"));
     KB_CHECK_STR(nominated(&w, "pods/x/high"), "n1");
-    world_end(&w);
 }

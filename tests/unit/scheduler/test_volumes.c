@@ -380,12 +380,12 @@ static void storage_world(struct world *w, const char *provisioner)
     snprintf(class_json, sizeof(class_json),
              "{'volumeBindingMode': 'WaitForFirstConsumer', 'provisioner': '%s'}", provisioner);
     tell(w, "storageclasses.storage.k8s.io//later", class_json);
-    world_store_json(w, "nodes//n1", NODE_OF("4"));
+    world_node(w, "n1", "4");
 }
 
 KB_TEST(volume_binding, a_pod_is_bound_when_the_volume_that_was_chosen_for_it_is)
 {
-    struct world w = {0};
+    KB_AUTO(world_end) struct world w;
     storage_world(&w, "kubernetes.io/no-provisioner");
     tell(&w, "persistentvolumes//pv",
          "{'spec': {'capacity': {'storage': '5Gi'}, 'accessModes': ['ReadWriteOnce'], "
@@ -394,39 +394,36 @@ KB_TEST(volume_binding, a_pod_is_bound_when_the_volume_that_was_chosen_for_it_is
     tell(&w, "persistentvolumeclaims/x/d", WAITING_CLAIM("ud", "later", "", ""));
     world_store_json(&w, "pods/x/p", POD_WITH("c"));
     world_settle(&w);
-    KB_CHECK_STR(world_text_of(&w, "pods/x/p", "spec.nodeName"), "");
+    KB_CHECK_STR(world_where(&w, "pods/x/p"), "");
     check_write(&w, "persistentvolumes//pv", "spec.claimRef.uid", "uc");
     world_store_json(&w, "pods/x/q", POD_WITH("d")); /* the volume is spoken for */
     world_settle(&w);
-    KB_CHECK_STR(world_text_of(&w, "pods/x/q", "status.conditions[0].message"),
+    KB_CHECK_STR(world_message(&w, "pods/x/q"),
                  "0/1 nodes are available: 1 node(s) didn't find available persistent volumes to "
                  "bind. preemption: 0/1 nodes are available: 1 Preemption is not helpful for "
                  "scheduling.");
     tell(&w, "persistentvolumeclaims/x/c",
          WAITING_CLAIM("uc", "later", ", 'pv.kubernetes.io/bind-completed': 'yes'",
                        ", 'volumeName': 'pv'"));
-    world_wait_ms(&w, 1000);
-    world_settle(&w);
-    KB_CHECK_STR(world_text_of(&w, "pods/x/p", "spec.nodeName"), "n1");
-    world_end(&w);
+    world_after(&w, 1000);
+    KB_CHECK_STR(world_where(&w, "pods/x/p"), "n1");
 }
 
 KB_TEST(volume_binding, a_volume_is_made_for_the_node_that_was_chosen)
 {
-    struct world w = {0};
+    KB_AUTO(world_end) struct world w;
     storage_world(&w, "example.com/p");
     tell(&w, "persistentvolumeclaims/x/c", WAITING_CLAIM("uc", "later", "", ""));
     world_store_json(&w, "pods/x/p", POD_WITH("c"));
     world_settle(&w);
-    KB_CHECK_STR(world_text_of(&w, "pods/x/p", "spec.nodeName"), "");
+    KB_CHECK_STR(world_where(&w, "pods/x/p"), "");
     struct kb_volume_write write = {0};
     KB_CHECK(kb_sched_next_write(w.sched, &write));
     KB_CHECK_STR(write.key, "persistentvolumeclaims/x/c");
     kb_sched_write_done(w.sched, write.ns, write.claim, -KB_ETIMEOUT); /* once more, then */
     kb_doc_destroy(&write.patch);
     free(write.key);
-    world_wait_ms(&w, 1000);
-    world_settle(&w);
+    world_after(&w, 1000);
     KB_CHECK(kb_sched_next_write(w.sched, &write));
     KB_CHECK_STRN(kb_val_str(kb_val_get(kb_doc_at(write.patch, "metadata.annotations"),
                                         "volume.kubernetes.io/selected-node")),
@@ -436,14 +433,12 @@ KB_TEST(volume_binding, a_volume_is_made_for_the_node_that_was_chosen)
     /* the pod goes: another node may be chosen for the next one */
     world_store(&w, "pods/x/p", NULL);
     world_store_json(&w, "nodes//n1", "{'spec': {'unschedulable': true}}");
-    world_store_json(&w, "nodes//n2", NODE_OF("4"));
+    world_node(&w, "n2", "4");
     world_store_json(&w, "pods/x/q", POD_WITH("c"));
     world_settle(&w);
     tell(&w, "persistentvolumeclaims/x/c",
          WAITING_CLAIM("uc", "later", ", 'pv.kubernetes.io/bind-completed': 'yes'",
                        ", 'volumeName': 'made'"));
-    world_wait_ms(&w, 1000);
-    world_settle(&w);
-    KB_CHECK_STR(world_text_of(&w, "pods/x/q", "spec.nodeName"), "n2");
-    world_end(&w);
+    world_after(&w, 1000);
+    KB_CHECK_STR(world_where(&w, "pods/x/q"), "n2");
 }

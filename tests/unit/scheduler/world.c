@@ -3,6 +3,7 @@
 #include "bus/base/check.h"
 #include "tests/lib/test.h"
 
+#include <stdarg.h>
 #include <stdlib.h>
 
 static void new_scheduler(struct world *w, uint64_t seed)
@@ -63,6 +64,35 @@ void world_store(struct world *w, const char *key, struct kb_doc *doc)
 void world_store_json(struct world *w, const char *key, const char *json)
 {
     world_store(w, key, kb_ptest_json(json));
+}
+
+void world_store_text(struct world *w, const char *key, const char *format, ...)
+{
+    char json[1024];
+    va_list args;
+    va_start(args, format);
+    int n = vsnprintf(json, sizeof(json), format, args);
+    va_end(args);
+    KB_CHECK(n >= 0 && (size_t)n < sizeof(json));
+    world_store_json(w, key, json);
+}
+
+void world_node(struct world *w, const char *name, const char *cpu)
+{
+    char key[64];
+    snprintf(key, sizeof(key), "nodes//%s", name);
+    world_store_text(
+        w, key, "{'status': {'allocatable': {'cpu': '%s', 'memory': '8Gi', 'pods': '100'}}}", cpu);
+}
+
+void world_pod(struct world *w, const char *name, const char *cpu, const char *more)
+{
+    char key[64];
+    snprintf(key, sizeof(key), "pods/x/%s", name);
+    world_store_text(w, key,
+                     "{'metadata': {'name': '%s', 'namespace': 'x', 'uid': 'u-%s'}, 'spec': {%s "
+                     "'containers': [{'resources': {'requests': {'cpu': '%s'}}}]}}",
+                     name, name, more, cpu);
 }
 
 bool world_tell_change(struct world *w)
@@ -216,6 +246,48 @@ void world_settle(struct world *w)
     }
 }
 
+void world_after(struct world *w, kb_ms ms)
+{
+    world_wait_ms(w, ms);
+    world_settle(w);
+}
+
+void world_try_one(struct world *w, const char *cpu)
+{
+    world_node(w, "n1", cpu);
+    world_pod(w, "p", "1", "");
+    world_settle(w);
+}
+
+void world_any_step(struct world *w, struct kb_rand *rand)
+{
+    switch (kb_rand_below(rand, 7)) {
+    case 0:
+    case 1:
+    case 2:
+        world_tell_change(w);
+        break;
+    case 3:
+    case 4:
+        world_tell_reply(w);
+        break;
+    case 5:
+        kb_sched_decide(w->sched, 1 + kb_rand_below(rand, 4), &w->out);
+        break;
+    default:
+        world_perform(w);
+    }
+}
+
+void world_calm(struct world *w)
+{
+    w->lose = 0;
+    for (int i = 0; i < 20; i++) {
+        world_settle(w);
+        world_wait_ms(w, 11000);
+    }
+}
+
 static void clear(struct world *w)
 {
     struct kb_link *link;
@@ -263,4 +335,14 @@ const char *world_text_of(struct world *w, const char *key, const char *path)
     static char text[1024];
     kb_str_copy(kb_val_str(kb_doc_at(world_find(w, key)->doc, path)), text, sizeof(text));
     return text;
+}
+
+const char *world_where(struct world *w, const char *pod)
+{
+    return world_text_of(w, pod, "spec.nodeName");
+}
+
+const char *world_message(struct world *w, const char *pod)
+{
+    return world_text_of(w, pod, "status.conditions[0].message");
 }

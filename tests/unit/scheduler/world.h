@@ -56,8 +56,20 @@ void world_restart(struct world *w);
 struct object *world_find(struct world *w, const char *key); /* made when it is not there */
 void world_store(struct world *w, const char *key, struct kb_doc *doc); /* takes it; NULL deletes */
 void world_store_json(struct world *w, const char *key, const char *json);
+/* The same, as printf writes it. */
+void world_store_text(struct world *w, const char *key, const char *format, ...) KB_PRINTF(3, 4);
+/* nodes//NAME with so much CPU ("2", "500m"), 8Gi and room for 100 pods. */
+void world_node(struct world *w, const char *name, const char *cpu);
+/* pods/x/NAME that requests so much CPU; `more` stands in its spec: "" or "'priority': 10,". */
+void world_pod(struct world *w, const char *name, const char *cpu, const char *more);
+/* The node n1 with so much CPU, the pod p that requests 1, and what comes of it. */
+void world_try_one(struct world *w, const char *cpu);
+
 /* The text at a path of an object; valid until the next call. */
 const char *world_text_of(struct world *w, const char *key, const char *path);
+/* A pod's node; what its condition says. */
+const char *world_where(struct world *w, const char *pod);
+const char *world_message(struct world *w, const char *pod);
 
 /* What is being deleted is gone: the agent of its node has ended it. */
 bool world_end_evicted(struct world *w);
@@ -67,12 +79,12 @@ bool world_tell_change(struct world *w);
 bool world_tell_reply(struct world *w);
 void world_perform(struct world *w); /* carry the wishes out, as the store would */
 void world_wait_ms(struct world *w, kb_ms ms);
-void world_settle(struct world *w); /* until nothing is under way and nothing is due */
+void world_settle(struct world *w);          /* until nothing is under way and nothing is due */
+void world_after(struct world *w, kb_ms ms); /* wait and settle */
 
-#define POD_OF(cpu, more)                                                                          \
-    "{'metadata': {'name': 'p', 'namespace': 'x', 'uid': 'u'}, 'spec': {" more                     \
-    "'containers': [{'resources': {'requests': {'cpu': '" cpu "'}}}]}}"
-#define NODE_OF(cpu)                                                                               \
-    "{'status': {'allocatable': {'cpu': '" cpu "', 'memory': '8Gi', 'pods': '100'}}}"
+/* For stories in random order: one of the steps above, or a decision of a few pods. */
+void world_any_step(struct world *w, struct kb_rand *rand);
+/* Nothing is lost any more, and time passes until no back-off is left. */
+void world_calm(struct world *w);
 
 #endif
