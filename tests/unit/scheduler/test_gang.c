@@ -160,7 +160,7 @@ KB_TEST(gang, what_waits_for_a_gated_member_gives_up_in_time)
 static void partly_bound(struct world *w, int bound, int of)
 {
     begin(w);
-    world_store_json(w, "nodes//n1", NODE_OF("8"));
+    world_node(w, "n1", "8");
     for (int i = 0; i < of; i++)
         comes(w, "a", i, of, 1000);
     world_settle(w);
@@ -173,30 +173,28 @@ static void partly_bound(struct world *w, int bound, int of)
 KB_TEST(gang, whose_scheduler_was_killed_between_its_bindings_is_completed_by_the_next)
 {
     for (int bound = 0; bound <= 4; bound++) {
-        struct world w;
+        KB_AUTO(world_end) struct world w;
         partly_bound(&w, bound, 4);
         world_restart(&w);
         world_settle(&w);
         KB_CHECK_I64(placed(&w, "a"), ==, 4);
         KB_CHECK_U64(kb_sched_counts(w.sched).held, ==, 0);
-        world_end(&w);
     }
 }
 
 KB_TEST(gang, that_cannot_be_completed_keeps_what_is_bound_and_is_completed_when_there_is_room)
 {
-    struct world w;
+    KB_AUTO(world_end) struct world w;
     partly_bound(&w, 2, 4);
-    world_store_json(&w, "nodes//n1", NODE_OF("3")); /* it has shrunk meanwhile */
+    world_node(&w, "n1", "3"); /* it has shrunk meanwhile */
     world_restart(&w);
     world_settle(&w);
     pass_ms(&w, 20000);
     KB_CHECK_I64(placed(&w, "a"), <=, 3);
     KB_CHECK_I64(placed(&w, "a"), >=, 2);
-    world_store_json(&w, "nodes//n2", NODE_OF("2"));
+    world_node(&w, "n2", "2");
     world_settle(&w);
     pass_ms(&w, 70000);
     KB_CHECK_I64(placed(&w, "a"), ==, 4);
     KB_CHECK_U64(kb_sched_counts(w.sched).held, ==, 0);
-    world_end(&w);
 }
