@@ -36,15 +36,17 @@ static bool has_registry(kb_str ref)
                               memchr(head.p, ':', head.n) != NULL || kb_str_is(head, "localhost"));
 }
 
+static bool is_word(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+}
+
 static bool valid_bytes(kb_str ref)
 {
-    for (size_t i = 0; i < ref.n; i++) {
-        char c = ref.p[i];
-        bool word = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
-        if (!word && strchr("._-/:@+", c) == NULL)
+    for (size_t i = 0; i < ref.n; i++)
+        if (!is_word(ref.p[i]) && strchr("._-/:@+", ref.p[i]) == NULL)
             return false;
-    }
-    return ref.n > 0 && ref.p[0] != '/' && ref.p[ref.n - 1] != '/' && ref.p[0] != ':';
+    return ref.n > 0 && is_word(ref.p[0]) && ref.p[ref.n - 1] != '/';
 }
 
 bool kb_image_normalize(const char *ref, char out[KB_IMAGE_NAME_BYTES])
@@ -101,30 +103,35 @@ bool kb_image_is_local(const char *dir, const char *ref)
     return kb_str_ends(kb_get_file(path, &buf), " local");
 }
 
-/* "DIR/blobs/sha256/HEX" of "sha256:HEX". Caller frees; NULL for any other text. */
-static char *blob_path(const char *dir, kb_str digest)
+int kb__image_digest(kb_str digest, kb_str *ret_hex, struct kb_err *err)
 {
-    if (digest.n != 71 || !kb_str_starts(digest, "sha256:") ||
-        memchr(digest.p, '/', digest.n) != NULL)
-        return NULL;
-    return kb_strf("%s/blobs/sha256/%.*s", dir, 64, digest.p + 7);
+    kb_str hex = {0};
+    if (kb_str_starts(digest, "sha256:"))
+        hex = kb_str_n(digest.p + 7, digest.n - 7);
+    bool good = hex.n == 64;
+    for (size_t i = 0; good && i < hex.n; i++)
+        good = (hex.p[i] >= '0' && hex.p[i] <= '9') || (hex.p[i] >= 'a' && hex.p[i] <= 'f');
+    if (!good)
+        return kb_err_set(err, KB_EINVAL, "'" KB_STR_FMT "' is no sha256 digest",
+                          KB_STR_ARG(digest));
+    *ret_hex = hex;
+    return 0;
 }
 
 static int read_json_blob(const char *dir, kb_str digest, struct kb_arena *arena,
                           struct kb_node **ret, struct kb_err *err)
 {
     KB_AUTO(kb_buf_finish) struct kb_buf text = {0};
-    KB_AUTO(kb_auto_free) char *path = blob_path(dir, digest);
-    if (path == NULL)
-        return kb_err_set(err, KB_EINVAL, "'" KB_STR_FMT "' is no sha256 digest",
-                          KB_STR_ARG(digest));
+    kb_str hex;
+    if (kb__image_digest(digest, &hex, err) < 0)
+        return -err->code;
+    KB_AUTO(kb_auto_free) char *path = kb_strf("%s/blobs/sha256/" KB_STR_FMT, dir, KB_STR_ARG(hex));
     if (kb_file_read(path, BLOB_MAX_BYTES, &text, err) < 0)
         return -err->code;
     return kb_json_parse(arena, kb_buf_str(&text), NULL, ret, err);
 }
 
-/* The manifest of an index that is for this machine, else the first. */
-static kb_str choose_manifest(const struct kb_node *list)
+kb_str kb__image_choose(const struct kb_node *list)
 {
     for (uint32_t i = 0; i < list->count; i++) {
         const struct kb_node *it = list->items[i].val;
@@ -145,7 +152,9 @@ static const char **texts(struct kb_arena *arena, const struct kb_node *list)
     return out;
 }
 
-static void take_layers(const char *dir, const struct kb_node *manifest, struct kb_image *image)
+/* A digest becomes part of a path and of overlay's options: nothing but hexadecimal digits may. */
+static int take_layers(const char *dir, const struct kb_node *manifest, struct kb_image *image,
+                       struct kb_err *err)
 {
     const struct kb_node *layers = kb_node_get(manifest, "layers");
     size_t n = layers != NULL && layers->type == KB_ARRAY ? layers->count : 0;
@@ -153,13 +162,28 @@ static void take_layers(const char *dir, const struct kb_node *manifest, struct 
     image->n_layers = n;
     for (size_t i = 0; i < n; i++) {
         const struct kb_node *layer = layers->items[n - 1 - i].val;
-        kb_str digest = kb_node_text(kb_node_get(layer, "digest"));
+        int64_t size = kb_node_num(kb_node_get(layer, "size"), 0);
+        kb_str hex;
+        if (kb__image_digest(kb_node_text(kb_node_get(layer, "digest")), &hex, err) < 0)
+            return kb_err_wrap(err, "layer");
         image->layers[i] =
-            kb_arena_printf(&image->arena, "%s/layers/%.*s", dir,
-                            digest.n > 7 ? (int)digest.n - 7 : 0, digest.n > 7 ? digest.p + 7 : "")
-                .p;
-        image->size_bytes += (uint64_t)kb_node_num(kb_node_get(layer, "size"), 0);
+            kb_arena_printf(&image->arena, "%s/layers/" KB_STR_FMT, dir, KB_STR_ARG(hex)).p;
+        image->size_bytes += size > 0 ? (uint64_t)size : 0;
     }
+    return 0;
+}
+
+int kb__image_take(const char *dir, const struct kb_node *manifest, const struct kb_node *config,
+                   struct kb_image *image, struct kb_err *err)
+{
+    if (take_layers(dir, manifest, image, err) < 0)
+        return -err->code;
+    image->entrypoint = texts(&image->arena, kb_node_at(config, "config.Entrypoint"));
+    image->cmd = texts(&image->arena, kb_node_at(config, "config.Cmd"));
+    image->env = texts(&image->arena, kb_node_at(config, "config.Env"));
+    image->user = kb_arena_str(&image->arena, kb_node_text_at(config, "config.User")).p;
+    image->cwd = kb_arena_str(&image->arena, kb_node_text_at(config, "config.WorkingDir")).p;
+    return 0;
 }
 
 int kb_image_open(const char *dir, const char *ref, struct kb_image *ret_image, struct kb_err *err)
@@ -180,7 +204,7 @@ int kb_image_open(const char *dir, const char *ref, struct kb_image *ret_image, 
         return kb_err_wrap(err, "image \"%s\"", ref);
     const struct kb_node *index = kb_node_get(manifest, "manifests");
     if (index != NULL && index->type == KB_ARRAY &&
-        read_json_blob(dir, choose_manifest(index), &image.arena, &manifest, err) < 0)
+        read_json_blob(dir, kb__image_choose(index), &image.arena, &manifest, err) < 0)
         return kb_err_wrap(err, "image \"%s\"", ref);
     if (read_json_blob(dir, kb_node_text_at(manifest, "config.digest"), &image.arena, &config,
                        err) < 0)
@@ -194,12 +218,8 @@ int kb_image_open(const char *dir, const char *ref, struct kb_image *ret_image, 
     image.id = kb_arena_printf(&image.arena, KB_STR_FMT "@" KB_STR_FMT, KB_STR_ARG(bare),
                                KB_STR_ARG(digest))
                    .p;
-    take_layers(dir, manifest, &image);
-    image.entrypoint = texts(&image.arena, kb_node_at(config, "config.Entrypoint"));
-    image.cmd = texts(&image.arena, kb_node_at(config, "config.Cmd"));
-    image.env = texts(&image.arena, kb_node_at(config, "config.Env"));
-    image.user = kb_arena_str(&image.arena, kb_node_text_at(config, "config.User")).p;
-    image.cwd = kb_arena_str(&image.arena, kb_node_text_at(config, "config.WorkingDir")).p;
+    if (kb__image_take(dir, manifest, config, &image, err) < 0)
+        return kb_err_wrap(err, "image \"%s\"", ref);
     *ret_image = image;
     image = (struct kb_image){0};
     return 0;

@@ -1,9 +1,9 @@
 /* Images on this machine: blobs by digest, references to manifests, layers unpacked for overlay.
  *
  *     DIR/blobs/sha256/HEX    manifests, configurations and layers, as they came, checked
- *     DIR/refs/NAME           one file a reference ("/" as "~"): the digest of its manifest, "
- * local" behind it when it came from no registry DIR/layers/HEX/         a layer unpacked,
- * whiteouts in overlay's form
+ *     DIR/refs/NAME           one file a reference ("/" as "~"): the digest of its manifest, and
+ *                             " local" behind it when it came from no registry
+ *     DIR/layers/HEX/         a layer unpacked, whiteouts in overlay's form
  *
  * Everything appears by rename, whole, so several agents and jobs may share a folder. Functions
  * that block for long say so: use them in jobs. */
@@ -50,6 +50,19 @@ int kb_image_pull(const char *dir, const char *ref, struct kb_err *err);
 /* Blocking. Make busybox:latest and busybox:1.35 out of this machine's static busybox, unless they
  * are there. -KB_ENOTFOUND without such a program. */
 int kb_image_busybox(const char *dir, struct kb_err *err);
+
+/* What the files of this folder share, and the fuzzers drive. */
+
+struct kb_node;
+
+/* The 64 digits of "sha256:HEX" (borrowed); -KB_EINVAL for any other text. */
+int kb__image_digest(kb_str digest, kb_str *ret_hex, struct kb_err *err);
+/* The digest of the manifest of an index (an array) that is for this machine, else of the first. */
+kb_str kb__image_choose(const struct kb_node *list);
+/* What manifest and configuration say, into an image that is zero but for its arena. -KB_EINVAL: a
+ * layer has no digest; then only the arena is to be finished. */
+int kb__image_take(const char *dir, const struct kb_node *manifest, const struct kb_node *config,
+                   struct kb_image *image, struct kb_err *err);
 
 /* agent/image/unpack.c. Blocking: a layer's blob into a folder, whiteouts converted. */
 int kb__image_unpack(const char *blob, const char *folder, struct kb_err *err);

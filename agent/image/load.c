@@ -17,7 +17,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { JSON_MAX_BYTES = 8 << 20, COPY_BYTES = 1 << 17 };
+enum { JSON_MAX_BYTES = 8 << 20, COPY_BYTES = 1 << 17, DEPTH_MAX = 2 };
 
 static void remove_folder(char **path)
 {
@@ -47,38 +47,47 @@ static int copy_summed(int in, int out, char hex[KB_SHA256_HEX], struct kb_err *
     kb_sha256_init(&sha);
     for (;;) {
         ssize_t n = read(in, bytes, COPY_BYTES);
+        if (n < 0 && errno == EINTR)
+            continue;
         if (n < 0)
             return kb_err_sys(err, errno, "read blob");
         if (n == 0)
             break;
         kb_sha256_add(&sha, bytes, (size_t)n);
-        if (write(out, bytes, (size_t)n) != n)
-            return kb_err_sys(err, errno, "write blob");
+        for (ssize_t at = 0, w; at<n; at += w> 0 ? w : 0)
+            if ((w = write(out, bytes + at, (size_t)(n - at))) < 0 && errno != EINTR)
+                return kb_err_sys(err, errno, "write blob");
     }
     kb_sha256_hex(&sha, hex);
     return 0;
 }
 
-static int import_blob(const char *dir, const char *layout, kb_str digest, struct kb_err *err)
+/* Open a file of a layout, which others made: what is no plain file (a pipe that nobody writes, a
+ * device without an end) is refused, not waited for. */
+static int open_plain(const char *path, struct kb_err *err)
 {
-    char hex[KB_SHA256_HEX];
-    if (digest.n != 71 || !kb_str_starts(digest, "sha256:") || memchr(digest.p, '/', digest.n))
-        return kb_err_set(err, KB_EINVAL, "unsupported digest '" KB_STR_FMT "'",
-                          KB_STR_ARG(digest));
-    KB_AUTO(kb_auto_free) char *from = kb_strf("%s/blobs/sha256/%.*s", layout, 64, digest.p + 7);
-    KB_AUTO(kb_auto_free) char *to = kb_strf("%s/blobs/sha256/%.*s", dir, 64, digest.p + 7);
+    struct stat st;
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0)
+        return kb_err_sys(err, errno, "open '%s'", path);
+    if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode))
+        return fd;
+    close(fd);
+    return kb_err_set(err, KB_EINVAL, "'%s' is not a file", path);
+}
+
+static int copy_blob(int in, const char *to, kb_str hex, struct kb_err *err)
+{
+    char found[KB_SHA256_HEX];
     KB_AUTO(kb_auto_free) char *temporary = kb_strf("%s.%d.tmp", to, (int)getpid());
-    if (kb_path_exists(to))
-        return 0;
-    KB_AUTO(kb_auto_close) int in = open(from, O_RDONLY | O_CLOEXEC);
     KB_AUTO(kb_auto_close)
     int out = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644);
-    if (in < 0 || out < 0)
-        return kb_err_sys(err, errno, "blob " KB_STR_FMT, KB_STR_ARG(digest));
-    int rc = copy_summed(in, out, hex, err);
-    if (rc == 0 && memcmp(hex, digest.p + 7, 64) != 0)
-        rc = kb_err_set(err, KB_EINVAL, "blob " KB_STR_FMT " has the digest sha256:%s",
-                        KB_STR_ARG(digest), hex);
+    if (out < 0)
+        return kb_err_sys(err, errno, "make '%s'", temporary);
+    int rc = copy_summed(in, out, found, err);
+    if (rc == 0 && !kb_str_is(hex, found))
+        rc = kb_err_set(err, KB_EINVAL, "blob sha256:" KB_STR_FMT " has the digest sha256:%s",
+                        KB_STR_ARG(hex), found);
     if (rc == 0 && (fsync(out) < 0 || rename(temporary, to) < 0))
         rc = kb_err_sys(err, errno, "keep blob");
     if (rc < 0)
@@ -86,12 +95,32 @@ static int import_blob(const char *dir, const char *layout, kb_str digest, struc
     return rc;
 }
 
+static char *blob_path(const char *top, kb_str hex)
+{
+    return kb_strf("%s/blobs/sha256/" KB_STR_FMT, top, KB_STR_ARG(hex));
+}
+
+/* Have the blob in the store; its digits in *ret_hex, borrowed from `digest`. */
+static int import_blob(const char *dir, const char *layout, kb_str digest, kb_str *ret_hex,
+                       struct kb_err *err)
+{
+    if (kb__image_digest(digest, ret_hex, err) < 0)
+        return -err->code;
+    KB_AUTO(kb_auto_free) char *from = blob_path(layout, *ret_hex);
+    KB_AUTO(kb_auto_free) char *to = blob_path(dir, *ret_hex);
+    if (kb_path_exists(to))
+        return 0;
+    KB_AUTO(kb_auto_close) int in = open_plain(from, err);
+    return in < 0 ? -err->code : copy_blob(in, to, *ret_hex, err);
+}
+
 static int import_layer(const char *dir, const char *layout, kb_str digest, struct kb_err *err)
 {
-    if (import_blob(dir, layout, digest, err) < 0)
+    kb_str hex;
+    if (import_blob(dir, layout, digest, &hex, err) < 0)
         return -err->code;
-    KB_AUTO(kb_auto_free) char *blob = kb_strf("%s/blobs/sha256/%.*s", dir, 64, digest.p + 7);
-    KB_AUTO(kb_auto_free) char *folder = kb_strf("%s/layers/%.*s", dir, 64, digest.p + 7);
+    KB_AUTO(kb_auto_free) char *blob = blob_path(dir, hex);
+    KB_AUTO(kb_auto_free) char *folder = kb_strf("%s/layers/" KB_STR_FMT, dir, KB_STR_ARG(hex));
     if (kb_path_exists(folder))
         return 0;
     KB_AUTO(remove_folder) char *fresh = scratch(dir, err);
@@ -109,9 +138,20 @@ static int read_layout_json(const char *path, struct kb_arena *arena, struct kb_
                             struct kb_err *err)
 {
     KB_AUTO(kb_buf_finish) struct kb_buf text = {0};
-    if (kb_file_read(path, JSON_MAX_BYTES, &text, err) < 0)
+    KB_AUTO(kb_auto_close) int plain = open_plain(path, err);
+    if (plain < 0 || kb_file_read(path, JSON_MAX_BYTES, &text, err) < 0)
         return -err->code;
     return kb_json_parse(arena, kb_buf_str(&text), NULL, ret, err);
+}
+
+/* A layout may carry an index of which it holds only this machine's part. */
+static bool layout_has(const char *layout, kb_str digest)
+{
+    kb_str hex;
+    if (kb__image_digest(digest, &hex, NULL) < 0)
+        return false;
+    KB_AUTO(kb_auto_free) char *path = blob_path(layout, hex);
+    return kb_path_exists(path);
 }
 
 static int import_manifest(const char *dir, const char *layout, kb_str digest, int depth,
@@ -119,26 +159,22 @@ static int import_manifest(const char *dir, const char *layout, kb_str digest, i
 {
     KB_AUTO(kb_arena_finish) struct kb_arena arena = {0};
     struct kb_node *manifest = NULL;
-    if (import_blob(dir, layout, digest, err) < 0)
+    kb_str hex;
+    if (import_blob(dir, layout, digest, &hex, err) < 0)
         return -err->code;
-    KB_AUTO(kb_auto_free) char *path = kb_strf("%s/blobs/sha256/%.*s", dir, 64, digest.p + 7);
+    KB_AUTO(kb_auto_free) char *path = blob_path(dir, hex);
     if (read_layout_json(path, &arena, &manifest, err) < 0)
         return kb_err_wrap(err, "manifest");
     const struct kb_node *index = kb_node_get(manifest, "manifests");
     for (uint32_t i = 0; index != NULL && index->type == KB_ARRAY && i < index->count; i++) {
         kb_str below = kb_node_text_at(index->items[i].val, "digest");
-        KB_AUTO(kb_auto_free)
-        char *there = kb_strf("%s/blobs/%.*s", layout, below.n > 7 ? (int)below.n : 0, below.p);
-        if (below.n > 7)
-            there[strlen(layout) + strlen("/blobs/") + 6] = '/';
-        /* A layout may carry an index of which it holds only this machine's part. */
-        if (depth < 2 && kb_path_exists(there) &&
+        if (depth < DEPTH_MAX && layout_has(layout, below) &&
             import_manifest(dir, layout, below, depth + 1, err) < 0)
             return -err->code;
     }
     if (index != NULL)
         return 0;
-    if (import_blob(dir, layout, kb_node_text_at(manifest, "config.digest"), err) < 0)
+    if (import_blob(dir, layout, kb_node_text_at(manifest, "config.digest"), &hex, err) < 0)
         return -err->code;
     const struct kb_node *layers = kb_node_get(manifest, "layers");
     for (uint32_t i = 0; layers != NULL && layers->type == KB_ARRAY && i < layers->count; i++)

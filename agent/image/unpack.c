@@ -43,9 +43,14 @@ static int convert_all(const char *folder, struct kb_err *err)
     int rc = 0;
     if (fts == NULL)
         return kb_err_sys(err, errno, "walk '%s'", folder);
-    for (FTSENT *entry; rc == 0 && (entry = fts_read(fts)) != NULL;)
+    for (FTSENT *entry; rc == 0 && (errno = 0, entry = fts_read(fts)) != NULL;) {
         if (entry->fts_info == FTS_F && strncmp(entry->fts_name, ".wh.", 4) == 0)
             rc = convert(entry, err);
+        else if (entry->fts_info == FTS_ERR || entry->fts_info == FTS_DNR)
+            rc = kb_err_sys(err, entry->fts_errno, "walk '%s'", entry->fts_path);
+    }
+    if (rc == 0 && errno != 0) /* of fts_read, at what it takes for the end */
+        rc = kb_err_sys(err, errno, "walk '%s'", folder);
     fts_close(fts);
     return rc;
 }
@@ -62,6 +67,7 @@ int kb__image_unpack(const char *blob, const char *folder, struct kb_err *err)
                           "--same-permissions",
                           "--xattrs",
                           "--xattrs-include=*",
+                          "--xattrs-exclude=trusted.overlay.*", /* only we may say those */
                           "--delay-directory-restore",
                           NULL};
     if (kb_dir_make(folder, 0755, err) < 0 || kb_spawn(argv, (kb_str){0}, NULL, NULL, err) < 0)

@@ -31,6 +31,8 @@ KB_TEST(image, names_have_a_full_form)
     check_name("InvalidName", NULL);
     check_name("", NULL);
     check_name("a b", NULL);
+    check_name(".hidden/x", NULL);
+    check_name("../x", NULL);
 }
 
 KB_TEST(image, sha256_agrees_with_the_standard)
@@ -160,4 +162,104 @@ KB_TEST(image, comes_from_a_layout_an_archive_and_what_docker_saves)
     run("cd $1; for f in layout/blobs/sha256/*; do echo x >>$f; done; rm -rf to", top);
     KB_CHECK(kb_image_load(to, layout, NULL, &err) == -KB_EINVAL);
     KB_CHECK(!kb_image_present(to, "app:v1"));
+}
+
+/* ---- images that lie ---- */
+
+#define ZEROS "0000000000000000000000000000000000000000000000000000000000000000"
+
+static void put(const char *path, const char *text)
+{
+    struct kb_err err = {0};
+    KB_AUTO(kb_auto_free) char *full = kb_strf("%s/%s", kb_test_dir(), path);
+    KB_AUTO(kb_auto_free) char *folder = kb_str_dup(kb_str_of(full));
+    *strrchr(folder, '/') = '\0';
+    KB_CHECK_OK(kb_dir_make(folder, 0755, &err), &err);
+    KB_CHECK_OK(kb_file_write(full, kb_str_of(text), 0644, &err), &err);
+}
+
+static void hex_of(const char *text, char hex[KB_SHA256_HEX])
+{
+    struct kb_sha256 sha;
+    kb_sha256_init(&sha);
+    kb_sha256_add(&sha, text, strlen(text));
+    kb_sha256_hex(&sha, hex);
+}
+
+/* A layout whose one image has this layer's digest; loading it must fail with these words. */
+static void check_refused_layer(const char *digest, const char *words)
+{
+    struct kb_err err = {0};
+    char config[KB_SHA256_HEX], manifest[KB_SHA256_HEX];
+    KB_AUTO(kb_auto_free) char *store = kb_strf("%s/store", kb_test_dir());
+    KB_AUTO(kb_auto_free) char *layout = kb_strf("%s/layout", kb_test_dir());
+    hex_of("{}", config);
+    KB_AUTO(kb_auto_free)
+    char *text = kb_strf("{\"config\":{\"digest\":\"sha256:%s\"},\"layers\":[{\"digest\":\"%s\"}]}",
+                         config, digest);
+    hex_of(text, manifest);
+    KB_AUTO(kb_auto_free) char *config_path = kb_strf("layout/blobs/sha256/%s", config);
+    KB_AUTO(kb_auto_free) char *manifest_path = kb_strf("layout/blobs/sha256/%s", manifest);
+    KB_AUTO(kb_auto_free)
+    char *index = kb_strf("{\"manifests\":[{\"digest\":\"sha256:%s\"}]}", manifest);
+    put(config_path, "{}");
+    put(manifest_path, text);
+    put("layout/index.json", index);
+    KB_CHECK_I64(kb_image_load(store, layout, "liar", &err), ==, -KB_EINVAL);
+    if (strstr(err.text, words) == NULL)
+        kb_test_fail(__FILE__, __LINE__, "%s", err.text);
+    KB_CHECK(!kb_image_present(store, "liar"));
+}
+
+KB_TEST(image, a_layer_without_an_honest_digest_is_refused)
+{
+    check_refused_layer("sha256:../../../../../../etc", "is no sha256 digest");
+    check_refused_layer("sha512:" ZEROS, "is no sha256 digest");
+    check_refused_layer("sha256:.,upperdir=.,zzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzz",
+                        "is no sha256 digest");
+    /* 64 bytes, of which a path sees none: it would be the folder of all layers. */
+    check_refused_layer(
+        "sha256:\\u000000000000000000000000000000000000000000000000000000000000000000"
+        "00",
+        "is no sha256 digest");
+}
+
+KB_TEST(image, an_index_below_an_index_is_not_trusted_with_its_digests)
+{
+    struct kb_err err = {0};
+    char hex[KB_SHA256_HEX];
+    static const char text[] = "{\"manifests\":[{\"digest\":\"\\u0000aaaaaaaaaaaa\"}]}";
+    hex_of(text, hex);
+    KB_AUTO(kb_auto_free) char *path = kb_strf("layout/blobs/sha256/%s", hex);
+    KB_AUTO(kb_auto_free)
+    char *index = kb_strf("{\"manifests\":[{\"digest\":\"sha256:%s\"}]}", hex);
+    KB_AUTO(kb_auto_free) char *store = kb_strf("%s/store", kb_test_dir());
+    KB_AUTO(kb_auto_free) char *layout = kb_strf("%s/layout", kb_test_dir());
+    KB_AUTO(kb_image_finish) struct kb_image image = {0};
+    put(path, text);
+    put("layout/index.json", index);
+    /* What is not in the layout may be for another machine; opening it then fails. */
+    KB_CHECK_OK(kb_image_load(store, layout, "liar", &err), &err);
+    KB_CHECK_I64(kb_image_open(store, "liar", &image, &err), ==, -KB_EINVAL);
+}
+
+/* A manifest can be in the store without having come as one: as a layer of another image. */
+KB_TEST(image, opening_trusts_no_digest_of_a_manifest_that_was_not_imported_as_one)
+{
+    struct kb_err err = {0};
+    KB_AUTO(kb_image_finish) struct kb_image image = {0};
+    KB_AUTO(kb_auto_free) char *store = kb_strf("%s/store", kb_test_dir());
+    put("store/blobs/sha256/" ZEROS, "{\"config\":{\"digest\":\"sha256:" ZEROS "\"},\"layers\":["
+                                     "{\"digest\":\"sha256:../../x,upperdir=y\"}]}");
+    put("store/refs/docker.io~library~liar:latest", "sha256:" ZEROS);
+    KB_CHECK_I64(kb_image_open(store, "liar", &image, &err), ==, -KB_EINVAL);
+}
+
+KB_TEST(image, a_pipe_where_a_file_should_be_is_refused_and_not_waited_for)
+{
+    struct kb_err err = {0};
+    KB_AUTO(kb_auto_free) char *store = kb_strf("%s/store", kb_test_dir());
+    KB_AUTO(kb_auto_free) char *layout = kb_strf("%s/layout", kb_test_dir());
+    run("cd $1; mkdir -p layout; mkfifo layout/index.json", kb_test_dir());
+    KB_CHECK_I64(kb_image_load(store, layout, "liar", &err), ==, -KB_EINVAL);
 }
