@@ -36,7 +36,7 @@ struct session {
     /* exec */
     struct kb_rt_exec *exec;
     struct kb_rt_exec_io io;
-    bool tty, ready, exited, stdin_over, peer_ended, ended;
+    bool ready, exited, stdin_over, peer_ended, ended;
     int exit_code;
     uint16_t rows, cols;
     struct pump out, err;
@@ -326,7 +326,7 @@ static void feed(struct session *s)
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0 && errno == EAGAIN) {
-            if (s->in_watch == NULL && !s->tty)
+            if (s->in_watch == NULL)
                 s->in_watch = kb_ev_watch(s->agent->ev, s->io.in, EPOLLOUT, on_in, s);
             kb_stream_pause(s->stream, true);
             return;
@@ -337,8 +337,10 @@ static void feed(struct session *s)
         }
         kb_buf_drop(&s->input, (size_t)n);
     }
+    if (s->ready && s->io.in < 0) /* it has no input: what comes for it goes nowhere */
+        kb_buf_clear(&s->input);
     kb_ev_unwatch(&s->in_watch);
-    kb_stream_pause(s->stream, false);
+    kb_stream_pause(s->stream, s->input.n > 0); /* until it has started */
     if (s->ready && s->stdin_over && s->input.n == 0 && s->exec != NULL) {
         kb_rt_exec_close_stdin(s->exec);
         s->io.in = -1;
@@ -479,7 +481,6 @@ static void serve_exec(void *user, struct kb_request *request, kb_val body)
         return;
     }
     struct session *s = session_new(agent);
-    s->tty = kb_val_bool_at(body, "tty", false);
     s->argv = command_of(command);
     struct kb_rt_exec_spec spec = exec_spec(pod, container, body);
     spec.argv = (const char *const *)s->argv;

@@ -233,6 +233,7 @@ __attribute__((noreturn)) static void spawn_child(struct spawn *s, const char *c
     sigset_t none;
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
+    signal(SIGPIPE, SIG_DFL);
     dup2(s->in[0], 0);
     dup2(s->out[1], 1);
     dup2(s->err[1], 2);

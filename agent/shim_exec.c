@@ -21,7 +21,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { ARGS_MAX = 256, WORDS_MAX = 2048, CONFIG_BYTES = 4 << 20 };
+enum { OWN_ARGS_MAX = 32, WORDS_MAX = 2048, CONFIG_BYTES = 4 << 20 };
 
 struct shim_exec {
     struct kb_rt_exec base;
@@ -103,7 +103,8 @@ static void exec_runs(struct shim_exec *exec, int terminal)
 {
     exec->running = true;
     if (exec->tty) {
-        exec->io = (struct kb_rt_exec_io){terminal, terminal, -1};
+        /* One each way, though they are the same: each can be watched and closed by itself. */
+        exec->io = (struct kb_rt_exec_io){fcntl(terminal, F_DUPFD_CLOEXEC, 0), terminal, -1};
         set_size(exec);
     }
     int fds[3] = {exec->io.in, exec->io.out, exec->io.err};
@@ -193,8 +194,6 @@ static void exec_destroy(struct kb_rt_exec *base)
     exec->over = true;
     kb_ev_disarm(exec->ev, &exec->failing);
     kb_ev_unwatch(&exec->socket_watch);
-    if (exec->tty)
-        exec->io.in = -1;
     kb_auto_close(&exec->io.in);
     kb_auto_close(&exec->io.out);
     kb_auto_close(&exec->io.err);
@@ -205,7 +204,8 @@ static void exec_destroy(struct kb_rt_exec *base)
         *reaper = (struct reaper){.pid_fd = exec->pid_fd, .pid = exec->pid, .dir = exec->dir};
         reaper->watch = kb_ev_watch(exec->ev, exec->pid_fd, EPOLLIN, on_reap, reaper);
         kb_ev_own(exec->ev, &reaper->owned, reaper_free);
-    } else {
+    } else if (exec->dir != NULL) {
+        (void)kb_dir_remove(exec->dir, NULL);
         free(exec->dir);
     }
     free(exec);
@@ -217,8 +217,7 @@ static const struct kb_rt_exec_impl exec_impl = {exec_close_stdin, exec_resize, 
 
 static void arg(const char **args, size_t *n, const char *text)
 {
-    if (*n < ARGS_MAX - 1)
-        args[(*n)++] = text;
+    args[(*n)++] = text;
     args[*n] = NULL;
 }
 
@@ -265,10 +264,15 @@ static int write_process(const struct kb_box *box, const struct kb_rt_exec_spec 
     return kb_put_file(to, kb_buf_str(&text), 0600, err);
 }
 
-static void exec_args(const struct kb_shim_rt *rt, const struct kb_box *box,
-                      const struct kb_rt_exec_spec *spec, const char *dir, const char **args)
+/* The shim's arguments and those of the runtime, or of the program itself. Caller frees. */
+static const char **exec_args(const struct kb_shim_rt *rt, const struct kb_box *box,
+                              const struct kb_rt_exec_spec *spec, const char *dir)
 {
-    size_t n = 0;
+    size_t n = 0, own = 0;
+    while (spec->argv[own] != NULL)
+        own++;
+    const char **args = calloc(OWN_ARGS_MAX + own, sizeof *args);
+    KB_ASSERT(args != NULL);
     arg(args, &n, rt->shim);
     arg(args, &n, "exec");
     arg(args, &n, "--dir");
@@ -302,10 +306,12 @@ static void exec_args(const struct kb_shim_rt *rt, const struct kb_box *box,
             arg(args, &n, "console.sock");
         }
         arg(args, &n, box->id);
-        return;
+        KB_ASSERT(n < OWN_ARGS_MAX);
+        return args;
     }
     for (const char *const *it = spec->argv; *it != NULL; it++)
         arg(args, &n, *it);
+    return args;
 }
 
 static int open_pipes(struct pipes *p, const struct kb_rt_exec_spec *spec, struct kb_err *err)
@@ -343,7 +349,6 @@ static int exec_start(struct shim_exec *exec, struct kb_shim_rt *rt,
                       const struct kb_rt_exec_spec *spec, struct kb_err *err)
 {
     KB_AUTO(pipes_finish) struct pipes p = {{-1, -1}, {-1, -1}, {-1, -1}, {-1, -1}};
-    const char *args[ARGS_MAX];
     struct kb_box *box = kb__shim_box(rt, &spec->ref);
     if (box == NULL || box->state != KB_RT_RUNNING)
         return kb_err_set(err, KB_ENOTFOUND, "container not found (\"%s\")", spec->ref.container);
@@ -353,7 +358,7 @@ static int exec_start(struct shim_exec *exec, struct kb_shim_rt *rt,
     if (kb_dir_remove(exec->dir, NULL) < 0 || kb_dir_make(exec->dir, 0700, err) < 0 ||
         (rt->oci && write_process(box, spec, exec->dir, err) < 0) || open_pipes(&p, spec, err) < 0)
         return -err->code;
-    exec_args(rt, box, spec, exec->dir, args);
+    KB_AUTO(kb_auto_free) const char **args = exec_args(rt, box, spec, exec->dir);
     exec->pid = fork();
     if (exec->pid == 0)
         exec_child(&p, args);

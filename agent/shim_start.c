@@ -3,6 +3,7 @@
 #include "agent/files.h"
 #include "agent/oci_config.h"
 #include "agent/runtime_shim.h"
+#include "bus/base/check.h"
 #include "bus/base/file.h"
 
 #include <errno.h>
@@ -14,7 +15,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { LOCK_FD = 4, ARGS_MAX = 48, MOUNT_DATA_BYTES = 4096 };
+enum { LOCK_FD = 4, MOUNT_DATA_BYTES = 4096 };
 
 static int put_in(const char *dir, const char *name, kb_str text, struct kb_err *err)
 {
@@ -96,15 +97,21 @@ static int mount_rootfs(const struct kb_box *box, const struct kb_image *image, 
     return rc < 0 ? kb_err_sys(err, saved, "mount the image's layers") : 0;
 }
 
+/* Of the program that we become: nobody frees them. */
 struct args {
-    const char *v[ARGS_MAX];
-    size_t n;
+    const char **v;
+    size_t n, cap;
 };
 
 static void arg(struct args *args, const char *text)
 {
-    if (args->n < ARGS_MAX - 1)
-        args->v[args->n++] = text;
+    if (args->n + 1 >= args->cap) {
+        args->cap = args->cap ? args->cap * 2 : 64;
+        args->v = realloc(args->v, args->cap * sizeof *args->v);
+        KB_ASSERT(args->v != NULL);
+    }
+    args->v[args->n++] = text;
+    args->v[args->n] = NULL;
 }
 
 static void arg2(struct args *args, const char *option, const char *value)
@@ -140,7 +147,6 @@ static void shim_args(const struct kb_box *box, struct args *args, struct kb_are
 
 __attribute__((noreturn)) static void become(struct args *args)
 {
-    args->v[args->n] = NULL;
     execv(args->v[0], (char *const *)(uintptr_t)args->v);
     dprintf(KB_JOB_REPORT_FD, "error exec %s: %s", args->v[0], strerror(errno));
     _exit(1);

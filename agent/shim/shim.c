@@ -194,6 +194,8 @@ static void prepare_stdio(struct shim *shim)
 __attribute__((noreturn)) static void child_exec(struct shim *shim)
 {
     sigset_t none;
+    for (int sig = 1; sig < NSIG; sig++) /* what we ignore would be ignored over there as well */
+        signal(sig, SIG_DFL);
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
     if (!shim->exec) {
@@ -343,7 +345,7 @@ static void feed_tty(struct shim *shim)
     }
 }
 
-/* One round of waiting for output. False when nothing came within `timeout_ms`. */
+/* One round of waiting. False when nothing came within `timeout_ms`. */
 static bool pump(struct shim *shim, int timeout_ms)
 {
     enum { FIRST_CLIENT = 5 };
@@ -354,9 +356,10 @@ static bool pump(struct shim *shim, int timeout_ms)
                                                      {shim->attach_fd, POLLIN, 0}};
     for (int i = 0; i < CLIENTS_MAX; i++)
         fds[FIRST_CLIENT + i] = (struct pollfd){shim->clients[i].socket, POLLIN, 0};
-    if (poll(fds, FIRST_CLIENT + CLIENTS_MAX, timeout_ms) <= 0)
-        return errno == EINTR;
-    bool any = fds[1].revents || fds[2].revents || fds[4].revents;
+    int n = poll(fds, FIRST_CLIENT + CLIENTS_MAX, timeout_ms);
+    if (n <= 0)
+        return n < 0 && errno == EINTR;
+    bool any = fds[0].revents || fds[1].revents || fds[2].revents || fds[4].revents;
     for (int i = 0; i < CLIENTS_MAX; i++) {
         if (fds[FIRST_CLIENT + i].revents == 0)
             continue;
@@ -377,9 +380,9 @@ static bool pump(struct shim *shim, int timeout_ms)
 static void drain(struct shim *shim)
 {
     int64_t until = wall_us() + DRAIN_MS * 1000;
-    while ((shim->out.fd >= 0 || shim->err.fd >= 0) && wall_us() < until)
-        if (!pump(shim, DRAIN_MS))
-            break;
+    int status; /* of a grandchild that was left to us: it must not end the drain */
+    while ((shim->out.fd >= 0 || shim->err.fd >= 0) && wall_us() < until && pump(shim, DRAIN_MS))
+        (void)reap(shim, &status);
     if (shim->out.fd >= 0)
         shim_log_flush(shim, &shim->out, true);
     if (shim->err.fd >= 0)

@@ -415,13 +415,22 @@ static void on_output(void *arg, uint32_t events)
         kb_ev_unwatch(&w->out_watch);
 }
 
+static void on_writable(void *arg, uint32_t events)
+{
+    (void)arg, (void)events;
+}
+
 static void on_exec_ready(void *arg, const struct kb_rt_exec_io *io)
 {
     struct world *w = arg;
     w->out_fd = io->out;
     w->out_watch = kb_ev_watch(w->ev, io->out, EPOLLIN, on_output, w);
-    if (io->in >= 0)
+    if (io->in >= 0) {
+        /* Also of a terminal: it may be full, and is then waited for beside its output. */
+        struct kb_ev_fd *in_watch = kb_ev_watch(w->ev, io->in, EPOLLOUT, on_writable, w);
+        kb_ev_unwatch(&in_watch);
         KB_CHECK(write(io->in, "typed\n", 6) == 6);
+    }
 }
 
 static void on_exec_done(void *arg, int rc, const struct kb_err *err, int code)
@@ -448,6 +457,48 @@ static void exec_sh(struct world *w, const char *script, bool tty, bool with_std
     kb_rt_exec_destroy(&exec);
 }
 
+/* The shim ignores signals; neither the container's program nor one that is run in it does: a shell
+ * could not even trap them. */
+static void signals_story(const char *runtime)
+{
+    struct world *w = world_new(runtime);
+    sandbox(w, false);
+    start_sh(w, "(exec grep SigIgn: /proc/self/status); exec sleep 1000");
+    until_log(w, "SigIgn:");
+    exec_sh(w, "exec grep SigIgn: /proc/self/status", false, false);
+    KB_CHECK_STRN(kb_buf_str(&w->out), "SigIgn:\t0000000000000000\n");
+    check_log(w, " stdout F SigIgn:\t0000000000000000\n");
+    finish(w);
+}
+
+KB_TEST(oci, no_signal_is_ignored_in_a_container)
+{
+    signals_story("oci");
+}
+
+KB_TEST(process, no_signal_is_ignored_in_a_container)
+{
+    signals_story("process");
+}
+
+/* As many words as a command may have, and the last is there. */
+static void exec_many(struct world *w)
+{
+    enum { WORDS = 1000 };
+    const char *argv[WORDS + 1] = {"sh", "-c", "shift 995; echo $# $1"};
+    for (int i = 3; i < WORDS; i++)
+        argv[i] = i == WORDS - 1 ? "last" : "word";
+    struct kb_rt_exec_spec spec = {{"u-1", "c", 0}, argv, false, false, 0, 0};
+    unsigned before = w->exec_done;
+    kb_buf_clear(&w->out);
+    struct kb_rt_exec *exec = kb_runtime_exec(w->rt, &spec, &exec_handlers, w);
+    until(w, &w->exec_done, before + 1);
+    while (w->out_watch != NULL)
+        kb_ev_run(w->ev, -1);
+    kb_rt_exec_destroy(&exec);
+    KB_CHECK_STRN(kb_buf_str(&w->out), "1 last\n");
+}
+
 static void exec_story(const char *runtime)
 {
     struct world *w = world_new(runtime);
@@ -460,6 +511,7 @@ static void exec_story(const char *runtime)
     KB_CHECK_STRN(kb_buf_str(&w->out), "out\n");
     exec_sh(w, "read x; echo got $x", false, true);
     KB_CHECK_STRN(kb_buf_str(&w->out), "got typed\n");
+    exec_many(w);
     if (strcmp(runtime, "oci") == 0) {
         exec_sh(w,
                 "tty >/dev/null && until [ \"$(stty size)\" = '40 120' ]; do :; done; echo sized",
@@ -633,6 +685,21 @@ KB_TEST(oci, who_attaches_and_does_not_read_is_dropped_and_holds_nobody_up)
     until(w, &w->exited, 1);
     KB_CHECK_I64(w->exit.code, ==, 7);
     kb_rt_exec_destroy(&exec);
+    finish(w);
+}
+
+KB_TEST(process, a_program_gets_all_its_arguments)
+{
+    enum { WORDS = 200 };
+    const char *argv[WORDS + 1] = {"sh", "-c", "shift 195; echo $# $1"};
+    struct world *w = world_new("process");
+    for (int i = 3; i < WORDS; i++)
+        argv[i] = i == WORDS - 1 ? "last" : "word";
+    struct kb_rt_container_spec spec = spec_of(w, argv);
+    sandbox(w, false);
+    start(w, &spec);
+    until(w, &w->exited, 1);
+    check_log(w, " stdout F 1 last\n");
     finish(w);
 }
 
