@@ -10,14 +10,14 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { OUTPUT_MAX = 1024, ARGS_MAX = 128 };
+enum { OUTPUT_MAX = 1024 };
 
 struct kb_probe {
     struct kb_ev *ev;
     kb_probe_done *done;
     void *arg;
     struct kb_ev_timer timer; /* the time-out, a sleep's end, or a result that is known already */
-    bool ok, known;
+    bool ok;
     char words[OUTPUT_MAX + 256];
     int fd;
     bool http, connected;
@@ -25,6 +25,7 @@ struct kb_probe {
     struct kb_rt_exec *exec;
     struct kb_rt_exec_io io;
     struct kb_buf request, output;
+    size_t sent; /* of the request */
     char address[64];
     char path[256]; /* of an httpGet, for the words */
 };
@@ -55,7 +56,6 @@ static void on_known(void *arg)
 static void settle(struct kb_probe *p, bool ok)
 {
     p->ok = ok;
-    p->known = true;
     kb_ev_arm(p->ev, &p->timer, 0, on_known, p);
 }
 
@@ -72,6 +72,8 @@ static void take_output(struct kb_probe *p, int fd, struct kb_ev_fd **watch)
 {
     char bytes[1024];
     ssize_t n = read(fd, bytes, sizeof bytes);
+    if (n < 0 && (errno == EAGAIN || errno == EINTR))
+        return;
     if (n <= 0 && watch != NULL)
         kb_ev_unwatch(watch);
     if (n > 0 && p->output.n < OUTPUT_MAX)
@@ -120,16 +122,17 @@ static void start_exec(struct kb_probe *p, struct kb_runtime *rt, kb_val command
                        const struct kb_rt_ref *ref, kb_ms timeout_ms)
 {
     static const struct kb_rt_exec_handlers handlers = {on_exec_ready, on_exec_done};
-    char *argv[ARGS_MAX + 1];
     size_t n = 0;
-    for (struct kb_iter it = kb_iter(command); n < ARGS_MAX && kb_iter_next(&it);)
+    char **argv = calloc(kb_val_count(command) + 1, sizeof *argv);
+    KB_ASSERT(argv != NULL);
+    for (struct kb_iter it = kb_iter(command); kb_iter_next(&it);)
         argv[n++] = kb_str_dup(kb_val_str(it.val));
-    argv[n] = NULL;
     struct kb_rt_exec_spec spec = {.ref = *ref, .argv = (const char *const *)argv};
     kb_ev_arm(p->ev, &p->timer, timeout_ms, on_exec_timeout, p);
     p->exec = kb_runtime_exec(rt, &spec, &handlers, p);
     for (size_t i = 0; i < n; i++)
         free(argv[i]);
+    free(argv);
 }
 
 /* ---- sockets ---- */
@@ -177,25 +180,64 @@ static void on_socket_timeout(void *arg)
     finish(p, false);
 }
 
-/* Status line and end of the answer's head are enough. */
+int kb_probe_http_status(kb_str answer)
+{
+    enum { STATUS_AT = 9, ENOUGH = 12 }; /* "HTTP/1.1 200" */
+    static const char shape[] = "HTTP/0.0 000";
+    for (size_t i = 0; i < answer.n && i < ENOUGH; i++) {
+        bool digit = answer.p[i] >= '0' && answer.p[i] <= '9';
+        if (shape[i] == '0' ? !digit : answer.p[i] != shape[i])
+            return -1;
+    }
+    if (answer.n < ENOUGH)
+        return 0;
+    const char *at = answer.p + STATUS_AT;
+    int status = (at[0] - '0') * 100 + (at[1] - '0') * 10 + (at[2] - '0');
+    return status >= 100 ? status : -1;
+}
+
+static void failed_get(struct kb_probe *p, const char *why)
+{
+    snprintf(p->words, sizeof p->words, "Get \"http://%s%s\": %s", p->address, p->path, why);
+    finish(p, false);
+}
+
+/* The status line is enough. */
 static void read_answer(struct kb_probe *p)
 {
     char bytes[2048];
-    int status = 0;
     ssize_t n = read(p->fd, bytes, sizeof bytes);
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return;
     if (n > 0)
         kb_buf_add(&p->output, bytes, (size_t)n);
-    if (p->output.n < 12 && n > 0)
+    int status = kb_probe_http_status(kb_buf_str(&p->output));
+    if (status == 0 && n > 0)
         return;
-    if (p->output.n < 12 || sscanf(p->output.p, "HTTP/%*d.%*d %d", &status) != 1) {
-        snprintf(p->words, sizeof p->words, "Get \"http://%s%s\": EOF", p->address, p->path);
-        finish(p, false);
+    if (status <= 0) {
+        failed_get(p, status < 0 ? "malformed HTTP response" : "EOF");
         return;
     }
     snprintf(p->words, sizeof p->words, "HTTP probe failed with statuscode: %d", status);
     finish(p, status >= 200 && status < 400);
+}
+
+/* As much of the request as the socket takes: a pod's author chooses how long its headers are. */
+static void send_request(struct kb_probe *p)
+{
+    while (p->sent < p->request.n) {
+        ssize_t n = send(p->fd, p->request.p + p->sent, p->request.n - p->sent, MSG_NOSIGNAL);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0 && errno == EAGAIN)
+            return;
+        if (n < 0) {
+            failed_get(p, "write: broken pipe");
+            return;
+        }
+        p->sent += (size_t)n;
+    }
+    kb_ev_rewatch(p->watch, EPOLLIN);
 }
 
 static void on_socket(void *arg, uint32_t events)
@@ -204,6 +246,10 @@ static void on_socket(void *arg, uint32_t events)
     int error = 0;
     socklen_t n = sizeof error;
     (void)events;
+    if (p->connected && p->sent < p->request.n) {
+        send_request(p);
+        return;
+    }
     if (p->connected) {
         read_answer(p);
         return;
@@ -216,8 +262,7 @@ static void on_socket(void *arg, uint32_t events)
         finish(p, true);
     } else {
         p->connected = true;
-        (void)!write(p->fd, p->request.p, p->request.n); /* fits the socket's buffer */
-        kb_ev_rewatch(p->watch, EPOLLIN);
+        send_request(p);
     }
 }
 
@@ -262,10 +307,8 @@ static void start_http(struct kb_probe *p, kb_val get, const struct kb_probe_tar
         kb_buf_printf(&p->request, KB_STR_FMT ": " KB_STR_FMT "\r\n", KB_STR_ARG(name),
                       KB_STR_ARG(kb_val_str_at(it.val, "value")));
     }
-    snprintf(p->path, sizeof p->path, "%s%.200s", path.n && path.p[0] == '/' ? "" : "/",
-             path.n ? path.p : "");
-    if (path.n < sizeof p->path - 1)
-        p->path[path.n + (path.n && path.p[0] == '/' ? 0 : 1)] = '\0';
+    snprintf(p->path, sizeof p->path, "%s%.*s", path.n && path.p[0] == '/' ? "" : "/",
+             path.n < 200 ? (int)path.n : 200, path.n ? path.p : "");
     const char *to = *host ? host : target->ip;
     if (!named_host)
         kb_buf_printf(&p->request, "Host: %s:%d\r\n", to, port);

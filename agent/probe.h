@@ -24,4 +24,7 @@ struct kb_probe *kb_probe_start(struct kb_runtime *rt, struct kb_ev *ev, kb_val 
                                 kb_probe_done *done, void *arg);
 void kb_probe_destroy(struct kb_probe **probe_p); /* cancels; no callback follows */
 
+/* The status of an HTTP/1 answer of which this much has come: 0: more is needed, -1: it is none. */
+int kb_probe_http_status(kb_str answer);
+
 #endif
