@@ -164,24 +164,14 @@ static void start(struct world *w, struct kb_rand *rand, uint64_t seed, bool gan
     }
 }
 
-static void random_step(struct world *w, struct kb_rand *rand)
+static void something_happens(struct world *w, struct kb_rand *rand)
 {
-    switch (kb_rand_below(rand, 10)) {
-    case 0:
+    if (!peaceful && kb_rand_below(rand, 160) == 0)
+        world_restart(w); /* what was reserved is not known to who comes next */
+    else if (kb_rand_below(rand, 2))
         write_pod(w, rand);
-        break;
-    case 1:
+    else
         end_one(w, rand);
-        break;
-    case 2:
-        world_wait_ms(w, (kb_ms)kb_rand_below(rand, 900));
-        if (!peaceful && kb_rand_below(rand, 80) == 0)
-            world_restart(w); /* what was reserved is not known to who comes next */
-        break;
-    default:
-        world_any_step(w, rand);
-    }
-    check_nodes(w);
 }
 
 /* Nothing is lost any more, victims end, and time passes. */
@@ -240,8 +230,7 @@ KB_TEST(cycle_property, in_any_order_the_more_important_pods_have_their_places)
     uint64_t seed = kb_test_seed();
     start(&w, &rand, seed, false);
     w.lose = 6;
-    for (int step = 0; step < 5000; step++)
-        random_step(&w, &rand);
+    world_walk(&w, &rand, 8000, something_happens, check_nodes);
     calm(&w);
     check_counts(&w);
     for (int i = 0; i < w.n; i++) {
@@ -260,16 +249,16 @@ KB_TEST(cycle_property, in_any_order_gangs_are_bound_whole_or_not_at_all)
     start(&w, &rand, seed, true);
     for (int round = 0; round < 6; round++) {
         w.lose = 6;
-        for (int step = 0; step < 900; step++) {
+        for (int step = 0; step < 1500; step++) {
             int g = (int)kb_rand_below(&rand, GANGS);
             bool idle = !there[g] || bound_of(&w, g) == GANG_OF || bound_of(&w, g) == 0;
             if (kb_rand_below(&rand, 60) == 0 && idle) {
                 there[g] = !there[g];
-                write_gang(&w, &rand, g, !there[g], step + round * 1000);
+                write_gang(&w, &rand, g, !there[g], step + round * 10000);
                 for (int i = 0; i < 200; i++) /* gone is gone before anything is bound to it */
                     world_tell_change(&w);
             }
-            random_step(&w, &rand);
+            world_walk(&w, &rand, 1, something_happens, check_nodes);
         }
         calm(&w);
         check_counts(&w);

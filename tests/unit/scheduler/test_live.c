@@ -284,6 +284,14 @@ static void random_config(struct world *w, struct kb_rand *rand)
     reconfigure(w, configs[kb_rand_below(rand, KB_COUNT(configs))]);
 }
 
+static void something_happens(struct world *w, struct kb_rand *rand)
+{
+    if (kb_rand_below(rand, 10) == 0)
+        random_config(w, rand);
+    else
+        random_pod(w, rand);
+}
+
 KB_TEST(live_property, reconfigured_at_any_moment_no_pod_is_lost_or_placed_where_it_must_not_be)
 {
     KB_AUTO(world_end) struct world w;
@@ -295,17 +303,7 @@ KB_TEST(live_property, reconfigured_at_any_moment_no_pod_is_lost_or_placed_where
     w.lose = 7;
     world_node(&w, "n1", "400");
     world_node(&w, "n2", "400");
-    for (int step = 0; step < 6000; step++) {
-        uint64_t what = kb_rand_below(&rand, 8);
-        if (what == 0)
-            random_pod(&w, &rand);
-        else if (what == 1)
-            world_wait_ms(&w, (kb_ms)kb_rand_below(&rand, 700));
-        else
-            world_any_step(&w, &rand);
-        if (kb_rand_below(&rand, 80) == 0)
-            random_config(&w, &rand);
-    }
+    world_walk(&w, &rand, 6000, something_happens, NULL);
     reconfigure(&w, HEAD "profiles: [{schedulerName: default-scheduler, plugins: {multiPoint: "
                          "{enabled: [{name: KeepOff}]}}}, {schedulerName: other}]");
     world_calm(&w);

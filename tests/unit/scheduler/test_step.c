@@ -218,6 +218,20 @@ static void random_write(struct world *w, struct kb_rand *rand)
     }
 }
 
+static void something_happens(struct world *w, struct kb_rand *rand)
+{
+    if (kb_rand_below(rand, 60) == 0)
+        world_restart(w);
+    else
+        random_write(w, rand);
+}
+
+static void check_nodes(struct world *w)
+{
+    KB_CHECK_I64(milli_on(w, "n1"), <=, 4000);
+    KB_CHECK_I64(milli_on(w, "n2"), <=, 3000);
+}
+
 /* Each pod has its node, or waits because none has room for it. */
 static void check_bound_or_too_large(struct world *w)
 {
@@ -250,19 +264,7 @@ KB_TEST(step_property, in_any_order_no_node_is_overfull_and_what_fits_is_bound)
     w.lose = 5;
     world_node(&w, "n1", "4");
     world_node(&w, "n2", "3");
-    for (int step = 0; step < 6000; step++) {
-        uint64_t what = kb_rand_below(&rand, 9);
-        if (what == 0)
-            random_write(&w, &rand);
-        else if (what == 1)
-            world_wait_ms(&w, (kb_ms)kb_rand_below(&rand, 700));
-        else
-            world_any_step(&w, &rand);
-        if (kb_rand_below(&rand, 540) == 0)
-            world_restart(&w);
-        KB_CHECK_I64(milli_on(&w, "n1"), <=, 4000);
-        KB_CHECK_I64(milli_on(&w, "n2"), <=, 3000);
-    }
+    world_walk(&w, &rand, 6000, something_happens, check_nodes);
     world_calm(&w);
     check_bound_or_too_large(&w);
 }

@@ -259,23 +259,33 @@ void world_try_one(struct world *w, const char *cpu)
     world_settle(w);
 }
 
-void world_any_step(struct world *w, struct kb_rand *rand)
+void world_walk(struct world *w, struct kb_rand *rand, int steps,
+                void (*happens)(struct world *w, struct kb_rand *rand),
+                void (*check)(struct world *w))
 {
-    switch (kb_rand_below(rand, 7)) {
-    case 0:
-    case 1:
-    case 2:
-        world_tell_change(w);
-        break;
-    case 3:
-    case 4:
-        world_tell_reply(w);
-        break;
-    case 5:
-        kb_sched_decide(w->sched, 1 + kb_rand_below(rand, 4), &w->out);
-        break;
-    default:
-        world_perform(w);
+    for (int step = 0; step < steps; step++) {
+        switch (kb_rand_below(rand, 9)) {
+        case 0:
+            happens(w, rand);
+            break;
+        case 1:
+            world_wait_ms(w, (kb_ms)kb_rand_below(rand, 800));
+            break;
+        case 2:
+            kb_sched_decide(w->sched, 1 + kb_rand_below(rand, 4), &w->out);
+            break;
+        case 3:
+            world_perform(w);
+            break;
+        case 4:
+        case 5:
+            world_tell_reply(w);
+            break;
+        default:
+            world_tell_change(w);
+        }
+        if (check)
+            check(w);
     }
 }
 

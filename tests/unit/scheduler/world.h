@@ -82,8 +82,11 @@ void world_wait_ms(struct world *w, kb_ms ms);
 void world_settle(struct world *w);          /* until nothing is under way and nothing is due */
 void world_after(struct world *w, kb_ms ms); /* wait and settle */
 
-/* For stories in random order: one of the steps above, or a decision of a few pods. */
-void world_any_step(struct world *w, struct kb_rand *rand);
+/* A story in random order: so many steps, each one of those above, a decision of a few pods, or a
+ * little time; one in nine is `happens`. After each `check`, unless it is NULL. */
+void world_walk(struct world *w, struct kb_rand *rand, int steps,
+                void (*happens)(struct world *w, struct kb_rand *rand),
+                void (*check)(struct world *w));
 /* Nothing is lost any more, and time passes until no back-off is left. */
 void world_calm(struct world *w);
 
