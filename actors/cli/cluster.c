@@ -24,15 +24,42 @@ char *kb_cluster_path(const char *data_dir, const char *name)
     return kb_strf("%s/%s", data_dir, name);
 }
 
-bool kb_cluster_runs(const char *data_dir)
+static bool socket_answers(const char *run)
 {
-    KB_AUTO(kb_auto_free) char *run = kb_run_dir(data_dir);
     KB_AUTO(kb_auto_close) int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     int n = snprintf(address.sun_path, sizeof(address.sun_path), "%s/kernel.sock", run);
     if (fd < 0 || n < 0 || (size_t)n >= sizeof(address.sun_path))
         return false;
     return connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0;
+}
+
+/* The locks of processes in another namespace of process ids are not seen: then the socket is. */
+bool kb_cluster_runs(const char *data_dir)
+{
+    KB_AUTO(kb_auto_free) char *run = kb_run_dir(data_dir);
+    return kb_run_lock_holder(run, "guard") > 0 || kb_run_lock_holder(run, "kernel") > 0 ||
+           socket_answers(run);
+}
+
+int kb_cluster_kernel(const char *data_dir)
+{
+    KB_AUTO(kb_auto_free) char *run = kb_run_dir(data_dir);
+    int holder = kb_run_lock_holder(run, "kernel");
+    return holder > 0 ? holder : socket_answers(run) ? -1 : 0;
+}
+
+bool kb_cluster_left(const char *data_dir, const struct kb_node *plan)
+{
+    KB_AUTO(kb_auto_free) char *run = kb_run_dir(data_dir);
+    const struct kb_node *actors = kb_node_get(plan, "actors");
+    bool left = false;
+    for (uint32_t i = 0; actors && i < actors->count && !left; i++) {
+        KB_AUTO(kb_auto_free)
+        char *name = kb_str_dup(kb_node_text_at(actors->items[i].val, "name"));
+        left = kb_run_lock_holder(run, name) > 0;
+    }
+    return left;
 }
 
 int kb_cluster_plan(const char *data_dir, struct kb_arena *a, struct kb_node **ret_plan,

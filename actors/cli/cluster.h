@@ -9,8 +9,13 @@
 
 /* DATA/NAME. Caller frees. */
 char *kb_cluster_path(const char *data_dir, const char *name);
-/* Whether kubusd of this cluster accepts connections. */
+/* Whether this cluster has a kubusd, or a guardian that will start it again in a moment. */
 bool kb_cluster_runs(const char *data_dir);
+/* The process that is kubusd now; 0 when there is none at this moment, -1: one that cannot be seen.
+ */
+int kb_cluster_kernel(const char *data_dir);
+/* Whether an actor of the plan lives: also one whose kubusd and guardian were killed. */
+bool kb_cluster_left(const char *data_dir, const struct kb_node *plan);
 /* The plan of the last `kubus up`, decoded into `a`. -KB_ENOTFOUND when there was none. */
 int kb_cluster_plan(const char *data_dir, struct kb_arena *a, struct kb_node **ret_plan,
                     struct kb_err *err);

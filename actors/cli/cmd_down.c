@@ -6,27 +6,45 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
-enum { DOWN_TIMEOUT_MS = 60000, DOWN_POLL_MS = 10 };
+enum { DOWN_TIMEOUT_MS = 180000, DOWN_POLL_MS = 10, CALL_TIMEOUT_MS = 5000 };
 
-/* A cluster that is gone has nothing left to stop: both outcomes of the call are fine. */
-static int stop_kernel(const char *data, struct kb_err *err)
+/* Tell each kubusd once: one that is killed on its way down has a successor, which takes all actors
+ * for its own and knows nothing of it. */
+static int stop_kernels(const char *data, struct kb_actor *tool, struct kb_err *err)
 {
-    KB_AUTO(kb_actor_destroy) struct kb_actor *tool = NULL;
-    if (kb_tool_open(data, &tool, err) < 0)
-        return -err->code;
     kb_ms give_up = kb_clock_now(kb_clock_system()) + DOWN_TIMEOUT_MS;
-    int rc = kb_tool_call(tool, "kernel", "kernel.stop", (kb_val){0}, 5000, NULL, err);
-    if (rc < 0 && kb_cluster_runs(data))
-        return kb_err_wrap(err, "stop");
+    int told = 0;
     while (kb_cluster_runs(data)) {
+        int kernel = kb_cluster_kernel(data);
+        if (kernel != told && kb_tool_call(tool, "kernel", "kernel.stop", (kb_val){0},
+                                           CALL_TIMEOUT_MS, NULL, err) == 0)
+            told = kernel;
         if (kb_clock_now(kb_clock_system()) > give_up)
             return kb_err_set(err, KB_ETIMEOUT, "kubusd does not end: see %s/logs", data);
         if (!kb_tool_wait(tool, DOWN_POLL_MS))
             return kb_err_set(err, KB_ECANCELED, "interrupted");
     }
     return 0;
+}
+
+/* Actors that were left without a kubusd get one, which takes them along. */
+static int stop_cluster(const char *data, const struct kb_node *plan, struct kb_err *err)
+{
+    KB_AUTO(kb_actor_destroy) struct kb_actor *tool = NULL;
+    pid_t guardian;
+    if (kb_tool_open(data, &tool, err) < 0)
+        return -err->code;
+    int rc = stop_kernels(data, tool, err);
+    if (rc < 0 || !kb_cluster_left(data, plan))
+        return rc;
+    rc = kb_cluster_spawn(data, &guardian, err);
+    while (rc == 0 && !kb_cluster_runs(data) && waitpid(guardian, NULL, WNOHANG) == 0)
+        if (!kb_tool_wait(tool, DOWN_POLL_MS))
+            return kb_err_set(err, KB_ECANCELED, "interrupted");
+    return rc < 0 ? rc : stop_kernels(data, tool, err);
 }
 
 /* The agent's own arguments once more, with --purge. */
@@ -76,8 +94,8 @@ int kb_cmd_down(const struct kb_command *command, int argc, char **argv)
     KB_AUTO(kb_auto_free) char *data = kb_data_dir(data_option);
     if (kb_cluster_plan(data, &arena, &plan, &err) < 0)
         return kb_command_fail(command, &err);
-    bool ran = kb_cluster_runs(data);
-    if (ran && stop_kernel(data, &err) < 0)
+    bool ran = kb_cluster_runs(data) || kb_cluster_left(data, plan);
+    if (ran && stop_cluster(data, plan, &err) < 0)
         return kb_command_fail(command, &err);
     if (purge_nodes(data, plan, &err) < 0)
         return kb_command_fail(command, &err);

@@ -19,7 +19,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { UP_TIMEOUT_MS = 60000, UP_POLL_MS = 10, STOP_TIMEOUT_MS = 60000 };
+enum { UP_TIMEOUT_MS = 180000, UP_POLL_MS = 10 };
 
 static const char *const default_controllers[] = {
     "deployment", "replicaset",       "replicationcontroller", "node",

@@ -401,7 +401,8 @@ static void find_living(struct kernel *kernel)
     struct dirent *entry;
     while (dir && (entry = readdir(dir)) != NULL) {
         kb_str file = kb_str_of(entry->d_name);
-        if (!kb_str_ends(file, ".lock") || kb_str_is(file, "kernel.lock"))
+        if (!kb_str_ends(file, ".lock") || kb_str_is(file, "kernel.lock") ||
+            kb_str_is(file, "guard.lock"))
             continue;
         KB_AUTO(kb_auto_free) char *name = kb_str_dup(kb_str_n(file.p, file.n - 5));
         int pid = kb_run_lock_holder(kernel->run_dir, name);

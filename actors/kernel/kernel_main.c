@@ -3,10 +3,12 @@
  * With --guard it is the guardian: a process that does nothing but start kubusd again when it dies,
  * with no bus, no threads and next to no code that could fail. It also ends a kubusd that hangs. It
  * adopts the orphans of a dead kubusd as their reaper, so that they do not stay behind as zombies
- * where process 1 is careless.
+ * where process 1 is careless. While it holds its lock the cluster lives, whether there is a kubusd
+ * at this moment or not.
  */
 #include "actors/kernel/kernel_actor.h"
 
+#include "bus/actor.h"
 #include "bus/base/log.h"
 #include "bus/base/memory.h"
 
@@ -134,10 +136,19 @@ static bool for_good(int status)
     return code == 0 || code == EXIT_RUNNING || code == EXIT_PLAN;
 }
 
+/* The lock says that the cluster lives, also while kubusd is being started again. */
 static int guard(const char *data_dir)
 {
     int again_ms = AGAIN_MIN_MS;
     sigset_t waiting;
+    struct kb_err err = {0};
+    KB_AUTO(kb_auto_close) int lock = -1;
+    KB_AUTO(kb_auto_free) char *run_dir = kb_run_dir(data_dir);
+    if (kb_run_dir_make(run_dir, &err) < 0 ||
+        kb_run_lock(run_dir, "guard", &lock, NULL, &err) < 0) {
+        kb_error("%s", err.text);
+        return err.code == KB_EEXISTS ? EXIT_RUNNING : EXIT_PLAN;
+    }
     take_signals(&waiting);
     prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
     for (;;) {

@@ -82,7 +82,7 @@ class Cluster:
         if self.bus:
             self.bus.close()
             self.bus = None
-        subprocess.run([KUBUS, "down", "--data", self.data], timeout=120, check=False,
+        subprocess.run([KUBUS, "down", "--data", self.data], timeout=300, check=False,
                        stdout=subprocess.DEVNULL)
 
     # ---- what helps to understand a failure from the output alone ----
@@ -152,7 +152,7 @@ class Cluster:
 
     def kubus(self, command, *arguments, **options):
         return subprocess.run([KUBUS, command, *arguments, "--data", self.data], check=True,
-                              text=True, timeout=120, **options)
+                              text=True, timeout=300, **options)
 
     def kubectl_command(self, *arguments):
         return [KUBECTL, "--kubeconfig", self.kubeconfig, *arguments]
