@@ -176,6 +176,22 @@ static int previous_log(const struct kb__pod *pod, const char *container, int at
     return best;
 }
 
+/* Why a container has not started, in the words of kubelet. */
+static const char *why_waiting(const struct kb__pod *pod, const char *container, struct kb_arena *a)
+{
+    static const char *const lists[] = {"containerStatuses", "initContainerStatuses"};
+    const struct kb_doc *status = kb_pod_core_status(pod->core);
+    kb_str reason = {0};
+    for (size_t k = 0; k < KB_COUNT(lists); k++)
+        for (struct kb_iter it = kb_iter(kb_doc_at(status, lists[k])); kb_iter_next(&it);)
+            if (kb_str_is(kb_val_str_at(it.val, "name"), container))
+                reason = kb_val_str_at(it.val, "state.waiting.reason");
+    return kb_str_is(reason, "ErrImagePull")       ? "image can't be pulled"
+           : kb_str_is(reason, "ImagePullBackOff") ? "trying and failing to pull image"
+           : reason.n > 0                          ? kb_arena_str(a, reason).p
+                                                   : "ContainerCreating";
+}
+
 /* Which attempt's log is meant; fails as kubelet does when there is none. */
 static int choose_log(const struct kb__pod *pod, int container, bool previous, struct kb_err *err)
 {
@@ -189,10 +205,11 @@ static int choose_log(const struct kb__pod *pod, int container, bool previous, s
                        kb_pod_core_name(pod->core));
         return before;
     }
-    if (attempt < 0)
-        kb_err_set(err, KB_EINVAL,
-                   "container \"%s\" in pod \"%s\" is waiting to start: ContainerCreating", name,
-                   kb_pod_core_name(pod->core));
+    if (attempt < 0) {
+        KB_AUTO(kb_arena_finish) struct kb_arena arena = {0};
+        kb_err_set(err, KB_EINVAL, "container \"%s\" in pod \"%s\" is waiting to start: %s", name,
+                   kb_pod_core_name(pod->core), why_waiting(pod, name, &arena));
+    }
     return attempt;
 }
 

@@ -1,10 +1,13 @@
 #include "agent/resolve.h"
 #include "agent/files.h"
 #include "agent/pod_core.h"
+#include "agent/subpath.h"
 #include "bus/base/base64.h"
+#include "bus/model/json.h"
 #include "bus/model/meta.h"
 #include "bus/model/quantity.h"
 
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -14,9 +17,10 @@
 static void add_map(kb_val map, struct kb_buf *out)
 {
     bool first = true;
-    for (struct kb_iter it = kb_iter(map); kb_iter_next(&it); first = false)
-        kb_buf_printf(out, "%s" KB_STR_FMT "=\"" KB_STR_FMT "\"", first ? "" : "\n",
-                      KB_STR_ARG(it.key), KB_STR_ARG(kb_val_str(it.val)));
+    for (struct kb_iter it = kb_iter(map); kb_iter_next(&it); first = false) {
+        kb_buf_printf(out, "%s" KB_STR_FMT "=", first ? "" : "\n", KB_STR_ARG(it.key));
+        kb_json_write_str(out, kb_val_str(it.val));
+    }
 }
 
 /* "metadata.labels['key']": the value at the key. */
@@ -288,35 +292,11 @@ static kb_val volume_named(kb_val pod, kb_str name)
     return (kb_val){0};
 }
 
-/* A path below a volume, made when missing; refused when a link leads out of the volume. */
 static const char *sub_path(const char *base, const char *sub, struct kb_arena *a,
                             struct kb_err *err)
 {
-    char real_base[4096], real[4096];
-    const char *path = kb_arena_printf(a, "%s/%s", base, sub).p;
-    if (strstr(sub, "..") != NULL || sub[0] == '/') {
-        kb_err_set(err, KB_EFORBIDDEN, "subPath \"%s\" leads out of its volume", sub);
-        return NULL;
-    }
-    if (realpath(path, real) == NULL) {
-        KB_AUTO(kb_auto_free) char *partial = kb_str_dup(kb_str_of(path));
-        for (char *at = partial + strlen(base) + 1;; at++) {
-            char kept = *at;
-            if (kept != '/' && kept != '\0')
-                continue;
-            *at = '\0';
-            mkdir(partial, 0750);
-            *at = kept;
-            if (kept == '\0')
-                break;
-        }
-    }
-    if (realpath(base, real_base) == NULL || realpath(path, real) == NULL ||
-        strncmp(real, real_base, strlen(real_base)) != 0) {
-        kb_err_set(err, KB_EFORBIDDEN, "failed to prepare subPath for volumeMount \"%s\"", sub);
-        return NULL;
-    }
-    return kb_arena_str(a, kb_str_of(real)).p;
+    KB_AUTO(kb_auto_free) char *path = NULL;
+    return kb_subpath_make(base, sub, &path, err) < 0 ? NULL : kb_arena_str(a, kb_str_of(path)).p;
 }
 
 static int one_mount(const struct kb_resolve *r, kb_val mount, const char *const *env,
@@ -568,6 +548,17 @@ static void pod_resources(kb_val pod, struct kb_rt_sandbox_spec *spec)
         spec->memory_limit = 0;
 }
 
+/* "db-0.db.shop.svc.cluster.local", of a pod with a subdomain; else NULL. */
+static const char *full_name(const struct kb_resolve *r, kb_str hostname, struct kb_arena *a)
+{
+    kb_str sub = kb_val_str_at(r->pod, "spec.subdomain");
+    return sub.n == 0 ? NULL
+                      : kb_arena_printf(a, KB_STR_FMT "." KB_STR_FMT "." KB_STR_FMT ".svc.%s",
+                                        KB_STR_ARG(hostname), KB_STR_ARG(sub),
+                                        KB_STR_ARG(kb_meta_ns(r->pod)), r->cluster_domain)
+                            .p;
+}
+
 void kb_resolve_sandbox(const struct kb_resolve *r, struct kb_arena *a,
                         struct kb_rt_sandbox_spec *spec)
 {
@@ -576,11 +567,16 @@ void kb_resolve_sandbox(const struct kb_resolve *r, struct kb_arena *a,
         hostname = kb_meta_name(r->pod);
     while (hostname.n > 63 || (hostname.n > 0 && hostname.p[hostname.n - 1] == '-'))
         hostname.n--;
+    const char *full = full_name(r, hostname, a);
+    if (full != NULL && strlen(full) <= HOST_NAME_MAX &&
+        kb_val_bool_at(r->pod, "spec.setHostnameAsFQDN", false))
+        hostname = kb_str_of(full);
     *spec = (struct kb_rt_sandbox_spec){
         .uid = kb_arena_str(a, kb_meta_uid(r->pod)).p,
         .ns = kb_arena_str(a, kb_meta_ns(r->pod)).p,
         .name = kb_arena_str(a, kb_meta_name(r->pod)).p,
         .hostname = kb_arena_str(a, hostname).p,
+        .full_name = full,
         .resolv_conf = resolv_conf(r, a),
         .hosts_extra = host_aliases(r, a),
         .host_network = kb_val_bool_at(r->pod, "spec.hostNetwork", false),

@@ -30,6 +30,7 @@ struct kb_rt_ref {
 struct kb_rt_sandbox_spec {
     const char *uid, *ns, *name;
     const char *hostname;
+    const char *full_name;   /* with its domain, for /etc/hosts; may be NULL */
     const char *resolv_conf; /* whole files' text; NULL: none is made */
     const char *hosts_extra; /* lines after the standard ones of /etc/hosts; may be NULL */
     bool host_network, host_ipc, host_pid, share_pid;

@@ -143,7 +143,8 @@ static void write_hosts(struct kb_buf *out, const struct kb_rt_sandbox_spec *spe
                          "fe00::0\tip6-mcastprefix\n"
                          "fe00::1\tip6-allnodes\n"
                          "fe00::2\tip6-allrouters\n");
-        kb_buf_printf(out, "%s\t%s\n", ip, spec->hostname);
+        kb_buf_printf(out, "%s\t%s%s%s\n", ip, spec->full_name ? spec->full_name : "",
+                      spec->full_name ? "\t" : "", spec->hostname);
     }
     if (spec->hosts_extra != NULL)
         kb_buf_puts(out, spec->hosts_extra);

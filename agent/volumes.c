@@ -299,7 +299,7 @@ static int empty_dir(const struct kb_resolve *r, kb_val source, const char *fold
                      struct kb_err *err)
 {
     struct statfs fs;
-    char options[64] = "mode=0777";
+    char options[96];
     int64_t size = kb_val_quantity(kb_val_get(source, "sizeLimit"), 0);
     int64_t group = kb_val_int_at(r->pod, "spec.securityContext.fsGroup", -1);
     bool fresh = !kb_path_exists(folder);
@@ -313,8 +313,10 @@ static int empty_dir(const struct kb_resolve *r, kb_val source, const char *fold
         return 0;
     if (statfs(folder, &fs) == 0 && (uint32_t)fs.f_type == TMPFS_MAGIC_)
         return 0;
+    int n = group >= 0 ? snprintf(options, sizeof options, "mode=2777,gid=%lld", (long long)group)
+                       : snprintf(options, sizeof options, "mode=0777");
     if (size > 0)
-        snprintf(options, sizeof options, "mode=0777,size=%lld", (long long)size);
+        snprintf(options + n, sizeof options - (size_t)n, ",size=%lld", (long long)size);
     if (mount("tmpfs", folder, "tmpfs", 0, options) < 0)
         return kb_err_sys(err, errno, "mount tmpfs");
     return 0;

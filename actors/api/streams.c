@@ -403,6 +403,9 @@ static void on_pod(void *user, const struct kb_err *err, kb_val body)
         kb__answer_code(api, s->op.req, 400, "BadRequest",
                         "pod " KB_STR_FMT " does not have a host assigned", KB_STR_ARG(s->pod));
         session_free(s);
+    } else if (s->exec && !kb_http_req_is_websocket(s->op.req)) {
+        kb__answer_code(api, s->op.req, 400, "BadRequest", "Upgrade request required");
+        session_free(s);
     } else {
         open_stream(s, pod, node);
     }
@@ -440,10 +443,8 @@ void kb__pod_log(struct kb__api *api, struct kb_http_req *req, const struct kb_r
 
 void kb__pod_exec(struct kb__api *api, struct kb_http_req *req, const struct kb_route *route)
 {
-    if (!kb_http_req_is_websocket(req)) {
-        kb__answer_code(api, req, 400, "BadRequest", "Upgrade request required");
-        return;
-    }
+    /* A client that asks again without a WebSocket, as kubectl does when one was refused, shows
+     * its user the second answer: so that is asked for last. */
     struct session *s = session_new(api, req, route);
     s->exec = true;
     s->attach = kb_str_is(route->subresource, "attach");
