@@ -68,11 +68,14 @@ const struct kb_command kb_commands[] = {
      kb_cmd_policy},
     {"get", "Objects", "list objects", "RESOURCE [NAME …] [options]",
      "  kubus get pods -A\n"
+     "  kubus get all --show-labels\n"
      "  kubus get deployment web -o yaml\n"
      "  kubus get pods -w -l app=web\n",
      kb_cmd_get},
-    {"describe", "Objects", "one object with its events", "RESOURCE NAME [options]",
-     "  kubus describe pod web-0\n", kb_cmd_describe},
+    {"describe", "Objects", "objects with their events", "RESOURCE [NAME …] [options]",
+     "  kubus describe pod web-0\n"
+     "  kubus describe pods -l app=web\n",
+     kb_cmd_describe},
     {"apply", "Objects", "create or change objects from a file", "-f FILE [options]",
      "Creates what is not there and changes what is, as `kubectl apply` does; both keep the\n"
      "last applied configuration in the same annotation.\n\n"
@@ -83,10 +86,14 @@ const struct kb_command kb_commands[] = {
      "  kubus delete pod web-0\n"
      "  kubus delete -f web.yaml\n",
      kb_cmd_delete},
-    {"logs", "Objects", "what a container printed", "POD [options]",
-     "  kubus logs web-0 -f --tail 20\n", kb_cmd_logs},
-    {"exec", "Objects", "run a command in a container", "POD [options] -- COMMAND [ARG …]",
+    {"logs", "Objects", "what a container printed", "POD|RESOURCE/NAME [options]",
+     "  kubus logs web-0 -f --tail 20\n"
+     "  kubus logs deployment/web      of one of its pods\n",
+     kb_cmd_logs},
+    {"exec", "Objects", "run a command in a container",
+     "POD|RESOURCE/NAME [options] -- COMMAND [ARG …]",
      "  kubus exec web-0 -- ls /\n"
+     "  kubus exec deployment/web -- hostname\n"
      "  kubus exec -it web-0 -- sh\n",
      kb_cmd_exec},
     {"completion", "Other", "completion for bash, zsh or fish", "bash|zsh|fish",

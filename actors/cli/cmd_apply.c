@@ -159,17 +159,18 @@ static int delete_files(struct kb_session *session, const struct kb_opt_list *fi
 static int delete_named(struct kb_session *session, const struct kb_operands *operands,
                         int64_t grace_s, struct kb_err *err)
 {
-    struct kb_rest_resource resource;
-    const char *names[256];
-    size_t count = 0;
-    if (kb_session_operands(session, operands, &resource, names, KB_COUNT(names), &count, err) < 0)
+    struct kb_target *targets;
+    size_t count;
+    if (kb_session_targets(session, operands, &targets, &count, err) < 0)
         return -err->code;
-    if (count == 0)
-        return kb_err_set(err, KB_EINVAL, "resource(s) were provided, but no name was specified");
     for (size_t i = 0; i < count; i++) {
+        const struct kb_target *t = &targets[i];
+        if (t->name == NULL)
+            return kb_err_set(err, KB_EINVAL,
+                              "resource(s) were provided, but no name was specified");
         const char *path =
-            kb_rest_path(&session->arena, &resource, kb_session_ns(session), names[i]);
-        const char *title = kb_session_title(session, &resource, kb_str_of(names[i]));
+            kb_rest_path(&session->arena, &t->resource, kb_session_ns(session), t->name);
+        const char *title = kb_session_title(session, &t->resource, kb_str_of(t->name));
         if (delete_path(session, path, title, grace_s, err) < 0)
             return -err->code;
     }

@@ -45,39 +45,70 @@ static int show_events(struct kb_session *session, const struct kb_node *object,
     return 0;
 }
 
-static int describe(struct kb_session *session, const struct kb_operands *operands,
-                    struct kb_err *err)
+static int describe_object(struct kb_session *session, struct kb_node *object, bool *first,
+                           struct kb_err *err)
 {
-    struct kb_rest_resource resource;
-    const char *names[256];
-    size_t count = 0;
-    if (kb_session_open(session, err) < 0 ||
-        kb_session_operands(session, operands, &resource, names, KB_COUNT(names), &count, err) < 0)
+    if (!*first)
+        printf("\n\n");
+    *first = false;
+    show_object(session, object);
+    return show_events(session, object, err);
+}
+
+static int describe_target(struct kb_session *session, const struct kb_target *target,
+                           const char *labels, bool *first, struct kb_err *err)
+{
+    KB_AUTO(kb_buf_finish) struct kb_buf path = {0};
+    struct kb_node *answer = NULL;
+    kb_buf_puts(&path, kb_rest_path(&session->arena, &target->resource, kb_session_ns(session),
+                                    target->name));
+    if (labels)
+        kb_query_add(&path, "labelSelector", kb_str_of(labels));
+    struct kb_rest_request request = {.method = "GET", .path = path.p};
+    if (kb_rest_json(session->rest, &request, &session->arena, &answer, err) < 0)
         return -err->code;
-    if (count == 0)
-        return kb_err_set(err, KB_EINVAL, "name an object");
-    for (size_t i = 0; i < count; i++) {
-        struct kb_node *object = NULL;
-        struct kb_rest_request request = {
-            .method = "GET",
-            .path = kb_rest_path(&session->arena, &resource, kb_session_ns(session), names[i])};
-        if (kb_rest_json(session->rest, &request, &session->arena, &object, err) < 0)
+    if (target->name)
+        return describe_object(session, answer, first, err);
+    const struct kb_node *items = kb_node_get(answer, "items");
+    for (uint32_t i = 0; items && i < items->count; i++)
+        if (describe_object(session, items->items[i].val, first, err) < 0)
             return -err->code;
-        show_object(session, object);
-        if (show_events(session, object, err) < 0)
+    return 0;
+}
+
+static int describe(struct kb_session *session, const struct kb_operands *operands,
+                    const char *labels, struct kb_err *err)
+{
+    struct kb_target *targets;
+    size_t count;
+    bool first = true;
+    if (kb_session_open(session, err) < 0 ||
+        kb_session_targets(session, operands, &targets, &count, err) < 0)
+        return -err->code;
+    for (size_t i = 0; i < count; i++) {
+        if (labels && targets[i].name)
+            return kb_err_set(err, KB_EINVAL,
+                              "name cannot be provided when a selector is specified");
+        if (describe_target(session, &targets[i], labels, &first, err) < 0)
             return -err->code;
     }
+    if (first)
+        fprintf(stderr, "No resources found in %s namespace.\n", kb_session_ns(session));
     return 0;
 }
 
 int kb_cmd_describe(const struct kb_command *command, int argc, char **argv)
 {
     KB_AUTO(kb_session_finish) struct kb_session session = {0};
-    const struct kb_opt opts[] = {KB_SESSION_OPTS(&session)};
+    const char *labels = NULL;
+    const struct kb_opt opts[] = {
+        KB_SESSION_OPTS(&session),
+        {"selector", 'l', KB_OPT_TEXT, &labels, "SELECTOR", "by labels: app=web,tier!=db", 0, 0},
+    };
     struct kb_operands operands;
     struct kb_err err = {0};
     int rc = kb_command_parse(command, opts, KB_COUNT(opts), argc, argv, &operands);
     if (rc != 0)
         return rc < 0 ? 2 : 0;
-    return describe(&session, &operands, &err) < 0 ? kb_command_fail(command, &err) : 0;
+    return describe(&session, &operands, labels, &err) < 0 ? kb_command_fail(command, &err) : 0;
 }

@@ -166,10 +166,11 @@ int kb_cmd_exec(const struct kb_command *command, int argc, char **argv)
         return rc < 0 ? 2 : 0;
     if (operands.count != 1 || operands.after_count == 0)
         return kb_command_misuse(command, "name one pod, and the command behind --");
-    if (kb_session_open(&exec.session, &err) < 0)
+    const char *pod;
+    if (kb_session_open(&exec.session, &err) < 0 ||
+        kb_session_pod(&exec.session, operands.items[0], &pod, &err) < 0)
         return kb_command_fail(command, &err);
-    const char *slash = strchr(operands.items[0], '/');
-    exec_path(&exec, slash ? slash + 1 : operands.items[0], &operands, &path);
+    exec_path(&exec, pod, &operands, &path);
     if (kb_rest_ws_open(exec.session.rest, path.p, &exec.ws, &err) < 0)
         return kb_command_fail(command, &err);
     terminal_raw(&exec);

@@ -15,9 +15,11 @@ struct get {
     struct kb_session session;
     struct kb_rest_resource resource;
     const char *output, *labels, *fields;
-    bool all, watch, no_headers;
-    const char *names[256];
-    size_t name_count;
+    bool all, watch, no_headers, show_labels;
+    bool several;          /* resources: rows are named "pod/web-0" */
+    struct kb_node *table; /* rows of one resource, not printed yet */
+    struct kb_node *items; /* of YAML and JSON, from several answers */
+    size_t tables, printed;
     struct kb_buf line; /* of a watch: what has come of the next event */
     bool headed;        /* of a watch: the header was printed */
     size_t width[COLUMNS_MAX];
@@ -29,10 +31,11 @@ static void get_finish(struct get *get)
     kb_buf_finish(&get->line);
 }
 
-static void path_of(struct get *get, const char *name, bool watch, struct kb_buf *out)
+static void path_of(struct get *get, const struct kb_rest_resource *resource, const char *name,
+                    bool watch, struct kb_buf *out)
 {
     const char *ns = get->all ? "" : kb_session_ns(&get->session);
-    kb_buf_puts(out, kb_rest_path(&get->session.arena, &get->resource, ns, watch ? NULL : name));
+    kb_buf_puts(out, kb_rest_path(&get->session.arena, resource, ns, watch ? NULL : name));
     if (get->labels)
         kb_query_add(out, "labelSelector", kb_str_of(get->labels));
     if (get->fields)
@@ -86,6 +89,19 @@ static kb_str upper(struct kb_arena *a, kb_str text)
     return copy;
 }
 
+static kb_str labels_text(struct kb_arena *a, const struct kb_node *row)
+{
+    struct kb_buf text = {0};
+    const struct kb_node *labels = kb_node_at(row, "object.metadata.labels");
+    for (uint32_t i = 0; labels && i < labels->count; i++)
+        kb_buf_printf(&text, "%s" KB_STR_FMT "=" KB_STR_FMT, i ? "," : "",
+                      KB_STR_ARG(labels->items[i].key),
+                      KB_STR_ARG(kb_node_text(labels->items[i].val)));
+    kb_str copy = text.n ? kb_arena_str(a, kb_buf_str(&text)) : kb_str_of("<none>");
+    kb_buf_finish(&text);
+    return copy;
+}
+
 /* The texts of a row: with -A the namespace first. `row` NULL: the header. Returns their count. */
 static size_t row_texts(struct get *get, struct kb_arena *a, const struct kb_node *columns,
                         const struct kb_node *row, kb_str out[COLUMNS_MAX])
@@ -100,7 +116,11 @@ static size_t row_texts(struct get *get, struct kb_arena *a, const struct kb_nod
             continue;
         const struct kb_node *cell = cells && i < cells->count ? cells->items[i].val : NULL;
         out[n++] = row ? cell_text(a, cell) : upper(a, kb_node_text_at(column, "name"));
+        if (row && i == 0 && get->several)
+            out[n - 1] = kb_str_of(kb_session_title(&get->session, &get->resource, out[n - 1]));
     }
+    if (get->show_labels && n < COLUMNS_MAX)
+        out[n++] = row ? labels_text(a, row) : kb_str_of("LABELS");
     return n;
 }
 
@@ -161,32 +181,84 @@ static bool as_table(const struct get *get)
     return get->output[0] == '\0' || strcmp(get->output, "wide") == 0;
 }
 
-static void print_answer(struct get *get, struct kb_node *answer)
+/* Print the rows that have been gathered of one resource. */
+static void flush_table(struct get *get)
 {
-    if (as_table(get))
-        print_table(get, &get->session.arena, answer);
-    else if (strcmp(get->output, "name") == 0)
-        print_names(get, answer);
-    else
-        print_object(get, answer);
+    struct kb_node *table = KB_STEAL(get->table);
+    if (table == NULL)
+        return;
+    if (get->tables++ > 0)
+        printf("\n");
+    get->headed = false;
+    memset(get->width, 0, sizeof get->width);
+    print_table(get, &get->session.arena, table);
 }
 
-static int get_one(struct get *get, const char *name, struct kb_err *err)
+static void add_rows(struct get *get, const struct kb_rest_resource *resource,
+                     struct kb_node *answer)
+{
+    struct kb_node *rows = kb_node_get(answer, "rows");
+    if (rows == NULL || rows->count == 0)
+        return;
+    get->printed += rows->count;
+    if (get->table != NULL && kb_str_eq(resource->plural, get->resource.plural) &&
+        kb_str_eq(resource->group, get->resource.group)) {
+        for (uint32_t i = 0; i < rows->count; i++)
+            kb_node_append(&get->session.arena, kb_node_get(get->table, "rows"),
+                           rows->items[i].val);
+        return;
+    }
+    flush_table(get);
+    get->resource = *resource;
+    get->table = answer;
+}
+
+/* YAML or JSON of several answers is one list. */
+static void add_items(struct get *get, struct kb_node *answer)
+{
+    const struct kb_node *items = kb_node_get(answer, "items");
+    struct kb_arena *a = &get->session.arena;
+    if (get->items == NULL)
+        get->items = kb_node_array(a);
+    for (uint32_t i = 0; items && i < items->count; i++)
+        kb_node_append(a, get->items, items->items[i].val);
+    if (items == NULL)
+        kb_node_append(a, get->items, answer);
+}
+
+static void print_items(struct get *get)
+{
+    struct kb_arena *a = &get->session.arena;
+    struct kb_node *list = kb_node_map(a);
+    kb_node_set_cstr(a, list, "apiVersion", "v1");
+    kb_node_put(a, list, "items", get->items);
+    kb_node_set_cstr(a, list, "kind", "List");
+    print_object(get, list);
+}
+
+static int get_target(struct get *get, const struct kb_target *target, bool alone,
+                      struct kb_err *err)
 {
     KB_AUTO(kb_buf_finish) struct kb_buf path = {0};
     struct kb_node *answer = NULL;
-    path_of(get, name, false, &path);
+    path_of(get, &target->resource, target->name, false, &path);
     struct kb_rest_request request = {
         .method = "GET", .path = path.p, .accept = as_table(get) ? ACCEPT_TABLE : NULL};
     int rc = kb_rest_json(get->session.rest, &request, &get->session.arena, &answer, err);
     if (rc < 0)
         return rc;
-    const struct kb_node *rows = kb_node_get(answer, "rows");
-    if (as_table(get) && rows && rows->count == 0)
-        fprintf(stderr, get->all ? "No resources found\n" : "No resources found in %s namespace.\n",
-                kb_session_ns(&get->session));
+    if (as_table(get)) {
+        add_rows(get, &target->resource, answer);
+        return 0;
+    }
+    get->resource = target->resource;
+    get->printed++;
+    if (strcmp(get->output, "name") == 0)
+        print_names(get, answer);
+    else if (alone)
+        print_object(get, answer);
     else
-        print_answer(get, answer);
+        add_items(get, answer);
     return 0;
 }
 
@@ -203,8 +275,10 @@ static void print_event(struct get *get, kb_str line)
         return;
     if (as_table(get))
         print_table(get, &a, object);
+    else if (strcmp(get->output, "name") == 0)
+        print_names(get, object);
     else
-        print_answer(get, object);
+        print_object(get, object);
     fflush(stdout);
 }
 
@@ -222,10 +296,11 @@ static bool on_chunk(void *user, kb_str piece)
     return true;
 }
 
-static int watch(struct get *get, struct kb_err *err)
+static int watch(struct get *get, const struct kb_target *target, struct kb_err *err)
 {
     KB_AUTO(kb_buf_finish) struct kb_buf path = {0};
-    path_of(get, get->name_count ? get->names[0] : NULL, true, &path);
+    get->resource = target->resource;
+    path_of(get, &target->resource, target->name, true, &path);
     struct kb_rest_request request = {.method = "GET",
                                       .path = path.p,
                                       .accept = as_table(get) ? ACCEPT_TABLE : NULL,
@@ -234,20 +309,37 @@ static int watch(struct get *get, struct kb_err *err)
     return kb_rest_do(get->session.rest, &request, NULL, err);
 }
 
+static bool are_several(const struct kb_target *targets, size_t n)
+{
+    for (size_t i = 1; i < n; i++)
+        if (!kb_str_eq(targets[i].resource.plural, targets[0].resource.plural) ||
+            !kb_str_eq(targets[i].resource.group, targets[0].resource.group))
+            return true;
+    return false;
+}
+
 static int run(struct get *get, const struct kb_operands *operands, struct kb_err *err)
 {
+    struct kb_target *targets;
+    size_t count;
+    int rc = 0;
     if (kb_session_open(&get->session, err) < 0 ||
-        kb_session_operands(&get->session, operands, &get->resource, get->names,
-                            KB_COUNT(get->names), &get->name_count, err) < 0)
+        kb_session_targets(&get->session, operands, &targets, &count, err) < 0)
         return -err->code;
+    get->several = are_several(targets, count);
+    if (get->watch && count > 1)
+        return kb_err_set(err, KB_EINVAL, "you may only specify a single resource to watch");
     if (get->watch)
-        return watch(get, err);
-    if (get->name_count == 0)
-        return get_one(get, NULL, err);
-    for (size_t i = 0; i < get->name_count; i++)
-        if (get_one(get, get->names[i], err) < 0)
-            return -err->code;
-    return 0;
+        return watch(get, &targets[0], err);
+    for (size_t i = 0; i < count && rc == 0; i++)
+        rc = get_target(get, &targets[i], count == 1, err);
+    flush_table(get);
+    if (get->items != NULL && rc == 0)
+        print_items(get);
+    if (rc == 0 && get->printed == 0)
+        fprintf(stderr, get->all ? "No resources found\n" : "No resources found in %s namespace.\n",
+                kb_session_ns(&get->session));
+    return rc;
 }
 
 int kb_cmd_get(const struct kb_command *command, int argc, char **argv)
@@ -261,6 +353,7 @@ int kb_cmd_get(const struct kb_command *command, int argc, char **argv)
          0},
         {"field-selector", 0, KB_OPT_TEXT, &get.fields, "SELECTOR", "by fields", 0, 0},
         {"watch", 'w', KB_OPT_FLAG, &get.watch, NULL, "go on and show changes", 0, 0},
+        {"show-labels", 0, KB_OPT_FLAG, &get.show_labels, NULL, "a last column of labels", 0, 0},
         {"no-headers", 0, KB_OPT_FLAG, &get.no_headers, NULL, "rows only", 0, 0},
     };
     static const char *const formats[] = {"", "wide", "yaml", "json", "name"};

@@ -34,7 +34,7 @@ int kb_cmd_logs(const struct kb_command *command, int argc, char **argv)
     KB_AUTO(kb_buf_finish) struct kb_buf path = {0};
     bool follow = false, previous = false, timestamps = false;
     int64_t tail = -1, since_s = -1;
-    const char *container = NULL;
+    const char *container = NULL, *pod;
     const struct kb_opt opts[] = {
         KB_SESSION_OPTS(&session),
         {"follow", 'f', KB_OPT_FLAG, &follow, NULL, "go on as more is printed", 0, 0},
@@ -51,12 +51,11 @@ int kb_cmd_logs(const struct kb_command *command, int argc, char **argv)
         return rc < 0 ? 2 : 0;
     if (operands.count != 1)
         return kb_command_misuse(command, "name one pod");
-    if (kb_session_open(&session, &err) < 0)
+    if (kb_session_open(&session, &err) < 0 ||
+        kb_session_pod(&session, operands.items[0], &pod, &err) < 0)
         return kb_command_fail(command, &err);
-    const char *slash = strchr(operands.items[0], '/');
     kb_buf_printf(&path, "%s/log",
-                  kb_rest_path(&session.arena, &pods, kb_session_ns(&session),
-                               slash ? slash + 1 : operands.items[0]));
+                  kb_rest_path(&session.arena, &pods, kb_session_ns(&session), pod));
     add_flag(&path, "follow", follow);
     add_flag(&path, "previous", previous);
     add_flag(&path, "timestamps", timestamps);

@@ -52,22 +52,155 @@ void kb_query_add(struct kb_buf *path, const char *key, kb_str value)
     }
 }
 
-int kb_session_operands(struct kb_session *session, const struct kb_operands *operands,
-                        struct kb_rest_resource *ret_resource, const char **names, size_t cap,
-                        size_t *ret_count, struct kb_err *err)
+/* ---- operands ---- */
+
+enum { RESOURCES_MAX = 64 };
+
+/* "pods,deployments" or "all". Returns their number. */
+static int find_resources(struct kb_session *session, kb_str list, struct kb_rest_resource *ret,
+                          struct kb_err *err)
 {
-    size_t count = 0;
+    size_t n = 0;
+    while (list.p != NULL && n < RESOURCES_MAX) {
+        kb_str word = kb_str_cut(&list, ',');
+        struct kb_err ignored = {0};
+        int rc = kb_rest_category(session->rest, &session->arena, word, ret + n, RESOURCES_MAX - n,
+                                  &ignored);
+        if (rc <= 0)
+            rc = kb_rest_find(session->rest, &session->arena, word, ret + n, err) < 0 ? -err->code
+                                                                                      : 1;
+        if (rc < 0)
+            return rc;
+        n += (size_t)rc;
+    }
+    return (int)n;
+}
+
+static int slashed_targets(struct kb_session *session, const struct kb_operands *operands,
+                           struct kb_target *targets, struct kb_err *err)
+{
+    for (size_t i = 0; i < operands->count; i++) {
+        kb_str name = kb_str_of(operands->items[i]), resource = kb_str_cut(&name, '/');
+        if (name.p == NULL || name.n == 0)
+            return kb_err_set(err, KB_EINVAL,
+                              "there is no need to specify a resource type as a separate argument "
+                              "when passing arguments in resource/name form");
+        targets[i].name = name.p;
+        if (kb_rest_find(session->rest, &session->arena, resource, &targets[i].resource, err) < 0)
+            return -err->code;
+    }
+    return 0;
+}
+
+int kb_session_targets(struct kb_session *session, const struct kb_operands *operands,
+                       struct kb_target **ret_targets, size_t *ret_count, struct kb_err *err)
+{
+    struct kb_rest_resource resources[RESOURCES_MAX];
+    size_t names = operands->count > 1 ? operands->count - 1 : 1, n = 0;
     if (operands->count == 0)
         return kb_err_set(err, KB_EINVAL, "name a resource, as in `pods` or `pod/web-0`");
-    kb_str name = kb_str_of(operands->items[0]), resource = kb_str_cut(&name, '/');
-    if (name.p)
-        names[count++] = name.p;
-    for (size_t i = 1; i < operands->count && count < cap; i++) {
-        const char *slash = strchr(operands->items[i], '/');
-        names[count++] = slash ? slash + 1 : operands->items[i];
-    }
-    *ret_count = count;
-    return kb_rest_find(session->rest, &session->arena, resource, ret_resource, err);
+    struct kb_target *targets =
+        kb_arena_alloc(&session->arena, (names + 1) * RESOURCES_MAX * sizeof *targets);
+    *ret_targets = targets;
+    *ret_count = operands->count;
+    if (strchr(operands->items[0], '/') != NULL)
+        return slashed_targets(session, operands, targets, err);
+    int found = find_resources(session, kb_str_of(operands->items[0]), resources, err);
+    if (found < 0)
+        return found;
+    for (int r = 0; r < found; r++)
+        for (size_t i = 0; i < names; i++)
+            targets[n++] = (struct kb_target){resources[r],
+                                              operands->count > 1 ? operands->items[i + 1] : NULL};
+    *ret_count = n;
+    return 0;
+}
+
+/* ---- pods behind a workload ---- */
+
+static void add_requirement(struct kb_buf *out, const struct kb_node *expression)
+{
+    const struct kb_node *values = kb_node_get(expression, "values");
+    kb_str key = kb_node_text_at(expression, "key"), op = kb_node_text_at(expression, "operator");
+    kb_buf_puts(out, out->n ? "," : "");
+    if (kb_str_is(op, "DoesNotExist"))
+        kb_buf_putc(out, '!');
+    kb_buf_add_str(out, key);
+    if (values == NULL || values->count == 0)
+        return;
+    kb_buf_puts(out, kb_str_is(op, "NotIn") ? " notin (" : " in (");
+    for (uint32_t i = 0; i < values->count; i++)
+        kb_buf_printf(out, "%s" KB_STR_FMT, i ? "," : "",
+                      KB_STR_ARG(kb_node_text(values->items[i].val)));
+    kb_buf_putc(out, ')');
+}
+
+/* The text of spec.selector: a LabelSelector, or a map as Services have it. */
+static void selector_text(const struct kb_node *selector, struct kb_buf *out)
+{
+    const struct kb_node *expressions = kb_node_get(selector, "matchExpressions");
+    const struct kb_node *labels = kb_node_get(selector, "matchLabels");
+    if (labels == NULL && expressions == NULL)
+        labels = selector;
+    for (uint32_t i = 0; labels && labels->type == KB_MAP && i < labels->count; i++)
+        kb_buf_printf(out, "%s" KB_STR_FMT "=" KB_STR_FMT, out->n ? "," : "",
+                      KB_STR_ARG(labels->items[i].key),
+                      KB_STR_ARG(kb_node_text(labels->items[i].val)));
+    for (uint32_t i = 0; expressions && i < expressions->count; i++)
+        add_requirement(out, expressions->items[i].val);
+}
+
+static kb_str best_pod(const struct kb_node *pods)
+{
+    for (uint32_t i = 0; i < pods->count; i++)
+        if (kb_str_is(kb_node_text_at(pods->items[i].val, "status.phase"), "Running") &&
+            kb_node_at(pods->items[i].val, "metadata.deletionTimestamp") == NULL)
+            return kb_node_text_at(pods->items[i].val, "metadata.name");
+    return kb_node_text_at(pods->items[0].val, "metadata.name");
+}
+
+static int pod_behind(struct kb_session *session, const struct kb_rest_resource *resource,
+                      const char *name, const char **ret_pod, struct kb_err *err)
+{
+    static const struct kb_rest_resource pods = {
+        .version = {"v1", 2}, .plural = {"pods", 4}, .namespaced = true};
+    KB_AUTO(kb_buf_finish) struct kb_buf selector = {0}, path = {0};
+    struct kb_node *object = NULL, *list = NULL;
+    const char *ns = kb_session_ns(session);
+    struct kb_rest_request get = {.method = "GET",
+                                  .path = kb_rest_path(&session->arena, resource, ns, name)};
+    if (kb_rest_json(session->rest, &get, &session->arena, &object, err) < 0)
+        return -err->code;
+    selector_text(kb_node_at(object, "spec.selector"), &selector);
+    if (selector.n == 0)
+        return kb_err_set(err, KB_EINVAL, "%s has no selector that would lead to its pods", name);
+    kb_buf_puts(&path, kb_rest_path(&session->arena, &pods, ns, NULL));
+    kb_query_add(&path, "labelSelector", kb_buf_str(&selector));
+    get.path = path.p;
+    if (kb_rest_json(session->rest, &get, &session->arena, &list, err) < 0)
+        return -err->code;
+    const struct kb_node *items = kb_node_get(list, "items");
+    if (items == NULL || items->count == 0)
+        return kb_err_set(err, KB_ENOTFOUND, "no pods found for %s",
+                          kb_session_title(session, resource, kb_str_of(name)));
+    *ret_pod = kb_arena_str(&session->arena, best_pod(items)).p;
+    if (items->count > 1)
+        fprintf(stderr, "Found %u pods, using pod/%s\n", items->count, *ret_pod);
+    return 0;
+}
+
+int kb_session_pod(struct kb_session *session, const char *operand, const char **ret_pod,
+                   struct kb_err *err)
+{
+    struct kb_rest_resource resource;
+    kb_str name = kb_str_of(operand), word = kb_str_cut(&name, '/');
+    *ret_pod = name.p ? name.p : operand;
+    if (name.p == NULL)
+        return 0;
+    if (kb_rest_find(session->rest, &session->arena, word, &resource, err) < 0)
+        return -err->code;
+    bool is_pod = resource.group.n == 0 && kb_str_is(resource.plural, "pods");
+    return is_pod ? 0 : pod_behind(session, &resource, name.p, ret_pod, err);
 }
 
 /* ---- manifests ---- */

@@ -23,11 +23,19 @@ int kb_session_open(struct kb_session *session, struct kb_err *err); /* after pa
 void kb_session_finish(struct kb_session *session);
 const char *kb_session_ns(const struct kb_session *session);
 
-/* "RESOURCE NAME…" or "RESOURCE/NAME …" as operands: the resource, and the names in `names`, which
- * has room for `cap`. */
-int kb_session_operands(struct kb_session *session, const struct kb_operands *operands,
-                        struct kb_rest_resource *ret_resource, const char **names, size_t cap,
-                        size_t *ret_count, struct kb_err *err);
+/* What the operands name. */
+struct kb_target {
+    struct kb_rest_resource resource;
+    const char *name; /* NULL: all of the resource */
+};
+/* "RESOURCE[,RESOURCE…] [NAME…]" or "RESOURCE/NAME…" as operands; a category ("all") stands for its
+ * resources. *ret_targets lives in the session's arena, and is never empty. */
+int kb_session_targets(struct kb_session *session, const struct kb_operands *operands,
+                       struct kb_target **ret_targets, size_t *ret_count, struct kb_err *err);
+/* The pod that "POD", "pod/POD" or "deployment/NAME" (anything with a selector) means: of several
+ * one that runs, which is then said on standard error. Lives in the session's arena. */
+int kb_session_pod(struct kb_session *session, const char *operand, const char **ret_pod,
+                   struct kb_err *err);
 /* The objects of the files ("-": standard input; a folder: its .yaml, .yml and .json), as an array.
  */
 int kb_session_manifests(struct kb_session *session, const struct kb_opt_list *files,

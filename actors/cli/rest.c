@@ -155,8 +155,7 @@ static size_t on_body(char *data, size_t size, size_t count, void *user)
     return n;
 }
 
-/* The Status object of a failure as an error. */
-static int failure(long http, kb_str body, struct kb_err *err)
+int kb__rest_failure(long http, kb_str body, struct kb_err *err)
 {
     KB_AUTO(kb_arena_finish) struct kb_arena a = {0};
     struct kb_node *status = NULL;
@@ -210,7 +209,7 @@ int kb_rest_do(struct kb_rest *rest, const struct kb_rest_request *request, stru
         rc = kb_err_set(err, KB_EUNAVAILABLE, "%s: %s", rest->server,
                         errors[0] ? errors : curl_easy_strerror(code));
     else if (status >= 400)
-        rc = failure(status, kb_buf_str(&transfer.failure), err);
+        rc = kb__rest_failure(status, kb_buf_str(&transfer.failure), err);
     kb_buf_finish(&transfer.failure);
     return rc;
 }
@@ -253,11 +252,22 @@ static bool match_kind(const struct kb_node *resource, kb_str kind)
     return kb_str_eq(kind, kb_node_text_at(resource, "kind"));
 }
 
-/* Look through one group-version. 1: found, 0: not there. */
+static bool match_category(const struct kb_node *resource, kb_str name)
+{
+    const struct kb_node *categories = kb_node_get(resource, "categories");
+    for (uint32_t i = 0; categories && i < categories->count; i++)
+        if (kb_str_eq(name, kb_node_text(categories->items[i].val)))
+            return true;
+    return false;
+}
+
+/* Look through one group-version: how many were found, at most `cap`. */
 static int find_in(struct kb_rest *rest, struct kb_arena *a, kb_str group, kb_str version,
-                   match_fn *match, kb_str name, struct kb_rest_resource *ret, struct kb_err *err)
+                   match_fn *match, kb_str name, struct kb_rest_resource *ret, size_t cap,
+                   struct kb_err *err)
 {
     struct kb_node *list = NULL;
+    int found = 0;
     const char *path = group.n ? kb_arena_printf(a, "/apis/" KB_STR_FMT "/" KB_STR_FMT,
                                                  KB_STR_ARG(group), KB_STR_ARG(version))
                                      .p
@@ -266,47 +276,62 @@ static int find_in(struct kb_rest *rest, struct kb_arena *a, kb_str group, kb_st
     if (rc < 0)
         return rc;
     const struct kb_node *resources = kb_node_get(list, "resources");
-    for (uint32_t i = 0; resources && i < resources->count; i++) {
+    for (uint32_t i = 0; resources && i < resources->count && (size_t)found < cap; i++) {
         const struct kb_node *r = resources->items[i].val;
         kb_str plural = kb_node_text_at(r, "name");
         if (memchr(plural.p, '/', plural.n) || !match(r, name))
             continue;
-        *ret = (struct kb_rest_resource){.group = group,
-                                         .version = version,
-                                         .plural = plural,
-                                         .singular = kb_node_text_at(r, "singularName"),
-                                         .kind = kb_node_text_at(r, "kind"),
-                                         .namespaced = kb_node_true(kb_node_get(r, "namespaced"))};
-        return 1;
+        ret[found++] =
+            (struct kb_rest_resource){.group = group,
+                                      .version = version,
+                                      .plural = plural,
+                                      .singular = kb_node_text_at(r, "singularName"),
+                                      .kind = kb_node_text_at(r, "kind"),
+                                      .namespaced = kb_node_true(kb_node_get(r, "namespaced"))};
     }
-    return 0;
+    return found;
+}
+
+/* Through the core group and all others, or only the one named. */
+static int find_all(struct kb_rest *rest, struct kb_arena *a, kb_str group, match_fn *match,
+                    kb_str name, struct kb_rest_resource *ret, size_t cap, struct kb_err *err)
+{
+    struct kb_node *groups = NULL;
+    int rc =
+        group.p ? 0 : find_in(rest, a, kb_str_of(""), kb_str_of("v1"), match, name, ret, cap, err);
+    size_t found = rc > 0 ? (size_t)rc : 0;
+    if (rc < 0 || found == cap || (rc = get_json(rest, a, "/apis", &groups, err)) < 0)
+        return rc;
+    const struct kb_node *list = kb_node_get(groups, "groups");
+    for (uint32_t i = 0; list && i < list->count && found < cap; i++) {
+        kb_str here = kb_node_text_at(list->items[i].val, "name");
+        kb_str version = kb_node_text_at(list->items[i].val, "preferredVersion.version");
+        if (group.p && !kb_str_eq(group, here))
+            continue;
+        rc = find_in(rest, a, here, version, match, name, ret + found, cap - found, err);
+        if (rc < 0)
+            return rc;
+        found += (size_t)rc;
+    }
+    return (int)found;
 }
 
 int kb_rest_find(struct kb_rest *rest, struct kb_arena *a, kb_str name,
                  struct kb_rest_resource *ret, struct kb_err *err)
 {
-    struct kb_node *groups = NULL;
     kb_str group = kb_str_n(name.p, name.n), bare = kb_str_cut(&group, '.');
-    int rc =
-        group.p ? 0 : find_in(rest, a, kb_str_of(""), kb_str_of("v1"), match_name, bare, ret, err);
-    if (rc != 0)
-        return rc < 0 ? rc : 0;
-    rc = get_json(rest, a, "/apis", &groups, err);
-    if (rc < 0)
-        return rc;
-    const struct kb_node *list = kb_node_get(groups, "groups");
-    for (uint32_t i = 0; list && i < list->count; i++) {
-        kb_str found = kb_node_text_at(list->items[i].val, "name");
-        if (group.p && !kb_str_eq(group, found))
-            continue;
-        kb_str version = kb_node_text_at(list->items[i].val, "preferredVersion.version");
-        rc = find_in(rest, a, found, version, match_name, bare, ret, err);
-        if (rc != 0)
-            return rc < 0 ? rc : 0;
-    }
-    return kb_err_set(err, KB_ENOTFOUND,
-                      "the server doesn't have a resource type \"" KB_STR_FMT "\"",
-                      KB_STR_ARG(name));
+    int rc = find_all(rest, a, group, match_name, bare, ret, 1, err);
+    return rc < 0   ? rc
+           : rc > 0 ? 0
+                    : kb_err_set(err, KB_ENOTFOUND,
+                                 "the server doesn't have a resource type \"" KB_STR_FMT "\"",
+                                 KB_STR_ARG(name));
+}
+
+int kb_rest_category(struct kb_rest *rest, struct kb_arena *a, kb_str name,
+                     struct kb_rest_resource *ret, size_t cap, struct kb_err *err)
+{
+    return find_all(rest, a, (kb_str){0}, match_category, name, ret, cap, err);
 }
 
 int kb_rest_find_kind(struct kb_rest *rest, struct kb_arena *a, kb_str api_version, kb_str kind,
@@ -317,7 +342,7 @@ int kb_rest_find_kind(struct kb_rest *rest, struct kb_arena *a, kb_str api_versi
         version = group;
         group = kb_str_of("");
     }
-    int rc = find_in(rest, a, group, version, match_kind, kind, ret, err);
+    int rc = find_in(rest, a, group, version, match_kind, kind, ret, 1, err);
     if (rc == 0)
         return kb_err_set(err, KB_ENOTFOUND,
                           "no matches for kind \"" KB_STR_FMT "\" in version \"" KB_STR_FMT "\"",

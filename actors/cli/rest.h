@@ -46,6 +46,9 @@ int kb_rest_find(struct kb_rest *rest, struct kb_arena *a, kb_str name,
 /* Find by apiVersion and kind. */
 int kb_rest_find_kind(struct kb_rest *rest, struct kb_arena *a, kb_str api_version, kb_str kind,
                       struct kb_rest_resource *ret, struct kb_err *err);
+/* All resources of a category ("all"), at most `cap`. Returns their number; 0: nobody is in it. */
+int kb_rest_category(struct kb_rest *rest, struct kb_arena *a, kb_str name,
+                     struct kb_rest_resource *ret, size_t cap, struct kb_err *err);
 /* "/api/v1/namespaces/NS/pods/NAME": `ns` and `name` may be NULL. Lives in the arena. */
 const char *kb_rest_path(struct kb_arena *a, const struct kb_rest_resource *resource,
                          const char *ns, const char *name);

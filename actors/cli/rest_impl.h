@@ -16,4 +16,7 @@ struct kb_rest {
 /* Address, certificates and time-outs of one transfer; `errors` of CURL_ERROR_SIZE outlives it. */
 void kb__rest_setup(struct kb_rest *rest, CURL *curl, const char *path, char *errors);
 
+/* The Status object of a failure, as an error. */
+int kb__rest_failure(long http, kb_str body, struct kb_err *err);
+
 #endif

@@ -64,23 +64,42 @@ static int ws_wait_fill(struct kb_rest_ws *ws, struct kb_err *err)
     }
 }
 
-/* The server's answer to the upgrade; a refusal's body is the message. */
+/* More of the answer, kept as one text. */
+static int ws_more(struct kb_rest_ws *ws, struct kb_err *err)
+{
+    if (ws->in.n > WS_HEAD_MAX_BYTES)
+        return kb_err_set(err, KB_E2BIG, "the answer's head is too large");
+    int rc = ws_wait_fill(ws, err);
+    if (rc >= 0)
+        ws->in.p[ws->in.n] = '\0';
+    return rc;
+}
+
+/* A refusal: its body is a Status, which may come later than its head. */
+static int ws_refused(struct kb_rest_ws *ws, size_t head_n, struct kb_err *err)
+{
+    const char *length = strcasestr(ws->in.p, "\r\ncontent-length:");
+    size_t want = length != NULL && length < ws->in.p + head_n ? strtoul(length + 17, NULL, 10) : 0;
+    while (ws->in.n < head_n + want && ws_more(ws, err) > 0)
+        ;
+    *err = (struct kb_err){0};
+    long status = ws->in.n > 12 ? atol(ws->in.p + 9) : 500;
+    return kb__rest_failure(status, kb_str_n(ws->in.p + head_n, ws->in.n - head_n), err);
+}
+
+/* The server's answer to the upgrade. */
 static int ws_handshake_answer(struct kb_rest_ws *ws, struct kb_err *err)
 {
     char *end;
     while (ws->in.p == NULL || (end = strstr(ws->in.p, "\r\n\r\n")) == NULL) {
-        if (ws->in.n > WS_HEAD_MAX_BYTES)
-            return kb_err_set(err, KB_E2BIG, "the answer's head is too large");
-        int rc = ws_wait_fill(ws, err);
+        int rc = ws_more(ws, err);
         if (rc < 0)
             return rc;
-        ws->in.p[ws->in.n] = '\0';
     }
-    if (strncmp(ws->in.p, "HTTP/1.1 101 ", 13) != 0) {
-        int status = ws->in.n > 12 ? atoi(ws->in.p + 9) : 500;
-        return kb_err_set(err, kb_err_from_reason(NULL, status), "%.400s", end + 4);
-    }
-    kb_buf_drop(&ws->in, (size_t)(end + 4 - ws->in.p));
+    size_t head_n = (size_t)(end + 4 - ws->in.p);
+    if (strncmp(ws->in.p, "HTTP/1.1 101 ", 13) != 0)
+        return ws_refused(ws, head_n, err);
+    kb_buf_drop(&ws->in, head_n);
     return 0;
 }
 

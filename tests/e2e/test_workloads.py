@@ -240,6 +240,12 @@ class Exec(Case):
             sh.send("exit 5\r")
             self.assertEqual(sh.wait_end(), 5)
 
+    def test_a_refusal_says_why(self):
+        self.apply(pod("nowhere", schedulerName="nobody"))
+        self.assertIn("pod nowhere does not have a host assigned", self.fails("exec", "nowhere", "--", "true").err)
+        self.assertIn("container nope is not valid for pod p", self.fails("exec", "p", "-c", "nope", "--", "true").err)
+        self.assertIn('pods "none" not found', self.fails("exec", "none", "--", "true").err)
+
     def two_containers(self):
         body = pod("two", ["httpd", "-f", "-p", "8081"])
         body["spec"]["containers"].append({"name": "side", "image": "busybox", "command": STAY,
@@ -256,6 +262,49 @@ class Exec(Case):
     def test_the_first_container_is_meant(self):
         self.two_containers()
         self.assertIn("Defaulted container", self.k("exec", "two", "--", "true").err)
+
+
+class Kubus(Case):
+    """The commands on objects of `kubus` itself, for machines without kubectl."""
+
+    def u(self, *args, **options):
+        return self.c.kubus(args[0], "-n", self.ns, *args[1:], **options)
+
+    def setUp(self):
+        super().setUp()
+        self.apply(deployment("web", 2, ["sh", "-c", "echo I am $(hostname); exec sleep 86400"]))
+        self.k("rollout", "status", "deployment/web", "--timeout=120s")
+
+    def test_get(self):
+        self.k("create", "configmap", "c", "--from-literal=k=v")
+        tables = self.u("get", "all").out.split("\n\n")
+        self.assertRegex(tables[0], r"(?m)^pod/web-\S+ +1/1 +Running ")
+        self.assertTrue(any(re.search(r"(?m)^deployment.apps/web +2/2 ", t) for t in tables), tables)
+        self.assertEqual(self.u("get", "deployment/web", "cm/c", "-o", "name").out, "deployment.apps/web\nconfigmap/c\n")
+        self.assertRegex(self.u("get", "deployments,cm", "-l", "app=web", "--show-labels", "--no-headers").out,
+                         r"^deployment\.apps/web +2/2 +2 +2 +\S+ +app=web\n$")
+        both = json.loads(self.u("get", "deploy/web", "cm/c", "-o", "json").out)
+        self.assertEqual([o["kind"] for o in both["items"]], ["Deployment", "ConfigMap"])
+        result = self.u("get", "nopes", check=False)
+        self.assertEqual((result.code, result.err), (1, 'kubus get: the server doesn\'t have a resource type "nopes"\n'))
+        self.u("delete", "deployment/web", "cm/c")
+        self.assertEqual(self.u("get", "deployments,cm", "-l", "app=web", "-o", "name").out, "")
+        self.assertIn("NotFound", self.fails("get", "cm", "c").err)
+
+    def test_describe_with_a_selector(self):
+        text = self.u("describe", "pods", "-l", "app=web").out
+        self.assertEqual(len(re.findall(r"(?m)^kind: Pod$", text)), 2)
+        self.assertEqual(text.count("Started container main"), 2)
+        self.assertIn("No resources found", self.u("describe", "pods", "-l", "app=none").err)
+
+    def test_logs_and_exec_of_a_deployment(self):
+        until(lambda: self.u("logs", "deployment/web").out.startswith("I am web-"), what="a line")
+        self.assertRegex(self.u("logs", "deployment/web").err, r"^Found 2 pods, using pod/web-\S+\n$")
+        self.assertRegex(self.u("exec", "deploy/web", "--", "hostname").out, r"^web-\S+\n$")
+        self.assertIn('deployments.apps "none" not found', self.u("logs", "deployment/none", check=False).err)
+        result = self.u("exec", "none", "--", "true", check=False)
+        self.assertEqual(result.err, 'kubus exec: Error from server (NotFound): pods "none" not found\n')
+        self.assertEqual(self.u("exec", "deploy/web", "--", "sh", "-c", "exit 6", check=False).code, 6)
 
 
 class Attach(Case):
