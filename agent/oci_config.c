@@ -2,6 +2,7 @@
 #include "agent/oci_config.h"
 #include "agent/cgroup.h"
 #include "agent/files.h"
+#include "agent/inside.h"
 #include "bus/model/json.h"
 
 #include <dirent.h>
@@ -13,6 +14,8 @@
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
+
+enum { USERS_MAX_BYTES = 1 << 20 };
 
 static const char *const cap_names[] = {"CHOWN",
                                         "DAC_OVERRIDE",
@@ -192,11 +195,10 @@ static uint64_t cap_set(const struct kb_rt_container_spec *spec)
 
 /* ---- who and what ---- */
 
-/* Field `at` of the line of `path` whose field `key_at` is `key` (colon-separated), as a number. */
-static bool lookup(const char *path, int key_at, kb_str key, int at, int64_t *ret)
+/* Field `at` of the line whose field `key_at` is `key` (colon-separated), as a number. */
+bool kb__oci_lookup(kb_str text, int key_at, kb_str key, int at, int64_t *ret)
 {
-    KB_AUTO(kb_buf_finish) struct kb_buf buf = {0};
-    for (kb_str rest = kb_get_file(path, &buf); rest.p != NULL;) {
+    for (kb_str rest = text; rest.p != NULL;) {
         kb_str line = kb_str_cut(&rest, '\n'), fields[8] = {{0}};
         for (int i = 0; i < 8 && line.p != NULL; i++)
             fields[i] = kb_str_cut(&line, ':');
@@ -210,11 +212,19 @@ struct ids {
     int64_t uid, gid;
 };
 
+/* One of the image's own files of users, which are not ours: no link in it leads to one of ours. */
+static bool lookup(const char *rootfs, const char *file, int key_at, kb_str key, int at,
+                   int64_t *ret)
+{
+    KB_AUTO(kb_buf_finish) struct kb_buf text = {0};
+    return kb_inside_read(rootfs, file, USERS_MAX_BYTES, &text, NULL) == 0 &&
+           kb__oci_lookup(kb_buf_str(&text), key_at, key, at, ret);
+}
+
 static int resolve_user(const struct kb_rt_container_spec *spec, const struct kb_image *image,
                         const char *rootfs, struct ids *ret, struct kb_err *err)
 {
-    KB_AUTO(kb_auto_free) char *passwd = kb_strf("%s/etc/passwd", rootfs);
-    KB_AUTO(kb_auto_free) char *group = kb_strf("%s/etc/group", rootfs);
+    static const char passwd[] = "/etc/passwd", group[] = "/etc/group";
     kb_str rest = kb_str_of(image->user);
     kb_str user = kb_str_cut(&rest, ':');
     struct ids ids = {spec->uid, spec->gid};
@@ -224,18 +234,20 @@ static int resolve_user(const struct kb_rt_container_spec *spec, const struct kb
         ids.uid = 0;
     if (ids.uid == KB_RT_UNSET && !kb_str_i64(user, &ids.uid)) {
         by_name = true;
-        if (!lookup(passwd, 0, user, 2, &ids.uid))
+        if (!lookup(rootfs, passwd, 0, user, 2, &ids.uid))
             return kb_err_set(err, KB_EINVAL,
                               "unable to find user " KB_STR_FMT
                               ": no matching entries in passwd file",
                               KB_STR_ARG(user));
     }
     if (ids.gid == KB_RT_UNSET && spec->uid == KB_RT_UNSET && rest.n > 0 &&
-        !kb_str_i64(rest, &ids.gid) && !lookup(group, 0, rest, 2, &ids.gid))
+        !kb_str_i64(rest, &ids.gid) && !lookup(rootfs, group, 0, rest, 2, &ids.gid))
         return kb_err_set(err, KB_EINVAL, "unable to find group " KB_STR_FMT, KB_STR_ARG(rest));
     snprintf(number, sizeof number, "%lld", (long long)ids.uid);
-    if (ids.gid == KB_RT_UNSET && !lookup(passwd, 2, kb_str_of(number), 3, &ids.gid))
+    if (ids.gid == KB_RT_UNSET && !lookup(rootfs, passwd, 2, kb_str_of(number), 3, &ids.gid))
         ids.gid = 0;
+    if (ids.uid < 0 || ids.uid > INT32_MAX || ids.gid < 0 || ids.gid > INT32_MAX)
+        return kb_err_set(err, KB_EINVAL, "uids and gids must be in range 0-%d", INT32_MAX);
     if (spec->run_as_non_root && by_name)
         return kb_err_set(err, KB_EFORBIDDEN,
                           "container has runAsNonRoot and image has non-numeric user (" KB_STR_FMT

@@ -30,4 +30,8 @@ const char **kb_oci_env(const struct kb_rt_container_spec *spec, const struct kb
 /* What this process may set: `wanted`, or the least that a root without CAP_SYS_RESOURCE may. */
 int kb_oom_score_clamp(int wanted);
 
+/* Of a text like /etc/passwd: field `at`, a number, of the line whose field `key_at` is `key`.
+ * False: there is no such line. (Here for the fuzzer.) */
+bool kb__oci_lookup(kb_str text, int key_at, kb_str key, int at, int64_t *ret);
+
 #endif

@@ -1,7 +1,7 @@
 #include "agent/resolve.h"
 #include "agent/files.h"
+#include "agent/inside.h"
 #include "agent/pod_core.h"
-#include "agent/subpath.h"
 #include "bus/base/base64.h"
 #include "bus/model/json.h"
 #include "bus/model/meta.h"
@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 /* ---- fields ---- */
 
@@ -292,15 +293,39 @@ static kb_val volume_named(kb_val pod, kb_str name)
     return (kb_val){0};
 }
 
-static const char *sub_path(const char *base, const char *sub, struct kb_arena *a,
-                            struct kb_err *err)
+/* A path below a volume, as something to mount: bound to a place of ours, since what stands in the
+ * volume may be changed, by who uses it, until the runtime comes to mount it. NULL: *err. */
+static const char *sub_path(const struct kb_resolve *r, const char *base, const char *sub,
+                            const char *place, struct kb_arena *a, struct kb_err *err)
 {
-    KB_AUTO(kb_auto_free) char *path = NULL;
-    return kb_subpath_make(base, sub, &path, err) < 0 ? NULL : kb_arena_str(a, kb_str_of(path)).p;
+    char real[4096], link[64];
+    KB_AUTO(kb_auto_close) int fd = kb_inside_make(base, sub, err);
+    if (fd < 0) {
+        kb_err_wrap(err, "failed to prepare subPath for volumeMount");
+        return NULL;
+    }
+    const char *target = kb_arena_printf(a, "%s/subpaths/%s", r->pod_dir, place).p;
+    if (geteuid() == 0)
+        return kb_inside_bind(fd, target, err) < 0 ? NULL : target;
+    /* Without root nothing is mounted in any case. */
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    ssize_t n = readlink(link, real, sizeof real);
+    return kb_arena_str(a, kb_str_n(real, n > 0 ? (size_t)n : 0)).p;
 }
 
+static bool is_reflecting(kb_val volume)
+{
+    static const char *const kinds[] = {"configMap", "secret", "downwardAPI", "projected"};
+    for (size_t i = 0; i < KB_COUNT(kinds); i++)
+        if (kb_val_present(kb_val_get(volume, kinds[i])))
+            return true;
+    return false;
+}
+
+/* `place`: where a subPath of it is bound to, below the pod's folder. */
 static int one_mount(const struct kb_resolve *r, kb_val mount, const char *const *env,
-                     struct kb_arena *a, struct kb_rt_mount *out, struct kb_err *err)
+                     const char *place, struct kb_arena *a, struct kb_rt_mount *out,
+                     struct kb_err *err)
 {
     kb_str name = kb_val_str_at(mount, "name"), how = kb_val_str_at(mount, "mountPropagation");
     kb_val volume = volume_named(r->pod, name), host = kb_val_get(volume, "hostPath");
@@ -313,18 +338,16 @@ static int one_mount(const struct kb_resolve *r, kb_val mount, const char *const
             : kb_arena_printf(a, "%s/volumes/" KB_STR_FMT, r->pod_dir, KB_STR_ARG(name)).p;
     kb_str sub = kb_val_str_at(mount, "subPath"), expr = kb_val_str_at(mount, "subPathExpr");
     const char *below = expr.n ? kb_resolve_expand(expr, env, a) : kb_arena_str(a, sub).p;
-    if (below != NULL && *below && (source = sub_path(source, below, a, err)) == NULL)
+    if (below != NULL && *below && (source = sub_path(r, source, below, place, a, err)) == NULL)
         return -err->code;
-    *out = (struct kb_rt_mount){.kind = KB_RT_BIND,
-                                .source = source,
-                                .target = kb_arena_str(a, kb_val_str_at(mount, "mountPath")).p,
-                                .read_only = kb_val_bool_at(mount, "readOnly", false) ||
-                                             kb_val_present(kb_val_get(volume, "configMap")) ||
-                                             kb_val_present(kb_val_get(volume, "secret")),
-                                .propagation = kb_str_is(how, "Bidirectional") ? KB_RT_BIDIRECTIONAL
-                                               : kb_str_is(how, "HostToContainer")
-                                                   ? KB_RT_HOST_TO_CONTAINER
-                                                   : KB_RT_PRIVATE};
+    *out = (struct kb_rt_mount){
+        .kind = KB_RT_BIND,
+        .source = source,
+        .target = kb_arena_str(a, kb_val_str_at(mount, "mountPath")).p,
+        .read_only = kb_val_bool_at(mount, "readOnly", false) || is_reflecting(volume),
+        .propagation = kb_str_is(how, "Bidirectional")     ? KB_RT_BIDIRECTIONAL
+                       : kb_str_is(how, "HostToContainer") ? KB_RT_HOST_TO_CONTAINER
+                                                           : KB_RT_PRIVATE};
     return 0;
 }
 
@@ -348,9 +371,11 @@ static int make_mounts(const struct kb_resolve *r, kb_val container, const char 
     kb_val list = kb_val_get(container, "volumeMounts");
     struct kb_rt_mount *mounts = kb_arena_alloc(a, (kb_val_count(list) + 1) * sizeof *mounts);
     size_t n = 0;
-    for (struct kb_iter it = kb_iter(list); kb_iter_next(&it); n++)
-        if (one_mount(r, it.val, env, a, &mounts[n], err) < 0)
+    for (struct kb_iter it = kb_iter(list); kb_iter_next(&it); n++) {
+        KB_AUTO(kb_auto_free) char *place = kb_strf("%s/%zu", spec->ref.container, n);
+        if (one_mount(r, it.val, env, place, a, &mounts[n], err) < 0)
             return -err->code;
+    }
     if (*r->pod_dir) {
         termination_mount(r, container, a, spec, &mounts[n]);
         mkdir(folder, 0755);
