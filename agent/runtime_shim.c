@@ -667,8 +667,10 @@ int kb__shim_rt_new(const struct kb_runtime_impl *impl, bool oci,
     rt->base.impl = impl;
     rt->oci = oci;
     rt->shim = find_shim(options->shim);
-    bool ok = access(rt->shim, X_OK) == 0 && kb_dir_make(options->dir, 0755, err) == 0 &&
-              realpath(options->dir, absolute) != NULL;
+    /* Roots of containers, with programs that change the user, and files of all pods: not for the
+     * node's own users. */
+    bool ok = access(rt->shim, X_OK) == 0 && kb_dir_make(options->dir, 0700, err) == 0 &&
+              chmod(options->dir, 0700) == 0 && realpath(options->dir, absolute) != NULL;
     if (!ok) {
         int rc =
             kb_err_set(err, KB_EUNAVAILABLE, "'%s' or '%s' cannot be used", rt->shim, options->dir);

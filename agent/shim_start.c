@@ -233,9 +233,13 @@ static int start_process(struct kb_box *box, struct kb_err *err)
         return -err->code;
     if (spec->tty)
         return kb_err_set(err, KB_ENOSYS, "the process runtime has no terminals");
-    if (spec->run_as_non_root && spec->uid <= 0)
+    if (spec->run_as_non_root && geteuid() == 0)
         return kb_err_set(err, KB_EFORBIDDEN,
                           "container has runAsNonRoot and image will run as root");
+    if (spec->uid != KB_RT_UNSET && spec->uid != (int64_t)geteuid())
+        return kb_err_set(err, KB_EFORBIDDEN,
+                          "the process runtime runs all as user %u, not as runAsUser %lld",
+                          (unsigned)geteuid(), (long long)spec->uid);
     shim_args(box, &args, &arena);
     arg2(&args, "--direct", "--");
     for (; *argv != NULL; argv++)

@@ -1,6 +1,7 @@
 #include "agent/volumes.h"
 #include "agent/files.h"
 #include "bus/base/base64.h"
+#include "bus/base/check.h"
 #include "bus/base/file.h"
 #include "bus/model/meta.h"
 #include "bus/model/quantity.h"
@@ -8,15 +9,13 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
-#include <sys/vfs.h>
 #include <time.h>
 #include <unistd.h>
-
-enum { TMPFS_MAGIC_ = 0x01021994, FILES_MAX = 512 };
 
 /* ---- files that change together ---- */
 
@@ -27,18 +26,17 @@ struct file {
 };
 
 struct files {
-    struct file list[FILES_MAX];
-    size_t n;
+    struct file *list;
+    size_t n, cap;
 };
 
-static void files_free(struct files **files_p)
+static void files_finish(struct files *files)
 {
-    struct files *files = KB_STEAL(*files_p);
-    for (size_t i = 0; files != NULL && i < files->n; i++) {
+    for (size_t i = 0; i < files->n; i++) {
         free(files->list[i].path);
         kb_buf_finish(&files->list[i].bytes);
     }
-    free(files);
+    free(files->list);
 }
 
 static bool path_is_safe(kb_str path)
@@ -54,13 +52,18 @@ static bool path_is_safe(kb_str path)
     return true;
 }
 
+/* Where the bytes of one more file go, until the next is added. NULL: no path for a file. */
 static struct kb_buf *file_add(struct files *files, kb_str path, mode_t mode)
 {
-    if (files->n == FILES_MAX || !path_is_safe(path))
+    if (!path_is_safe(path))
         return NULL;
+    if (files->n == files->cap) {
+        files->cap = files->cap ? files->cap * 2 : 16;
+        files->list = realloc(files->list, files->cap * sizeof *files->list);
+        KB_ASSERT(files->list != NULL);
+    }
     struct file *file = &files->list[files->n++];
-    file->path = kb_str_dup(path);
-    file->mode = mode;
+    *file = (struct file){.path = kb_str_dup(path), .mode = mode};
     return &file->bytes;
 }
 
@@ -98,6 +101,10 @@ static int write_one(const char *folder, const struct file *file, int64_t group,
 /* Point `link` to `target`, replacing what is there in one step. */
 static int relink(const char *link, const char *target, struct kb_err *err)
 {
+    char is[PATH_MAX];
+    ssize_t n = readlink(link, is, sizeof is);
+    if (n >= 0 && kb_str_is(kb_str_n(is, (size_t)n), target))
+        return 0;
     KB_AUTO(kb_auto_free) char *fresh = kb_strf("%s_tmp", link);
     unlink(fresh);
     if (symlink(target, fresh) < 0 || rename(fresh, link) < 0)
@@ -268,10 +275,31 @@ static int from_projected(const struct kb_resolve *r, struct files *files, kb_va
     return 0;
 }
 
+static bool is_mounted(const char *folder)
+{
+    struct stat own, above;
+    KB_AUTO(kb_auto_free) char *up = kb_strf("%s/..", folder);
+    return stat(folder, &own) == 0 && stat(up, &above) == 0 && own.st_dev != above.st_dev;
+}
+
+/* A secret never comes to a disk. A volume that already has content stays where it is: containers
+ * have it mounted. Who may not mount (a runtime without root) has it on the disk. */
+static int keep_in_memory(const char *folder, struct kb_err *err)
+{
+    KB_AUTO(kb_auto_free) char *data = kb_strf("%s/..data", folder);
+    if (kb_dir_make(folder, 0755, err) < 0)
+        return -err->code;
+    if (kb_path_exists(data) || is_mounted(folder))
+        return 0;
+    if (mount("tmpfs", folder, "tmpfs", MS_NOSUID | MS_NODEV, "mode=0755") < 0 && errno != EPERM)
+        return kb_err_sys(err, errno, "mount tmpfs");
+    return 0;
+}
+
 static int reflect(const struct kb_resolve *r, kb_val volume, const char *folder,
                    struct kb_err *err)
 {
-    KB_AUTO(files_free) struct files *files = calloc(1, sizeof *files);
+    KB_AUTO(files_finish) struct files files = {0};
     kb_val config = kb_val_get(volume, "configMap"), secret = kb_val_get(volume, "secret");
     kb_val downward = kb_val_get(volume, "downwardAPI"),
            projected = kb_val_get(volume, "projected");
@@ -283,14 +311,16 @@ static int reflect(const struct kb_resolve *r, kb_val volume, const char *folder
     int64_t group = kb_val_int_at(r->pod, "spec.securityContext.fsGroup", -1);
     int rc = 0;
     if (kb_val_present(config))
-        rc = from_object(r, files, config, false, kb_val_str_at(config, "name"), mode, err);
+        rc = from_object(r, &files, config, false, kb_val_str_at(config, "name"), mode, err);
     else if (kb_val_present(secret))
-        rc = from_object(r, files, secret, true, kb_val_str_at(secret, "secretName"), mode, err);
+        rc = from_object(r, &files, secret, true, kb_val_str_at(secret, "secretName"), mode, err);
     else if (kb_val_present(downward))
-        from_downward(r, files, kb_val_get(downward, "items"), mode);
+        from_downward(r, &files, kb_val_get(downward, "items"), mode);
     else
-        rc = from_projected(r, files, projected, mode, err);
-    return rc < 0 ? rc : publish(folder, files, group, err);
+        rc = from_projected(r, &files, projected, mode, err);
+    if (rc < 0 || (!kb_val_present(config) && (rc = keep_in_memory(folder, err)) < 0))
+        return rc;
+    return publish(folder, &files, group, err);
 }
 
 /* ---- the others ---- */
@@ -298,7 +328,6 @@ static int reflect(const struct kb_resolve *r, kb_val volume, const char *folder
 static int empty_dir(const struct kb_resolve *r, kb_val source, const char *folder,
                      struct kb_err *err)
 {
-    struct statfs fs;
     char options[96];
     int64_t size = kb_val_quantity(kb_val_get(source, "sizeLimit"), 0);
     int64_t group = kb_val_int_at(r->pod, "spec.securityContext.fsGroup", -1);
@@ -309,9 +338,7 @@ static int empty_dir(const struct kb_resolve *r, kb_val source, const char *fold
         chmod(folder, group >= 0 ? 02777 : 0777); /* whatever the umask */
     if (fresh && group >= 0)
         (void)!chown(folder, (uid_t)-1, (gid_t)group);
-    if (!kb_str_is(kb_val_str_at(source, "medium"), "Memory"))
-        return 0;
-    if (statfs(folder, &fs) == 0 && (uint32_t)fs.f_type == TMPFS_MAGIC_)
+    if (!kb_str_is(kb_val_str_at(source, "medium"), "Memory") || is_mounted(folder))
         return 0;
     int n = group >= 0 ? snprintf(options, sizeof options, "mode=2777,gid=%lld", (long long)group)
                        : snprintf(options, sizeof options, "mode=0777");

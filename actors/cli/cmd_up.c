@@ -102,7 +102,7 @@ static int write_plan(struct up *up, struct kb_err *err)
     KB_AUTO(kb_buf_finish) struct kb_buf text = {0};
     for (size_t i = 0; i < KB_COUNT(folders); i++) {
         KB_AUTO(kb_auto_free) char *folder = kb_cluster_path(up->data, folders[i]);
-        if (kb_dir_make(folder, 0755, err) < 0)
+        if (kb_dir_make(folder, 0700, err) < 0) /* what pods print and write is in there */
             return -err->code;
     }
     choose_cidr(up);

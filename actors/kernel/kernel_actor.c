@@ -487,7 +487,7 @@ int kb_kernel_run(const char *data_dir, const struct kb_plan *plan, int beats, s
                                      .standalone = true,
                                      .stop = on_stop,
                                      .user = &kernel};
-    if (kb_dir_make(logs, 0755, err) < 0 || kb_run_dir_make(kernel.run_dir, err) < 0)
+    if (kb_dir_make(logs, 0700, err) < 0 || kb_run_dir_make(kernel.run_dir, err) < 0)
         return -err->code;
     if (kb_run_lock(kernel.run_dir, "kernel", &lock, NULL, err) < 0)
         return -err->code;

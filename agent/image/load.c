@@ -17,6 +17,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+/* Nobody but us: layers hold programs that change the user. */
+enum { STORE_MODE = 0700 };
 enum { JSON_MAX_BYTES = 8 << 20, COPY_BYTES = 1 << 17, DEPTH_MAX = 2 };
 
 static void remove_folder(char **path)
@@ -29,7 +31,7 @@ static void remove_folder(char **path)
 /* A fresh folder inside the store, so that renames work. Caller removes. */
 static char *scratch(const char *dir, struct kb_err *err)
 {
-    if (kb_dir_make(dir, 0755, err) < 0)
+    if (kb_dir_make(dir, STORE_MODE, err) < 0)
         return NULL;
     char *path = kb_strf("%s/tmp-XXXXXX", dir);
     if (mkdtemp(path) != NULL)
@@ -214,6 +216,10 @@ static int name_image(const char *dir, const char *ref, kb_str digest, bool loca
 static int make_store(const char *dir, struct kb_err *err)
 {
     static const char *const parts[] = {"blobs/sha256", "refs", "layers"};
+    if (kb_dir_make(dir, STORE_MODE, err) < 0)
+        return -err->code;
+    if (chmod(dir, STORE_MODE) < 0)
+        return kb_err_sys(err, errno, "'%s'", dir);
     for (size_t i = 0; i < KB_COUNT(parts); i++) {
         KB_AUTO(kb_auto_free) char *path = kb_strf("%s/%s", dir, parts[i]);
         if (kb_dir_make(path, 0755, err) < 0)

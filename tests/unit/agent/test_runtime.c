@@ -243,6 +243,21 @@ KB_TEST(oci, a_container_runs_logs_and_its_exit_code_is_kept)
     finish(w);
 }
 
+KB_TEST(process, what_pods_have_is_for_no_other_user_of_the_node)
+{
+    struct stat st;
+    KB_CHECK(mkdir(kb_test_keep(kb_strf("%s/node", kb_test_dir())), 0755) == 0); /* an old one */
+    struct world *w = world_new("process");
+    KB_CHECK(stat(w->dir, &st) == 0);
+    KB_CHECK_U64(st.st_mode & 07777, ==, 0700);
+    KB_CHECK(stat(w->images, &st) == 0);
+    KB_CHECK_U64(st.st_mode & 07777, ==, 0700);
+    sandbox(w, false);
+    start_sh(w, "exit 0");
+    until(w, &w->exited, 1);
+    finish(w);
+}
+
 KB_TEST(oci, pods_reach_the_node_and_each_other_share_one_network)
 {
     struct world *w = world_new("oci");
@@ -685,6 +700,20 @@ KB_TEST(oci, who_attaches_and_does_not_read_is_dropped_and_holds_nobody_up)
     until(w, &w->exited, 1);
     KB_CHECK_I64(w->exit.code, ==, 7);
     kb_rt_exec_destroy(&exec);
+    finish(w);
+}
+
+KB_TEST(process, who_asks_for_another_user_is_refused_and_not_run_as_root)
+{
+    const char *const argv[] = {"true", NULL};
+    struct world *w = world_new("process");
+    struct kb_rt_container_spec spec = spec_of(w, argv);
+    spec.uid = (int64_t)geteuid() + 1000;
+    spec.run_as_non_root = geteuid() != 0;
+    sandbox(w, false);
+    kb_runtime_start(w->rt, &spec);
+    until(w, &w->started, 1);
+    KB_CHECK_I64(w->started_rc, ==, -KB_EFORBIDDEN);
     finish(w);
 }
 
