@@ -142,32 +142,49 @@ static kb_str text_at(const struct kb_http_req *req, uint32_t at, uint32_t n)
     return kb_str_n(req->text.p + at, n);
 }
 
-/* Values of a repeated header become one, joined at the end of the text. */
-static void merge_fields(struct kb_http_req *req, struct kb__field *into, struct kb__field *from)
+static void trim_value(struct kb_http_req *req, struct kb__field *field)
+{
+    kb_str value = kb_str_trim(text_at(req, field->value, field->value_n));
+    field->value_n = (uint32_t)value.n;
+    field->value = value.n ? (uint32_t)(value.p - req->text.p) : 0;
+}
+
+static bool same_name(const struct kb_http_req *req, const struct kb__field *a,
+                      const struct kb__field *b)
+{
+    return a->name_n > 0 && a->name_n == b->name_n &&
+           memcmp(req->text.p + a->name, req->text.p + b->name, a->name_n) == 0;
+}
+
+/* Values of a repeated header become one, joined at the end of the text: all at once, so that the
+ * text at most doubles, however often a client repeats itself. */
+static void merge_into(struct kb_http_req *req, size_t first)
 {
     KB_AUTO(kb_buf_finish) struct kb_buf joined = {0};
-    kb_buf_add_str(&joined, text_at(req, into->value, into->value_n));
-    kb_buf_puts(&joined, ", ");
-    kb_buf_add_str(&joined, text_at(req, from->value, from->value_n));
+    struct kb__field *into = &req->fields[first];
+    for (size_t i = first + 1; i < req->fields_n; i++) {
+        struct kb__field *field = &req->fields[i];
+        if (!same_name(req, into, field))
+            continue;
+        if (joined.n == 0)
+            kb_buf_add_str(&joined, text_at(req, into->value, into->value_n));
+        kb_buf_puts(&joined, ", ");
+        kb_buf_add_str(&joined, text_at(req, field->value, field->value_n));
+        field->name_n = 0;
+    }
+    if (joined.n == 0)
+        return;
     into->value = (uint32_t)req->text.n;
     into->value_n = (uint32_t)joined.n;
-    from->name_n = 0;
     kb_buf_add_str(&req->text, kb_buf_str(&joined));
 }
 
 static void merge_repeated(struct kb_http_req *req)
 {
-    for (size_t i = 0; i < req->fields_n; i++) {
-        struct kb__field *field = &req->fields[i];
-        kb_str value = kb_str_trim(text_at(req, field->value, field->value_n));
-        field->value_n = (uint32_t)value.n;
-        field->value = value.n ? (uint32_t)(value.p - req->text.p) : 0;
-        for (size_t j = 0; j < i && field->name_n; j++)
-            if (req->fields[j].name_n == field->name_n &&
-                memcmp(req->text.p + req->fields[j].name, req->text.p + field->name,
-                       field->name_n) == 0)
-                merge_fields(req, &req->fields[j], field);
-    }
+    for (size_t i = 0; i < req->fields_n; i++)
+        trim_value(req, &req->fields[i]);
+    for (size_t i = 0; i + 1 < req->fields_n; i++)
+        merge_into(req, i);
 }
 
 /* Decode the path into segments; returns where the next decoded byte goes, NULL when malformed. */
