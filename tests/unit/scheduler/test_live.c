@@ -303,7 +303,7 @@ KB_TEST(live_property, reconfigured_at_any_moment_no_pod_is_lost_or_placed_where
     w.lose = 7;
     world_node(&w, "n1", "400");
     world_node(&w, "n2", "400");
-    world_walk(&w, &rand, 6000, something_happens, NULL);
+    world_walk(&w, &rand, 8000, something_happens, NULL);
     reconfigure(&w, HEAD "profiles: [{schedulerName: default-scheduler, plugins: {multiPoint: "
                          "{enabled: [{name: KeepOff}]}}}, {schedulerName: other}]");
     world_calm(&w);
