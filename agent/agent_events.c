@@ -45,8 +45,7 @@ static void count_up(struct kb_agent *agent, const char *ns, const struct counte
     kb_w_kcstr(&w, "ns", ns);
     kb_w_kcstr(&w, "name", counted->name);
     kb_w_kcstr(&w, "type", "merge");
-    kb_w_key(&w, "patch");
-    kb_w_map(&w);
+    kb_w_kmap(&w, "patch");
     kb_w_kint(&w, "count", counted->count);
     kb_w_kcstr(&w, "lastTimestamp", now);
     kb_w_end(&w);
@@ -57,8 +56,7 @@ static void count_up(struct kb_agent *agent, const char *ns, const struct counte
 
 static void w_involved(struct kb_w *w, const struct kb__pod *pod, int container)
 {
-    kb_w_key(w, "involvedObject");
-    kb_w_map(w);
+    kb_w_kmap(w, "involvedObject");
     kb_w_kcstr(w, "apiVersion", "v1");
     kb_w_kcstr(w, "kind", "Pod");
     kb_w_kcstr(w, "namespace", kb_pod_core_ns(pod->core));
@@ -84,12 +82,10 @@ static void create(struct kb_agent *agent, const struct kb__pod *pod, int contai
     kb_w_map(&w);
     kb_w_kcstr(&w, "resource", "events");
     kb_w_kcstr(&w, "ns", kb_pod_core_ns(pod->core));
-    kb_w_key(&w, "doc");
-    kb_w_map(&w);
+    kb_w_kmap(&w, "doc");
     kb_w_kcstr(&w, "apiVersion", "v1");
     kb_w_kcstr(&w, "kind", "Event");
-    kb_w_key(&w, "metadata");
-    kb_w_map(&w);
+    kb_w_kmap(&w, "metadata");
     kb_w_kcstr(&w, "name", counted->name);
     kb_w_kcstr(&w, "namespace", kb_pod_core_ns(pod->core));
     kb_w_end(&w);
@@ -97,8 +93,7 @@ static void create(struct kb_agent *agent, const struct kb__pod *pod, int contai
     kb_w_kcstr(&w, "type", words[0]);
     kb_w_kcstr(&w, "reason", words[1]);
     kb_w_kcstr(&w, "message", words[2]);
-    kb_w_key(&w, "source");
-    kb_w_map(&w);
+    kb_w_kmap(&w, "source");
     kb_w_kcstr(&w, "component", "kubelet");
     kb_w_kcstr(&w, "host", node);
     kb_w_end(&w);

@@ -62,8 +62,7 @@ void kb__fence_start(struct kb_agent *agent)
 
 void kb__fence_write(const struct kb_agent *agent, struct kb_w *w)
 {
-    kb_w_key(w, "lease");
-    kb_w_map(w);
+    kb_w_kmap(w, "lease");
     kb_w_kcstr(w, "name", agent->fence);
     kb_w_kint(w, "epoch", agent->epoch);
     kb_w_end(w);

@@ -32,8 +32,7 @@ static const char *architecture(void)
 
 static void w_labels(struct kb_w *w, const struct kb__node *node)
 {
-    kb_w_key(w, "labels");
-    kb_w_map(w);
+    kb_w_kmap(w, "labels");
     kb_w_kcstr(w, "beta.kubernetes.io/arch", architecture());
     kb_w_kcstr(w, "beta.kubernetes.io/os", "linux");
     kb_w_kcstr(w, "kubernetes.io/arch", architecture());
@@ -167,8 +166,7 @@ static void patch_status(struct kb__node *node, kb_val old)
     kb_w_kcstr(&w, "name", node->name);
     kb_w_kcstr(&w, "subresource", "status");
     kb_w_kcstr(&w, "type", "merge");
-    kb_w_key(&w, "patch");
-    kb_w_map(&w);
+    kb_w_kmap(&w, "patch");
     kb_w_key(&w, "status");
     kb_w_node(&w, make_status(&arena, node, old));
     kb_w_end(&w);
@@ -230,21 +228,17 @@ static void register_node(void *arg)
     kb_w_map(&w);
     kb_w_kcstr(&w, "resource", "nodes");
     kb_w_kcstr(&w, "ns", "");
-    kb_w_key(&w, "doc");
-    kb_w_map(&w);
+    kb_w_kmap(&w, "doc");
     kb_w_kcstr(&w, "apiVersion", "v1");
     kb_w_kcstr(&w, "kind", "Node");
-    kb_w_key(&w, "metadata");
-    kb_w_map(&w);
+    kb_w_kmap(&w, "metadata");
     kb_w_kcstr(&w, "name", node->name);
     w_labels(&w, node);
     kb_w_end(&w);
-    kb_w_key(&w, "spec");
-    kb_w_map(&w);
+    kb_w_kmap(&w, "spec");
     if (node->cidr[0]) {
         kb_w_kcstr(&w, "podCIDR", node->cidr);
-        kb_w_key(&w, "podCIDRs");
-        kb_w_array(&w);
+        kb_w_karray(&w, "podCIDRs");
         kb_w_cstr(&w, node->cidr);
         kb_w_end(&w);
     }
@@ -263,8 +257,7 @@ static void w_lease_spec(struct kb_w *w, const struct kb__node *node)
 {
     char now[KB_TIME_BYTES];
     kb_time_format_micro(kb_ev_wall_us(node->agent->ev), now);
-    kb_w_key(w, "spec");
-    kb_w_map(w);
+    kb_w_kmap(w, "spec");
     kb_w_kcstr(w, "holderIdentity", node->name);
     kb_w_kint(w, "leaseDurationSeconds", LEASE_SECONDS);
     kb_w_kcstr(w, "renewTime", now);
@@ -287,12 +280,10 @@ static void make_lease(struct kb__node *node)
     kb_w_map(&w);
     kb_w_kcstr(&w, "resource", "leases.coordination.k8s.io");
     kb_w_kcstr(&w, "ns", "kube-node-lease");
-    kb_w_key(&w, "doc");
-    kb_w_map(&w);
+    kb_w_kmap(&w, "doc");
     kb_w_kcstr(&w, "apiVersion", "coordination.k8s.io/v1");
     kb_w_kcstr(&w, "kind", "Lease");
-    kb_w_key(&w, "metadata");
-    kb_w_map(&w);
+    kb_w_kmap(&w, "metadata");
     kb_w_kcstr(&w, "name", node->name);
     kb_w_kcstr(&w, "namespace", "kube-node-lease");
     kb_w_end(&w);
@@ -326,8 +317,7 @@ static void send_lease(void *arg)
     kb_w_kcstr(&w, "ns", "kube-node-lease");
     kb_w_kcstr(&w, "name", node->name);
     kb_w_kcstr(&w, "type", "merge");
-    kb_w_key(&w, "patch");
-    kb_w_map(&w);
+    kb_w_kmap(&w, "patch");
     w_lease_spec(&w, node);
     kb_w_end(&w);
     kb_w_kcstr(&w, "manager", "kubelet");

@@ -172,8 +172,7 @@ static void status_send(struct kb__pod *pod)
     kb_w_kcstr(&w, "name", kb_pod_core_name(pod->core));
     kb_w_kcstr(&w, "subresource", "status");
     kb_w_kcstr(&w, "type", "merge");
-    kb_w_key(&w, "patch");
-    kb_w_map(&w);
+    kb_w_kmap(&w, "patch");
     kb_w_kraw(&w, "status", kb_doc_root(kb_pod_core_status(pod->core)));
     kb_w_end(&w);
     kb_w_kcstr(&w, "uid", kb_pod_core_uid(pod->core));

@@ -344,8 +344,7 @@ int kb_oom_score_clamp(int wanted)
 
 static void w_texts(struct kb_w *w, const char *key, const char *const *list, size_t n)
 {
-    kb_w_key(w, key);
-    kb_w_array(w);
+    kb_w_karray(w, key);
     for (size_t i = 0; i < n; i++)
         kb_w_cstr(w, list[i]);
     kb_w_end(w);
@@ -354,11 +353,9 @@ static void w_texts(struct kb_w *w, const char *key, const char *const *list, si
 static void w_caps(struct kb_w *w, uint64_t set)
 {
     static const char *const kinds[] = {"bounding", "effective", "permitted"};
-    kb_w_key(w, "capabilities");
-    kb_w_map(w);
+    kb_w_kmap(w, "capabilities");
     for (size_t k = 0; k < KB_COUNT(kinds); k++) {
-        kb_w_key(w, kinds[k]);
-        kb_w_array(w);
+        kb_w_karray(w, kinds[k]);
         for (size_t i = 0; i < KB_COUNT(cap_names); i++) {
             char name[32];
             if (!(set & UINT64_C(1) << i))
@@ -376,8 +373,7 @@ static void w_groups(struct kb_w *w, const struct kb_rt_container_spec *spec)
 {
     if (spec->n_groups == 0)
         return;
-    kb_w_key(w, "additionalGids");
-    kb_w_array(w);
+    kb_w_karray(w, "additionalGids");
     for (size_t i = 0; i < spec->n_groups; i++)
         kb_w_int(w, spec->groups[i]);
     kb_w_end(w);
@@ -386,11 +382,9 @@ static void w_groups(struct kb_w *w, const struct kb_rt_container_spec *spec)
 static void w_process(struct kb_w *w, const struct kb_rt_container_spec *spec,
                       const struct ids *ids, const char **argv, const char **env, const char *cwd)
 {
-    kb_w_key(w, "process");
-    kb_w_map(w);
+    kb_w_kmap(w, "process");
     kb_w_kbool(w, "terminal", spec->tty);
-    kb_w_key(w, "user");
-    kb_w_map(w);
+    kb_w_kmap(w, "user");
     kb_w_kint(w, "uid", ids->uid);
     kb_w_kint(w, "gid", ids->gid);
     w_groups(w, spec);
@@ -411,8 +405,7 @@ static void w_mount(struct kb_w *w, const char *type, const char *source, const 
     kb_w_kcstr(w, "destination", target);
     kb_w_kcstr(w, "type", type);
     kb_w_kcstr(w, "source", source);
-    kb_w_key(w, "options");
-    kb_w_array(w);
+    kb_w_karray(w, "options");
     for (kb_str rest = kb_str_of(options); rest.p != NULL && rest.n > 0;)
         kb_w_str(w, kb_str_cut(&rest, ','));
     kb_w_end(w);
@@ -443,8 +436,7 @@ static void w_mounts(struct kb_w *w, const struct kb_rt_container_spec *spec,
 {
     static const char *const propagation[] = {"rprivate", "rslave", "rshared"};
     const char *sys = spec->privileged ? "nosuid,noexec,nodev" : "nosuid,noexec,nodev,ro";
-    kb_w_key(w, "mounts");
-    kb_w_array(w);
+    kb_w_karray(w, "mounts");
     w_mount(w, "proc", "proc", "/proc", "nosuid,noexec,nodev");
     w_mount(w, "tmpfs", "tmpfs", "/dev", "nosuid,strictatime,mode=755,size=65536k");
     w_mount(w, "devpts", "devpts", "/dev/pts",
@@ -494,17 +486,14 @@ static void w_namespace(struct kb_w *w, const struct kb_oci_place *place, const 
 
 static void w_resources(struct kb_w *w, const struct kb_rt_container_spec *spec)
 {
-    kb_w_key(w, "resources");
-    kb_w_map(w);
-    kb_w_key(w, "devices");
-    kb_w_array(w);
+    kb_w_kmap(w, "resources");
+    kb_w_karray(w, "devices");
     kb_w_map(w);
     kb_w_kbool(w, "allow", spec->privileged);
     kb_w_kcstr(w, "access", "rwm");
     kb_w_end(w);
     kb_w_end(w);
-    kb_w_key(w, "cpu");
-    kb_w_map(w);
+    kb_w_kmap(w, "cpu");
     kb_w_kint(w, "shares", kb_cgroup_shares(spec->cpu_milli_request));
     if (spec->cpu_milli_limit > 0) {
         kb_w_kint(w, "quota", kb_cgroup_quota_us(spec->cpu_milli_limit));
@@ -512,8 +501,7 @@ static void w_resources(struct kb_w *w, const struct kb_rt_container_spec *spec)
     }
     kb_w_end(w);
     if (spec->memory_limit > 0) {
-        kb_w_key(w, "memory");
-        kb_w_map(w);
+        kb_w_kmap(w, "memory");
         kb_w_kint(w, "limit", spec->memory_limit);
         kb_w_end(w);
     }
@@ -525,8 +513,7 @@ static void w_devices(struct kb_w *w)
 {
     struct stat st;
     DIR *dir = opendir("/dev");
-    kb_w_key(w, "devices");
-    kb_w_array(w);
+    kb_w_karray(w, "devices");
     for (struct dirent *entry; dir != NULL && (entry = readdir(dir)) != NULL;) {
         KB_AUTO(kb_auto_free) char *path = kb_strf("/dev/%s", entry->d_name);
         if (lstat(path, &st) < 0 || (!S_ISCHR(st.st_mode) && !S_ISBLK(st.st_mode)) ||
@@ -550,11 +537,9 @@ static void w_devices(struct kb_w *w)
 static void w_seccomp(struct kb_w *w)
 {
     static const char *const new_user[] = {"clone"}, *const newer[] = {"clone3"};
-    kb_w_key(w, "seccomp");
-    kb_w_map(w);
+    kb_w_kmap(w, "seccomp");
     kb_w_kcstr(w, "defaultAction", "SCMP_ACT_ALLOW");
-    kb_w_key(w, "syscalls");
-    kb_w_array(w);
+    kb_w_karray(w, "syscalls");
     kb_w_map(w);
     w_texts(w, "names", refused_calls, KB_COUNT(refused_calls));
     kb_w_kcstr(w, "action", "SCMP_ACT_ERRNO");
@@ -564,8 +549,7 @@ static void w_seccomp(struct kb_w *w)
     w_texts(w, "names", new_user, 1);
     kb_w_kcstr(w, "action", "SCMP_ACT_ERRNO");
     kb_w_kint(w, "errnoRet", EPERM);
-    kb_w_key(w, "args");
-    kb_w_array(w);
+    kb_w_karray(w, "args");
     kb_w_map(w);
     kb_w_kint(w, "index", 0);
     kb_w_kint(w, "value", 0x10000000);
@@ -586,10 +570,8 @@ static void w_seccomp(struct kb_w *w)
 static void w_linux(struct kb_w *w, const struct kb_rt_container_spec *spec,
                     const struct kb_oci_place *place)
 {
-    kb_w_key(w, "linux");
-    kb_w_map(w);
-    kb_w_key(w, "namespaces");
-    kb_w_array(w);
+    kb_w_kmap(w, "linux");
+    kb_w_karray(w, "namespaces");
     w_namespace(w, place, "mount", NULL, true);
     w_namespace(w, place, "network", "net", false);
     w_namespace(w, place, "uts", "uts", false);
@@ -639,8 +621,7 @@ int kb_oci_config(const struct kb_rt_container_spec *spec, const struct kb_image
     kb_w_map(&w);
     kb_w_kcstr(&w, "ociVersion", "1.0.2");
     w_process(&w, spec, &ids, argv, env, cwd);
-    kb_w_key(&w, "root");
-    kb_w_map(&w);
+    kb_w_kmap(&w, "root");
     kb_w_kcstr(&w, "path", place->rootfs);
     kb_w_kbool(&w, "readonly", spec->read_only_rootfs);
     kb_w_end(&w);

@@ -74,8 +74,7 @@ static void on_beat_timer(void *user)
     kb_w_kcstr(&w, "name", actor->name);
     kb_w_kcstr(&w, "instance", actor->instance);
     kb_w_kbool(&w, "ready", actor->ready);
-    kb_w_key(&w, "gauges");
-    kb_w_map(&w);
+    kb_w_kmap(&w, "gauges");
     kb_str name;
     void *value;
     for (size_t i = 0; kb_map_next(&actor->gauges, &i, &name, &value);) {

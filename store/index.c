@@ -117,8 +117,7 @@ void kb_indices_plan(struct kb_indices *indices, kb_str resource, kb_val list, s
         indices->next_id = 1;
     kb_w_map(w);
     kb_w_kstr(w, "resource", resource);
-    kb_w_key(w, "indices");
-    kb_w_array(w);
+    kb_w_karray(w, "indices");
     for (struct kb_iter it = kb_iter(list); kb_iter_next(&it);) {
         kb_str name = kb_val_str_at(it.val, "name"), path = kb_val_str_at(it.val, "path");
         const struct kb_index *index = kb_index_find(have, name);
@@ -133,8 +132,7 @@ void kb_indices_write(const struct kb_resource *resource, struct kb_w *w)
 {
     kb_w_map(w);
     kb_w_kcstr(w, "resource", resource->name);
-    kb_w_key(w, "indices");
-    kb_w_array(w);
+    kb_w_karray(w, "indices");
     for (size_t i = 0; i < resource->n; i++) {
         const struct kb_index *index = &resource->indices[i];
         write_index(w, index->id, kb_str_of(index->name), kb_str_of(index->path), index->ready);

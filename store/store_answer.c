@@ -227,8 +227,7 @@ static void reply_txn(struct kb_store_core *core, const struct kb__wait *wait,
     struct kb_iter ops = kb_iter(wait->want_old ? kb_val_get(wait->body, "ops") : wait->body);
     kb_w_map(w);
     kb_w_kint(w, "rev", (int64_t)wait->rev);
-    kb_w_key(w, "results");
-    kb_w_array(w);
+    kb_w_karray(w, "results");
     for (uint32_t i = 0; i < wait->ops; i++) {
         kb_w_map(w);
         kb_w_kint(w, "rev", (int64_t)wait->rev);

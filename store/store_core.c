@@ -275,8 +275,7 @@ static void take_check(struct kb_store_core *core)
     if (core->check == NULL)
         return;
     kb_w_map(&w);
-    kb_w_key(&w, "problems");
-    kb_w_array(&w);
+    kb_w_karray(&w, "problems");
     if (!kb_engine_check_done(core->engine, add_problem, &problems, &rc, &err))
         return;
     kb_w_end(&w);

@@ -126,8 +126,7 @@ static int list(struct kb_store_core *core, kb_val body, struct kb_query *q, str
         kb_w_map(w);
         kb_w_kint(w, "rev", (int64_t)range.rev);
         kb_w_kcstr(w, "db", kb_engine_id(core->engine));
-        kb_w_key(w, "items");
-        kb_w_array(w);
+        kb_w_karray(w, "items");
         rc = write_items(core, &scan, q, &page, err);
     }
     kb_scan_finish(&scan);
@@ -211,8 +210,7 @@ static int replay(struct kb_store_core *core, kb_val body, struct kb_query *q, s
     if (rc < 0)
         return rc;
     kb_w_map(w);
-    kb_w_key(w, "changes");
-    kb_w_array(w);
+    kb_w_karray(w, "changes");
     rc = write_changes(core, &history, q, &page, &reached, err);
     kb_history_finish(&history);
     if (rc < 0)

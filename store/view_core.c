@@ -291,8 +291,7 @@ static void touch(struct kb_views *views, struct view *v, bool put, const struct
         *views->touched_end = v;
         views->touched_end = &v->next_touched;
         kb_w_map(&v->body);
-        kb_w_key(&v->body, "changes");
-        kb_w_array(&v->body);
+        kb_w_karray(&v->body, "changes");
     }
     v->batch_rev = c->rev;
     write_change(&v->body, put, c, doc, v->query.with_old);

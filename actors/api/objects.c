@@ -236,8 +236,7 @@ static void write_indices(const struct kb_kind *kind, struct kb_w *w)
 {
     kb_w_map(w);
     kb_w_kstr(w, "resource", kind->resource);
-    kb_w_key(w, "indices");
-    kb_w_array(w);
+    kb_w_karray(w, "indices");
     for (size_t i = 0; i < kind->nindices; i++) {
         kb_w_map(w);
         kb_w_kstr(w, "name", kind->indices[i].name);
@@ -256,8 +255,7 @@ static void declare(struct kb_objects *objects)
     KB_AUTO(kb_w_finish) struct kb_w w = {0};
     const struct kb_kinds *kinds = kb_objects_core_kinds(objects->core);
     kb_w_map(&w);
-    kb_w_key(&w, "resources");
-    kb_w_array(&w);
+    kb_w_karray(&w, "resources");
     for (size_t i = 0; i < kb_kinds_count(kinds); i++)
         if (kb_kinds_index(kinds, i)->stored)
             write_indices(kb_kinds_index(kinds, i), &w);

@@ -157,8 +157,7 @@ static void on_bind(void *user, struct kb_request *request, kb_val body)
     KB_AUTO(kb_w_finish) struct kb_w w = {0};
     struct kb_object_request r;
     kb_w_map(&w);
-    kb_w_key(&w, "target");
-    kb_w_map(&w);
+    kb_w_kmap(&w, "target");
     kb_w_kcstr(&w, "kind", "Node");
     kb_w_kstr(&w, "name", text(body, "node"));
     kb_w_end(&w);

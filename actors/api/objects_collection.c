@@ -145,8 +145,7 @@ static void send_batch(struct collection *c)
         return;
     }
     kb_w_map(&w);
-    kb_w_key(&w, "ops");
-    kb_w_array(&w);
+    kb_w_karray(&w, "ops");
     for (size_t i = 0; i < c->nops; i++) {
         kb_val ops = kb_val_get(kb_object_op_txn(c->ops[i]), "ops");
         for (struct kb_iter it = kb_iter(ops); kb_iter_next(&it);)

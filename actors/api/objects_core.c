@@ -221,8 +221,7 @@ static void write_put(struct kb_object_op *op, kb_str key)
     kb_w_kcstr(w, "op", "put");
     kb_w_kstr(w, "key", key);
     kb_w_kraw(w, "doc", kb_w_val(&op->out));
-    kb_w_key(w, "if");
-    kb_w_map(w);
+    kb_w_kmap(w, "if");
     if (op->old)
         kb_w_kint(w, "rev", op->old_rev);
     else
@@ -239,8 +238,7 @@ static void write_del(struct kb_object_op *op, kb_str key)
     kb_w_map(w);
     kb_w_kcstr(w, "op", "del");
     kb_w_kstr(w, "key", key);
-    kb_w_key(w, "if");
-    kb_w_map(w);
+    kb_w_kmap(w, "if");
     kb_w_kint(w, "rev", op->old_rev);
     kb_w_end(w);
     kb_w_end(w);
@@ -258,8 +256,7 @@ static void write_extras(struct kb_object_op *op)
         if (!extra->del) {
             kb_w_key(w, "doc");
             kb_w_node(w, extra->doc);
-            kb_w_key(w, "if");
-            kb_w_map(w);
+            kb_w_kmap(w, "if");
             if (extra->rev)
                 kb_w_kint(w, "rev", extra->rev);
             else
@@ -285,8 +282,7 @@ void kb__write_lease(struct kb_w *w, const struct kb_object_request *request)
 {
     if (request->lease.n == 0)
         return;
-    kb_w_key(w, "lease");
-    kb_w_map(w);
+    kb_w_kmap(w, "lease");
     kb_w_kstr(w, "name", request->lease);
     kb_w_kint(w, "epoch", request->epoch);
     kb_w_end(w);
@@ -297,8 +293,7 @@ static void write_txn(struct kb_object_op *op)
     kb_str key = op->reply.key;
     kb_buf_clear(&op->txn.buf);
     kb_w_map(&op->txn);
-    kb_w_key(&op->txn, "ops");
-    kb_w_array(&op->txn);
+    kb_w_karray(&op->txn, "ops");
     if (op->removes)
         write_del(op, key);
     else

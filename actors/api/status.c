@@ -127,8 +127,7 @@ void kb_status_set(struct kb_status *s, struct kb_arena *a, int code, const char
 
 static void write_causes(const struct kb_status *s, struct kb_w *w)
 {
-    kb_w_key(w, "causes");
-    kb_w_array(w);
+    kb_w_karray(w, "causes");
     for (size_t i = 0; i < s->ncauses; i++) {
         const struct kb_cause *cause = &s->causes[i];
         kb_w_map(w);
@@ -143,8 +142,7 @@ static void write_causes(const struct kb_status *s, struct kb_w *w)
 
 static void write_details(const struct kb_status *s, struct kb_w *w)
 {
-    kb_w_key(w, "details");
-    kb_w_map(w);
+    kb_w_kmap(w, "details");
     if (s->name.n)
         kb_w_kstr(w, "name", s->name);
     if (s->group.n)
@@ -166,8 +164,7 @@ void kb_status_write(const struct kb_status *s, struct kb_w *w)
     kb_w_map(w);
     kb_w_kcstr(w, "kind", "Status");
     kb_w_kcstr(w, "apiVersion", "v1");
-    kb_w_key(w, "metadata");
-    kb_w_map(w);
+    kb_w_kmap(w, "metadata");
     kb_w_end(w);
     kb_w_kcstr(w, "status", failed ? "Failure" : "Success");
     if (s->message.n)

@@ -123,8 +123,7 @@ static void send_result(struct session *s, const struct kb_err *err, int64_t exi
     KB_AUTO(kb_buf_finish) struct kb_buf json = {0};
     char text[128];
     kb_w_map(&w);
-    kb_w_key(&w, "metadata");
-    kb_w_map(&w);
+    kb_w_kmap(&w, "metadata");
     kb_w_end(&w);
     kb_w_kcstr(&w, "status", err || exit_code ? "Failure" : "Success");
     if (err) {
@@ -136,10 +135,8 @@ static void send_result(struct session *s, const struct kb_err *err, int64_t exi
                  (long long)exit_code);
         kb_w_kcstr(&w, "message", text);
         kb_w_kcstr(&w, "reason", "NonZeroExitCode");
-        kb_w_key(&w, "details");
-        kb_w_map(&w);
-        kb_w_key(&w, "causes");
-        kb_w_array(&w);
+        kb_w_kmap(&w, "details");
+        kb_w_karray(&w, "causes");
         kb_w_map(&w);
         kb_w_kcstr(&w, "reason", "ExitCode");
         snprintf(text, sizeof(text), "%lld", (long long)exit_code);
@@ -214,8 +211,7 @@ static void send_resize(struct session *s, kb_str json)
     if (kb_json_doc(json, &doc, NULL) < 0)
         return;
     kb_w_map(&w);
-    kb_w_key(&w, "resize");
-    kb_w_map(&w);
+    kb_w_kmap(&w, "resize");
     kb_w_kint(&w, "width", kb_val_int_at(kb_doc_root(doc), "Width", 80));
     kb_w_kint(&w, "height", kb_val_int_at(kb_doc_root(doc), "Height", 24));
     kb_w_end(&w);
@@ -347,8 +343,7 @@ static void exec_body(struct session *s, kb_val pod, struct kb_w *w)
     kb_str key, value;
     common_body(s, pod, w);
     if (!s->attach) {
-        kb_w_key(w, "command");
-        kb_w_array(w);
+        kb_w_karray(w, "command");
         for (size_t at = 0; kb_http_req_param_next(s->op.req, &at, &key, &value);)
             if (kb_str_is(key, "command"))
                 kb_w_str(w, value);

@@ -203,10 +203,8 @@ static int cmd_resume(struct run *run, const char *name, struct kb_err *err)
     kb_w_kcstr(&body, "name", "kubus-scheduler-status");
     kb_w_kcstr(&body, "type", "merge");
     kb_w_kcstr(&body, "manager", "kubus");
-    kb_w_key(&body, "patch");
-    kb_w_map(&body);
-    kb_w_key(&body, "data");
-    kb_w_map(&body);
+    kb_w_kmap(&body, "patch");
+    kb_w_kmap(&body, "data");
     kb_w_key(&body, key);
     kb_w_nil(&body);
     kb_w_end(&body);

@@ -128,8 +128,7 @@ static void write_object(struct kb_policies *p, struct kb_w *w)
     if (p->rev == 0) {
         kb_w_kcstr(w, "apiVersion", "v1");
         kb_w_kcstr(w, "kind", "ConfigMap");
-        kb_w_key(w, "metadata");
-        kb_w_map(w);
+        kb_w_kmap(w, "metadata");
         kb_w_kcstr(w, "name", "kubus-scheduler");
         kb_w_kcstr(w, "namespace", "kube-system");
         kb_w_end(w);

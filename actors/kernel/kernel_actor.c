@@ -335,8 +335,7 @@ static void serve_status(void *user, struct kb_request *request, kb_val body)
     kb_w_kint(&w, "pid", getpid());
     kb_w_kint(&w, "rss_bytes", kb_process_rss_bytes(getpid()));
     kb_w_kint(&w, "since_us", kernel->since_us);
-    kb_w_key(&w, "actors");
-    kb_w_array(&w);
+    kb_w_karray(&w, "actors");
     for (size_t i = 0; i < kb_kernel_count(kernel->core); i++)
         put_actor(&w, kb_kernel_at(kernel->core, i));
     kb_w_end(&w);

@@ -138,8 +138,7 @@ const char *kb__wish_method(const struct kb_wish *wish)
 static void write_lease(const kb_controller *c, struct kb_wish *wish, struct kb_w *w)
 {
     wish->epoch = c->epoch;
-    kb_w_key(w, "lease");
-    kb_w_map(w);
+    kb_w_kmap(w, "lease");
     kb_w_kcstr(w, "name", c->lease);
     kb_w_kint(w, "epoch", c->epoch);
     kb_w_end(w);
@@ -183,8 +182,7 @@ static struct kb_doc *metadata_of(kb_val object)
     static const char *const kept[] = {"name", "namespace", "uid"};
     struct kb_w w = {0};
     kb_w_map(&w);
-    kb_w_key(&w, "metadata");
-    kb_w_map(&w);
+    kb_w_kmap(&w, "metadata");
     for (size_t i = 0; i < KB_COUNT(kept); i++) {
         kb_val value = kb_val_get(kb_val_get(object, "metadata"), kept[i]);
         if (value.p)

@@ -492,14 +492,12 @@ static void write_status(struct kb_sched_live *l)
     if (kb_val_equal(kb_doc_root(doc), kb_doc_root(l->status.doc)))
         return;
     kb_w_map(&w);
-    kb_w_key(&w, "ops");
-    kb_w_array(&w);
+    kb_w_karray(&w, "ops");
     kb_w_map(&w);
     kb_w_kcstr(&w, "op", "put");
     kb_w_kcstr(&w, "key", STATUS_KEY);
     kb_w_kraw(&w, "doc", kb_doc_root(doc));
-    kb_w_key(&w, "if");
-    kb_w_map(&w);
+    kb_w_kmap(&w, "if");
     if (l->status.doc)
         kb_w_kint(&w, "rev", l->status.rev);
     else
@@ -668,8 +666,7 @@ static void describe_policy(const struct kb_profile_policy *at, struct kb_w *w)
         kb_w_kcstr(w, "version", at->version);
     if (at->policy->score || at->held)
         kb_w_kint(w, "weight", at->weight);
-    kb_w_key(w, "points");
-    kb_w_array(w);
+    kb_w_karray(w, "points");
     for (int point = 0; point < KB_POINTS && !at->held; point++)
         if (kb_policy_extends(at->policy, (enum kb_point)point))
             kb_w_cstr(w, kb_point_names[point]);
@@ -685,16 +682,14 @@ void kb_sched_live_describe(struct kb_sched_live *l, struct kb_w *w)
     kb_w_map(w);
     kb_w_kcstr(w, "message", l->message);
     kb_w_kint(w, "rev", l->looked_rev);
-    kb_w_key(w, "profiles");
-    kb_w_array(w);
+    kb_w_karray(w, "profiles");
     for (uint32_t i = 0; i < kb_core_profiles(core); i++) {
         const struct kb_profile *profile = kb__core_profile(core, i);
         if (profile->name == NULL)
             continue;
         kb_w_map(w);
         kb_w_kcstr(w, "name", profile->name);
-        kb_w_key(w, "policies");
-        kb_w_array(w);
+        kb_w_karray(w, "policies");
         for (uint32_t k = 0; k < profile->n; k++)
             describe_policy(&profile->at[k], w);
         kb_w_end(w);

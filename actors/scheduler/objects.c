@@ -59,8 +59,7 @@ static void write_condition(struct kb_w *w, kb_val old, const struct kb_sched_co
 static void write_conditions(struct kb_w *w, kb_val list, const struct kb_sched_condition *c)
 {
     bool found = false;
-    kb_w_key(w, "conditions");
-    kb_w_array(w);
+    kb_w_karray(w, "conditions");
     for (struct kb_iter it = kb_iter(list); kb_iter_next(&it);) {
         if (is_ours(it.val))
             write_condition(w, it.val, c);
@@ -75,8 +74,7 @@ static void write_conditions(struct kb_w *w, kb_val list, const struct kb_sched_
 
 static void write_status(struct kb_w *w, kb_val status, const struct kb_sched_edit *edit)
 {
-    kb_w_key(w, "status");
-    kb_w_map(w);
+    kb_w_kmap(w, "status");
     for (struct kb_iter it = kb_iter(status); kb_iter_next(&it);) {
         if ((edit->condition && kb_str_is(it.key, "conditions")) ||
             (edit->nominated && kb_str_is(it.key, "nominatedNodeName")))
@@ -93,8 +91,7 @@ static void write_status(struct kb_w *w, kb_val status, const struct kb_sched_ed
 
 static void write_spec(struct kb_w *w, kb_val spec, const char *node)
 {
-    kb_w_key(w, "spec");
-    kb_w_map(w);
+    kb_w_kmap(w, "spec");
     for (struct kb_iter it = kb_iter(spec); kb_iter_next(&it);) {
         if (kb_str_is(it.key, "nodeName"))
             continue;
@@ -107,8 +104,7 @@ static void write_spec(struct kb_w *w, kb_val spec, const char *node)
 
 static void write_annotations(struct kb_w *w, kb_val old, const struct kb_sched_edit *edit)
 {
-    kb_w_key(w, "annotations");
-    kb_w_map(w);
+    kb_w_kmap(w, "annotations");
     for (struct kb_iter it = kb_iter(old); kb_iter_next(&it);) {
         bool ours = edit->gpus != 0 && kb_str_is(it.key, KB_GPU_INDEX);
         if (ours || kb_val_present(kb_val_getn(edit->annotations, it.key)))
@@ -130,8 +126,7 @@ static void write_annotations(struct kb_w *w, kb_val old, const struct kb_sched_
 
 static void write_metadata(struct kb_w *w, kb_val metadata, const struct kb_sched_edit *edit)
 {
-    kb_w_key(w, "metadata");
-    kb_w_map(w);
+    kb_w_kmap(w, "metadata");
     for (struct kb_iter it = kb_iter(metadata); kb_iter_next(&it);) {
         if (kb_str_is(it.key, "annotations"))
             continue;
@@ -173,14 +168,11 @@ struct kb_doc *kb__sched_disruption(kb_str uid, const char *scheduler, int64_t w
     kb_time_format(wall_us, now);
     snprintf(text, sizeof(text), "%s: preempting to accommodate a higher priority pod", scheduler);
     kb_w_map(&w);
-    kb_w_key(&w, "metadata");
-    kb_w_map(&w);
+    kb_w_kmap(&w, "metadata");
     kb_w_kstr(&w, "uid", uid);
     kb_w_end(&w);
-    kb_w_key(&w, "status");
-    kb_w_map(&w);
-    kb_w_key(&w, "conditions");
-    kb_w_array(&w);
+    kb_w_kmap(&w, "status");
+    kb_w_karray(&w, "conditions");
     kb_w_map(&w);
     kb_w_kcstr(&w, "type", "DisruptionTarget");
     kb_w_kcstr(&w, "status", "True");
@@ -200,8 +192,7 @@ static void write_involved(struct kb_w *w, const struct kb_sched_about *about)
 {
     char rev[24];
     snprintf(rev, sizeof(rev), "%" PRId64, about->rev);
-    kb_w_key(w, "involvedObject");
-    kb_w_map(w);
+    kb_w_kmap(w, "involvedObject");
     kb_w_kcstr(w, "apiVersion", "v1");
     kb_w_kcstr(w, "kind", about->kind ? about->kind : "Pod");
     kb_w_kstr(w, "name", about->name);
@@ -218,8 +209,7 @@ static void write_event_metadata(struct kb_w *w, const struct kb_sched_about *ab
     int most = (int)KB_NAME_MAX_BYTES - SUFFIX, n = (int)about->name.n;
     snprintf(name, sizeof(name), "%.*s.%016" PRIx64, n < most ? n : most, about->name.p,
              (uint64_t)about->wall_us * 1000 + about->serial % 1000);
-    kb_w_key(w, "metadata");
-    kb_w_map(w);
+    kb_w_kmap(w, "metadata");
     kb_w_kcstr(w, "name", name);
     kb_w_kstr(w, "namespace", about->ns);
     kb_w_end(w);
@@ -239,8 +229,7 @@ struct kb_doc *kb__sched_event(const struct kb_sched_about *about, const char *t
     kb_w_kcstr(&w, "type", type);
     kb_w_kcstr(&w, "reason", reason);
     kb_w_kcstr(&w, "message", message);
-    kb_w_key(&w, "source");
-    kb_w_map(&w);
+    kb_w_kmap(&w, "source");
     kb_w_kcstr(&w, "component", "default-scheduler");
     kb_w_end(&w);
     kb_w_kcstr(&w, "firstTimestamp", now);

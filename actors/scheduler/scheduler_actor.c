@@ -120,14 +120,12 @@ static void write_pod(struct kb_sched_actor *a, struct kb_sched_wish *wish)
     struct flight *f = flight_new(a, wish->kind);
     kb_buf_clear(&w->buf);
     kb_w_map(w);
-    kb_w_key(w, "ops");
-    kb_w_array(w);
+    kb_w_karray(w, "ops");
     kb_w_map(w);
     kb_w_kcstr(w, "op", "put");
     kb_w_kcstr(w, "key", wish->key);
     kb_w_kraw(w, "doc", kb_doc_root(wish->doc));
-    kb_w_key(w, "if");
-    kb_w_map(w);
+    kb_w_kmap(w, "if");
     kb_w_kint(w, "rev", wish->rev);
     kb_w_end(w);
     kb_w_end(w);

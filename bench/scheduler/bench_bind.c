@@ -101,20 +101,16 @@ static void write_node(struct kb_w *w, uint32_t i)
     kb_w_map(w);
     kb_w_kcstr(w, "apiVersion", "v1");
     kb_w_kcstr(w, "kind", "Node");
-    kb_w_key(w, "metadata");
-    kb_w_map(w);
+    kb_w_kmap(w, "metadata");
     kb_w_kcstr(w, "name", name);
-    kb_w_key(w, "labels");
-    kb_w_map(w);
+    kb_w_kmap(w, "labels");
     kb_w_kcstr(w, "kubernetes.io/hostname", name);
     kb_w_key(w, "topology.kubernetes.io/zone");
     kb_w_cstr(w, (const char *[]){"a", "b", "c"}[i % 3]);
     kb_w_end(w);
     kb_w_end(w);
-    kb_w_key(w, "status");
-    kb_w_map(w);
-    kb_w_key(w, "allocatable");
-    kb_w_map(w);
+    kb_w_kmap(w, "status");
+    kb_w_kmap(w, "allocatable");
     kb_w_kcstr(w, "cpu", "32");
     kb_w_kcstr(w, "memory", "256Gi");
     kb_w_kcstr(w, "pods", "110");
@@ -126,22 +122,18 @@ static void write_node(struct kb_w *w, uint32_t i)
 /* About what the API stores for a plain pod of a ReplicaSet. */
 static void write_pod_spec(struct kb_w *w, const struct kb_doc *constraints)
 {
-    kb_w_key(w, "spec");
-    kb_w_map(w);
+    kb_w_kmap(w, "spec");
     for (struct kb_iter it = kb_iter(kb_doc_root(constraints)); kb_iter_next(&it);) {
         kb_w_str(w, it.key);
         kb_w_raw(w, it.val);
     }
-    kb_w_key(w, "containers");
-    kb_w_array(w);
+    kb_w_karray(w, "containers");
     kb_w_map(w);
     kb_w_kcstr(w, "name", "main");
     kb_w_kcstr(w, "image", "busybox:latest");
     kb_w_kcstr(w, "imagePullPolicy", "IfNotPresent");
-    kb_w_key(w, "resources");
-    kb_w_map(w);
-    kb_w_key(w, "requests");
-    kb_w_map(w);
+    kb_w_kmap(w, "resources");
+    kb_w_kmap(w, "requests");
     kb_w_kcstr(w, "cpu", "100m");
     kb_w_kcstr(w, "memory", "64Mi");
     kb_w_end(w);
@@ -166,15 +158,12 @@ static void write_service(struct kb_w *w)
     kb_w_map(w);
     kb_w_kcstr(w, "apiVersion", "v1");
     kb_w_kcstr(w, "kind", "Service");
-    kb_w_key(w, "metadata");
-    kb_w_map(w);
+    kb_w_kmap(w, "metadata");
     kb_w_kcstr(w, "name", "web");
     kb_w_kcstr(w, "namespace", "bench");
     kb_w_end(w);
-    kb_w_key(w, "spec");
-    kb_w_map(w);
-    kb_w_key(w, "selector");
-    kb_w_map(w);
+    kb_w_kmap(w, "spec");
+    kb_w_kmap(w, "selector");
     kb_w_kcstr(w, "app", "web");
     kb_w_end(w);
     kb_w_end(w);
@@ -189,21 +178,18 @@ static void write_pod(struct kb_w *w, uint32_t i, const struct kb_doc *constrain
     kb_w_map(w);
     kb_w_kcstr(w, "apiVersion", "v1");
     kb_w_kcstr(w, "kind", "Pod");
-    kb_w_key(w, "metadata");
-    kb_w_map(w);
+    kb_w_kmap(w, "metadata");
     kb_w_kcstr(w, "name", name);
     kb_w_kcstr(w, "namespace", "bench");
     kb_w_kcstr(w, "uid", uid);
     kb_w_kcstr(w, "creationTimestamp", "2025-01-01T00:00:00Z");
-    kb_w_key(w, "labels");
-    kb_w_map(w);
+    kb_w_kmap(w, "labels");
     kb_w_kcstr(w, "app", "web");
     kb_w_kcstr(w, "pod-template-hash", "6d4cf56db6");
     kb_w_end(w);
     kb_w_end(w);
     write_pod_spec(w, constraints);
-    kb_w_key(w, "status");
-    kb_w_map(w);
+    kb_w_kmap(w, "status");
     kb_w_kcstr(w, "phase", "Pending");
     kb_w_kcstr(w, "qosClass", "Burstable");
     kb_w_end(w);
@@ -238,8 +224,7 @@ static void write_more(struct bench *b)
                  i);
         kb_buf_clear(&w->buf);
         kb_w_map(w);
-        kb_w_key(w, "ops");
-        kb_w_array(w);
+        kb_w_karray(w, "ops");
         kb_w_map(w);
         kb_w_kcstr(w, "op", "put");
         kb_w_kcstr(w, "key", key);

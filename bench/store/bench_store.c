@@ -103,20 +103,17 @@ static void write_put(struct client *c, const char *key, int64_t rev)
 {
     struct kb_w *w = &c->w;
     kb_w_map(w);
-    kb_w_key(w, "ops");
-    kb_w_array(w);
+    kb_w_karray(w, "ops");
     kb_w_map(w);
     kb_w_kcstr(w, "op", "put");
     kb_w_kcstr(w, "key", key);
-    kb_w_key(w, "if");
-    kb_w_map(w);
+    kb_w_kmap(w, "if");
     if (rev)
         kb_w_kint(w, "rev", rev);
     else
         kb_w_kbool(w, "absent", true);
     kb_w_end(w);
-    kb_w_key(w, "doc");
-    kb_w_map(w);
+    kb_w_kmap(w, "doc");
     kb_w_kstr(w, "data", kb_str_n(c->pad, (size_t)c->o->bytes));
     kb_w_end(w);
     kb_w_end(w);

@@ -68,8 +68,7 @@ static void words(struct kb_w *w, const char *key, struct kb_strs list)
 {
     if (list.count == 0)
         return;
-    kb_w_key(w, key);
-    kb_w_array(w);
+    kb_w_karray(w, key);
     for (size_t i = 0; i < list.count; i++)
         kb_w_str(w, list.items[i]);
     kb_w_end(w);
@@ -82,8 +81,7 @@ static void verbs(struct kb_w *w, unsigned mask)
         KB_VERB_CREATE, KB_VERB_DELETE, KB_VERB_DELETECOLLECTION, KB_VERB_GET,
         KB_VERB_LIST,   KB_VERB_PATCH,  KB_VERB_UPDATE,           KB_VERB_WATCH,
     };
-    kb_w_key(w, "verbs");
-    kb_w_array(w);
+    kb_w_karray(w, "verbs");
     for (size_t i = 0; i < KB_COUNT(order); i++)
         if (mask & order[i])
             kb_w_cstr(w, kb_verb_word(order[i]));
@@ -97,12 +95,10 @@ void kb_discovery_versions(kb_str server_address, struct kb_buf *out)
     struct kb_w w = {0};
     kb_w_map(&w);
     kb_w_kcstr(&w, "kind", "APIVersions");
-    kb_w_key(&w, "versions");
-    kb_w_array(&w);
+    kb_w_karray(&w, "versions");
     kb_w_cstr(&w, "v1");
     kb_w_end(&w);
-    kb_w_key(&w, "serverAddressByClientCIDRs");
-    kb_w_array(&w);
+    kb_w_karray(&w, "serverAddressByClientCIDRs");
     kb_w_map(&w);
     kb_w_kcstr(&w, "clientCIDR", "0.0.0.0/0");
     kb_w_kstr(&w, "serverAddress", server_address);
@@ -123,8 +119,7 @@ static void group_version(struct kb_w *w, const struct kb_kind *kind)
 static void group_members(struct kb_w *w, const struct listing *l, size_t from, size_t to)
 {
     kb_w_kstr(w, "name", l->items[from]->group);
-    kb_w_key(w, "versions");
-    kb_w_array(w);
+    kb_w_karray(w, "versions");
     for (size_t i = from; i < to; i = same_group(l, i, true))
         group_version(w, l->items[i]);
     kb_w_end(w);
@@ -137,8 +132,7 @@ void kb_discovery_groups(const struct kb_kinds *kinds, struct kb_buf *out)
     KB_AUTO(listing_finish) struct listing l = listing_of(kinds);
     struct kb_w w = {0};
     head(&w, "APIGroupList", "v1");
-    kb_w_key(&w, "groups");
-    kb_w_array(&w);
+    kb_w_karray(&w, "groups");
     for (size_t i = 0, to; i < l.count; i = to) {
         to = same_group(&l, i, false);
         if (l.items[i]->group.n == 0)
@@ -211,8 +205,7 @@ int kb_discovery_resources(const struct kb_kinds *kinds, kb_str group, kb_str ve
     struct kb_w w = {0};
     head(&w, "APIResourceList", "v1");
     kb_w_kstr(&w, "groupVersion", l.items[from]->api_version);
-    kb_w_key(&w, "resources");
-    kb_w_array(&w);
+    kb_w_karray(&w, "resources");
     for (size_t i = from; i < same_group(&l, from, true); i++) {
         resource(&w, l.items[i]);
         for (size_t s = 0; s < l.items[i]->nsubresources; s++)
@@ -227,8 +220,7 @@ int kb_discovery_resources(const struct kb_kinds *kinds, kb_str group, kb_str ve
 
 static void response_kind(struct kb_w *w, kb_str group, kb_str version, kb_str kind)
 {
-    kb_w_key(w, "responseKind");
-    kb_w_map(w);
+    kb_w_kmap(w, "responseKind");
     kb_w_kstr(w, "group", group);
     kb_w_kstr(w, "version", version);
     kb_w_kstr(w, "kind", kind);
@@ -246,8 +238,7 @@ static void whole_resource(struct kb_w *w, const struct kb_kind *kind)
     words(w, "shortNames", kind->short_names);
     words(w, "categories", kind->categories);
     if (kind->nsubresources > 0) {
-        kb_w_key(w, "subresources");
-        kb_w_array(w);
+        kb_w_karray(w, "subresources");
         for (size_t i = 0; i < kind->nsubresources; i++) {
             const struct kb_subresource *sub = &kind->subresources[i];
             kb_w_map(w);
@@ -264,19 +255,16 @@ static void whole_resource(struct kb_w *w, const struct kb_kind *kind)
 static void whole_group(struct kb_w *w, const struct listing *l, size_t from, size_t to)
 {
     kb_w_map(w);
-    kb_w_key(w, "metadata");
-    kb_w_map(w);
+    kb_w_kmap(w, "metadata");
     if (l->items[from]->group.n > 0)
         kb_w_kstr(w, "name", l->items[from]->group);
     kb_w_end(w);
-    kb_w_key(w, "versions");
-    kb_w_array(w);
+    kb_w_karray(w, "versions");
     for (size_t i = from, next; i < to; i = next) {
         next = same_group(l, i, true);
         kb_w_map(w);
         kb_w_kstr(w, "version", l->items[i]->version);
-        kb_w_key(w, "resources");
-        kb_w_array(w);
+        kb_w_karray(w, "resources");
         for (size_t k = i; k < next; k++)
             whole_resource(w, l->items[k]);
         kb_w_end(w);
@@ -292,11 +280,9 @@ void kb_discovery_aggregated(const struct kb_kinds *kinds, bool core, struct kb_
     KB_AUTO(listing_finish) struct listing l = listing_of(kinds);
     struct kb_w w = {0};
     head(&w, "APIGroupDiscoveryList", "apidiscovery.k8s.io/v2");
-    kb_w_key(&w, "metadata");
-    kb_w_map(&w);
+    kb_w_kmap(&w, "metadata");
     kb_w_end(&w);
-    kb_w_key(&w, "items");
-    kb_w_array(&w);
+    kb_w_karray(&w, "items");
     for (size_t i = 0, to; i < l.count; i = to) {
         to = same_group(&l, i, false);
         if ((l.items[i]->group.n == 0) == core)

@@ -104,7 +104,9 @@ KB_API void kb_w_bool(struct kb_w *w, bool b);
 KB_API void kb_w_double(struct kb_w *w, double d);
 KB_API void kb_w_nil(struct kb_w *w);
 KB_API void kb_w_raw(struct kb_w *w, kb_val val); /* a copy of a value; KB_NONE writes nil */
-/* key and value in one */
+/* key and value in one; the containers are open then */
+KB_API void kb_w_kmap(struct kb_w *w, const char *key);
+KB_API void kb_w_karray(struct kb_w *w, const char *key);
 KB_API void kb_w_kstr(struct kb_w *w, const char *key, kb_str s);
 KB_API void kb_w_kcstr(struct kb_w *w, const char *key, const char *s);
 KB_API void kb_w_kint(struct kb_w *w, const char *key, int64_t i);

@@ -147,6 +147,18 @@ void kb_w_bin(struct kb_w *w, const void *data, size_t n)
         msgpack_pack_bin_body(&packer, data, n);
 }
 
+void kb_w_kmap(struct kb_w *w, const char *key)
+{
+    kb_w_key(w, key);
+    kb_w_map(w);
+}
+
+void kb_w_karray(struct kb_w *w, const char *key)
+{
+    kb_w_key(w, key);
+    kb_w_array(w);
+}
+
 void kb_w_kstr(struct kb_w *w, const char *key, kb_str s)
 {
     kb_w_key(w, key);

@@ -205,8 +205,7 @@ static void emit_all_of(struct kb__openapi *o, kb_str ref, kb_val schema, kb_val
 {
     kb_val description = kb_val_get(definition, "description");
     kb_w_map(&o->w);
-    kb_w_key(&o->w, "allOf");
-    kb_w_array(&o->w);
+    kb_w_karray(&o->w, "allOf");
     kb__openapi_ref(o, ref);
     kb_w_end(&o->w);
     for (struct kb_iter it = kb_iter(schema); kb_iter_next(&it);)
@@ -248,8 +247,7 @@ static void emit_schema(struct kb__openapi *o, kb_val schema, bool custom)
 
 static void emit_either(struct kb__openapi *o, const char *a, const char *b)
 {
-    kb_w_key(&o->w, "oneOf");
-    kb_w_array(&o->w);
+    kb_w_karray(&o->w, "oneOf");
     for (int i = 0; i < 2; i++) {
         kb_w_map(&o->w);
         kb_w_kcstr(&o->w, "type", i == 0 ? a : b);
@@ -260,8 +258,7 @@ static void emit_either(struct kb__openapi *o, const char *a, const char *b)
 
 static void emit_gvk(struct kb__openapi *o, const struct kb_kind *kind, kb_str name)
 {
-    kb_w_key(&o->w, "x-kubernetes-group-version-kind");
-    kb_w_array(&o->w);
+    kb_w_karray(&o->w, "x-kubernetes-group-version-kind");
     kb_w_map(&o->w);
     kb_w_kstr(&o->w, "group", kind->group);
     kb_w_kstr(&o->w, "kind", name);
@@ -290,15 +287,12 @@ static void emit_list(struct kb__openapi *o, const struct kb_kind *kind)
     kb_w_str(&o->w, kb_arena_printf(&o->arena, "A list of " KB_STR_FMT " objects.",
                                     KB_STR_ARG(kind->kind)));
     kb_w_kcstr(&o->w, "type", "object");
-    kb_w_key(&o->w, "required");
-    kb_w_array(&o->w);
+    kb_w_karray(&o->w, "required");
     kb_w_cstr(&o->w, "items");
     kb_w_end(&o->w);
-    kb_w_key(&o->w, "properties");
-    kb_w_map(&o->w);
+    kb_w_kmap(&o->w, "properties");
     emit_member_ref(o, "apiVersion", "ApiVersion");
-    kb_w_key(&o->w, "items");
-    kb_w_map(&o->w);
+    kb_w_kmap(&o->w, "items");
     kb_w_kcstr(&o->w, "type", "array");
     kb_w_kcstr(&o->w, "description", "The objects.");
     kb_w_key(&o->w, "items");
@@ -315,8 +309,7 @@ static void emit_list(struct kb__openapi *o, const struct kb_kind *kind)
 static void emit_custom(struct kb__openapi *o, kb_val source)
 {
     kb_val own = kb_val_get(source, "properties");
-    kb_w_key(&o->w, "properties");
-    kb_w_map(&o->w);
+    kb_w_kmap(&o->w, "properties");
     emit_member_ref(o, "apiVersion", "ApiVersion");
     emit_member_ref(o, "kind", "Kind");
     emit_member_ref(o, "metadata", "ObjectMeta");
@@ -393,13 +386,11 @@ int kb_openapi_document(const struct kb_kinds *kinds, kb_str group, kb_str versi
     size_t found = 0;
     kb_w_map(&o.w);
     kb_w_kcstr(&o.w, "openapi", "3.0.0");
-    kb_w_key(&o.w, "info");
-    kb_w_map(&o.w);
+    kb_w_kmap(&o.w, "info");
     kb_w_kcstr(&o.w, "title", "Kubernetes");
     kb_w_kcstr(&o.w, "version", server_version);
     kb_w_end(&o.w);
-    kb_w_key(&o.w, "paths");
-    kb_w_map(&o.w);
+    kb_w_kmap(&o.w, "paths");
     for (size_t i = 0; i < kb_kinds_count(kinds); i++) {
         const struct kb_kind *kind = kb_kinds_index(kinds, i);
         if (!kb_str_eq(kind->group, group) || !kb_str_eq(kind->version, version))
@@ -410,8 +401,7 @@ int kb_openapi_document(const struct kb_kinds *kinds, kb_str group, kb_str versi
             kb__openapi_paths(&o, kind);
     }
     kb_w_end(&o.w);
-    kb_w_key(&o.w, "components");
-    kb_w_map(&o.w);
+    kb_w_kmap(&o.w, "components");
     kb_w_key(&o.w, "schemas");
     kb__openapi_components(&o);
     kb_w_end(&o.w);

@@ -44,8 +44,7 @@ static void param(struct kb_w *w, const char *in, const struct param *p)
     kb_w_kcstr(w, "description", p->description);
     if (*in == 'p')
         kb_w_kbool(w, "required", true);
-    kb_w_key(w, "schema");
-    kb_w_map(w);
+    kb_w_kmap(w, "schema");
     kb_w_kcstr(w, "type", p->type);
     kb_w_kbool(w, "uniqueItems", true);
     kb_w_end(w);
@@ -69,8 +68,7 @@ struct at {
 
 static void content(struct kb_w *w, struct kb__openapi *o, const char *type, kb_str ref)
 {
-    kb_w_key(w, type);
-    kb_w_map(w);
+    kb_w_kmap(w, type);
     kb_w_key(w, "schema");
     kb__openapi_ref(o, ref);
     kb_w_end(w);
@@ -85,16 +83,12 @@ static void body(const struct at *at, const char *method)
     bool patch = strcmp(method, "patch") == 0, del = strcmp(method, "delete") == 0;
     if (strcmp(method, "get") == 0)
         return;
-    kb_w_key(w, "requestBody");
-    kb_w_map(w);
-    kb_w_key(w, "content");
-    kb_w_map(w);
+    kb_w_kmap(w, "requestBody");
+    kb_w_kmap(w, "content");
     if (patch) {
         for (size_t i = 0; i < KB_COUNT(patches); i++) {
-            kb_w_key(w, patches[i]);
-            kb_w_map(w);
-            kb_w_key(w, "schema");
-            kb_w_map(w);
+            kb_w_kmap(w, patches[i]);
+            kb_w_kmap(w, "schema");
             kb_w_kcstr(w, "type", "object");
             kb_w_end(w);
             kb_w_end(w);
@@ -110,18 +104,14 @@ static void body(const struct at *at, const char *method)
 static void responses(const struct at *at, kb_str ref)
 {
     struct kb_w *w = &at->o->w;
-    kb_w_key(w, "responses");
-    kb_w_map(w);
-    kb_w_key(w, "200");
-    kb_w_map(w);
+    kb_w_kmap(w, "responses");
+    kb_w_kmap(w, "200");
     kb_w_kcstr(w, "description", "OK");
-    kb_w_key(w, "content");
-    kb_w_map(w);
+    kb_w_kmap(w, "content");
     content(w, at->o, "application/json", ref);
     kb_w_end(w);
     kb_w_end(w);
-    kb_w_key(w, "401");
-    kb_w_map(w);
+    kb_w_kmap(w, "401");
     kb_w_kcstr(w, "description", "Unauthorized");
     kb_w_end(w);
     kb_w_end(w);
@@ -152,8 +142,7 @@ static void operation_id(const struct at *at, const char *action)
 static void gvk(const struct at *at)
 {
     struct kb_w *w = &at->o->w;
-    kb_w_key(w, "x-kubernetes-group-version-kind");
-    kb_w_map(w);
+    kb_w_kmap(w, "x-kubernetes-group-version-kind");
     kb_w_kstr(w, "group", at->sub != NULL ? at->sub->group : at->kind->group);
     kb_w_kstr(w, "kind", at->sub != NULL ? at->sub->kind : at->kind->kind);
     kb_w_kstr(w, "version", at->sub != NULL ? at->sub->version : at->kind->version);
@@ -165,13 +154,11 @@ static void operation(const struct at *at, const char *method, const char *actio
     struct kb_w *w = &at->o->w;
     bool list = strcmp(action, "list") == 0, all = strcmp(action, "deletecollection") == 0;
     bool del = strcmp(method, "delete") == 0, get = strcmp(method, "get") == 0;
-    kb_w_key(w, method);
-    kb_w_map(w);
+    kb_w_kmap(w, method);
     operation_id(at, action);
     kb_w_kcstr(w, "x-kubernetes-action", action);
     gvk(at);
-    kb_w_key(w, "parameters");
-    kb_w_array(w);
+    kb_w_karray(w, "parameters");
     if (list || all)
         params(w, list_params, KB_COUNT(list_params));
     if (del)
@@ -211,8 +198,7 @@ static void path(const struct at *at, bool named, unsigned verbs, const struct c
     for (size_t i = 0; i < n; i++)
         if (verbs & calls[i].verb)
             operation(at, calls[i].method, calls[i].action);
-    kb_w_key(w, "parameters");
-    kb_w_array(w);
+    kb_w_karray(w, "parameters");
     if (named)
         param(w, "path", &name_param);
     if (in_ns)

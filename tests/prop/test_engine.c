@@ -210,15 +210,12 @@ static struct kb_doc *make_doc(const struct version *v)
     size_t n = below(8) == 0 ? below(sizeof(pad)) : below(60);
     memset(pad, 'x', sizeof(pad));
     kb_w_map(&w);
-    kb_w_key(&w, "metadata");
-    kb_w_map(&w);
-    kb_w_key(&w, "labels");
-    kb_w_map(&w);
+    kb_w_kmap(&w, "metadata");
+    kb_w_kmap(&w, "labels");
     kb_w_kcstr(&w, "app", v->app);
     kb_w_end(&w);
     kb_w_end(&w);
-    kb_w_key(&w, "spec");
-    kb_w_map(&w);
+    kb_w_kmap(&w, "spec");
     kb_w_kcstr(&w, "nodeName", v->node);
     kb_w_end(&w);
     kb_w_kint(&w, "n", v->n);

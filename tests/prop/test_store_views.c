@@ -237,12 +237,10 @@ static void declare(struct world *w)
     struct kb_w b = {0};
     w->sent_n = 0;
     kb_w_map(&b);
-    kb_w_key(&b, "resources");
-    kb_w_array(&b);
+    kb_w_karray(&b, "resources");
     kb_w_map(&b);
     kb_w_kcstr(&b, "resource", "pods");
-    kb_w_key(&b, "indices");
-    kb_w_array(&b);
+    kb_w_karray(&b, "indices");
     for (int i = 0; i < 2; i++) {
         kb_w_map(&b);
         kb_w_kcstr(&b, "name", indices[i][0]);
@@ -260,19 +258,16 @@ static void write_doc(struct kb_w *b, int key, const struct object *o)
 {
     char text[16];
     kb_w_map(b);
-    kb_w_key(b, "metadata");
-    kb_w_map(b);
+    kb_w_kmap(b, "metadata");
     snprintf(text, sizeof(text), "u%d", key);
     kb_w_kcstr(b, "uid", text);
-    kb_w_key(b, "labels");
-    kb_w_map(b);
+    kb_w_kmap(b, "labels");
     if (o->app)
         kb_w_kcstr(b, "app", apps[o->app]);
     kb_w_end(b);
     if (o->owner) {
         snprintf(text, sizeof(text), "o%d", o->owner);
-        kb_w_key(b, "ownerReferences");
-        kb_w_array(b);
+        kb_w_karray(b, "ownerReferences");
         kb_w_map(b);
         kb_w_kcstr(b, "uid", text);
         kb_w_kbool(b, "controller", true);
@@ -280,8 +275,7 @@ static void write_doc(struct kb_w *b, int key, const struct object *o)
         kb_w_end(b);
     }
     kb_w_end(b);
-    kb_w_key(b, "spec");
-    kb_w_map(b);
+    kb_w_kmap(b, "spec");
     if (o->node)
         kb_w_kcstr(b, "nodeName", nodes[o->node]);
     kb_w_end(b);
@@ -297,8 +291,7 @@ static void write_some(struct world *w)
     int count = 1 + (int)kb_rand_below(rand, 3), first = (int)kb_rand_below(rand, KEYS);
     w->sent_n = 0;
     kb_w_map(&b);
-    kb_w_key(&b, "ops");
-    kb_w_array(&b);
+    kb_w_karray(&b, "ops");
     for (int i = 0; i < count; i++) {
         int k = (first + i * 7) % KEYS;
         struct object o = {++w->counter, k % 2, (int)kb_rand_below(rand, 3),

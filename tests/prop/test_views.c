@@ -63,8 +63,7 @@ static void put_object(struct kb_w *w, int key, int64_t rev, int node)
     snprintf(name, sizeof(name), "pods/ns/p%02d", key);
     kb_w_kcstr(w, "key", name);
     kb_w_kint(w, "rev", rev);
-    kb_w_key(w, "doc");
-    kb_w_map(w);
+    kb_w_kmap(w, "doc");
     kb_w_kint(w, "node", node);
     kb_w_end(w);
 }
@@ -113,8 +112,7 @@ static void serve_list(void *user, struct kb_request *request, kb_val body)
     kb_w_map(&w);
     kb_w_kint(&w, "rev", at);
     kb_w_kcstr(&w, "db", "db1");
-    kb_w_key(&w, "items");
-    kb_w_array(&w);
+    kb_w_karray(&w, "items");
     for (k = first; k < KEYS && n < PAGE_OF_LIST; k++) {
         if (!selects(view, node[k]))
             continue;
@@ -142,8 +140,7 @@ static void serve_replay(void *user, struct kb_request *request, kb_val body)
     KB_AUTO(kb_w_finish) struct kb_w w = {0};
     kb_w_map(&w);
     kb_w_kcstr(&w, "db", "db1");
-    kb_w_key(&w, "changes");
-    kb_w_array(&w);
+    kb_w_karray(&w, "changes");
     for (; i < s->n; i++) {
         if (s->log[i].rev <= since || !concerns(view, &s->log[i]))
             continue;
@@ -256,8 +253,7 @@ static void store_write(struct store *s)
         KB_AUTO(kb_w_finish) struct kb_w w = {0};
         int view = view_of(kb_str_n(topic.p, topic.n - 1)), n = 0;
         kb_w_map(&w);
-        kb_w_key(&w, "changes");
-        kb_w_array(&w);
+        kb_w_karray(&w, "changes");
         for (int e = first; e < s->n; e++)
             if (concerns(view, &s->log[e])) {
                 put_change(&w, view, &s->log[e]);

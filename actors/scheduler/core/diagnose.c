@@ -101,8 +101,7 @@ static void explain_refused(const struct kb_profile *profile, struct kb_plan *pl
                             uint32_t code, struct kb_w *w)
 {
     kb_w_kcstr(w, "refusedBy", profile->at[policy].policy->name);
-    kb_w_key(w, "reasons");
-    kb_w_array(w);
+    kb_w_karray(w, "reasons");
     ask_reason(profile, plan, policy, code, write_reason, w);
     kb_w_end(w);
 }
@@ -111,8 +110,7 @@ static void explain_fitting(const struct kb_profile *profile, struct kb_plan *pl
                             struct kb_w *w)
 {
     kb_w_kint(w, "total", kb_plan_total(plan, slot));
-    kb_w_key(w, "scores");
-    kb_w_map(w);
+    kb_w_kmap(w, "scores");
     for (uint32_t i = 0; i < profile->n; i++) {
         int64_t score;
         if (kb_plan_score(plan, i, slot, &score))
@@ -129,8 +127,7 @@ void kb_core_explain(struct kb_core *core, struct kb_podspec *spec, struct kb_w 
     uint32_t refused_by = kb_plan_refused_by(plan);
     kb_w_map(w);
     kb_w_kint(w, "generation", (int64_t)c->view.generation);
-    kb_w_key(w, "nodes");
-    kb_w_array(w);
+    kb_w_karray(w, "nodes");
     for (uint32_t slot = 0; slot < c->view.count; slot++) {
         uint32_t verdict = kb_plan_verdict(plan, slot);
         if (!c->view.present[slot])

@@ -112,16 +112,13 @@ static const char *text(const struct kb_columns *c, uint32_t id)
 
 static void write_pod(const struct kb_columns *c, const struct kb_policy_pod *pod, struct kb_w *w)
 {
-    kb_w_key(w, "pod");
-    kb_w_map(w);
+    kb_w_kmap(w, "pod");
     kb_w_kcstr(w, "namespace", text(c, pod->ns));
-    kb_w_key(w, "labels");
-    kb_w_map(w);
+    kb_w_kmap(w, "labels");
     for (uint32_t i = 0; i < pod->labels_n; i++)
         kb_w_kcstr(w, text(c, pod->labels[i].key), text(c, pod->labels[i].value));
     kb_w_end(w);
-    kb_w_key(w, "requests");
-    kb_w_map(w);
+    kb_w_kmap(w, "requests");
     for (uint32_t i = 0; i < pod->requests_n; i++)
         kb_w_kint(w, text(c, c->resource_name[pod->requests[i].resource]), pod->requests[i].amount);
     kb_w_end(w);
@@ -131,11 +128,9 @@ static void write_pod(const struct kb_columns *c, const struct kb_policy_pod *po
 static void write_amounts(const struct kb_columns *c, const struct kb_outside *one,
                           const char *name, const int64_t *const *amounts, struct kb_w *w)
 {
-    kb_w_key(w, name);
-    kb_w_map(w);
+    kb_w_kmap(w, name);
     for (uint32_t r = 0; r < c->view.resources; r++) {
-        kb_w_key(w, text(c, c->resource_name[r]));
-        kb_w_array(w);
+        kb_w_karray(w, text(c, c->resource_name[r]));
         for (uint32_t i = 0; i < one->slots_n; i++)
             kb_w_int(w, amounts[r][one->slots[i]]);
         kb_w_end(w);
@@ -145,12 +140,10 @@ static void write_amounts(const struct kb_columns *c, const struct kb_outside *o
 
 static void write_labels(struct kb_columns *c, const struct kb_outside *one, struct kb_w *w)
 {
-    kb_w_key(w, "labels");
-    kb_w_map(w);
+    kb_w_kmap(w, "labels");
     for (uint32_t k = 0; k < one->labels_n; k++) {
         const uint32_t *column = kb_columns_label(c, one->labels[k]);
-        kb_w_key(w, text(c, one->labels[k]));
-        kb_w_array(w);
+        kb_w_karray(w, text(c, one->labels[k]));
         for (uint32_t i = 0; i < one->slots_n; i++)
             kb_w_cstr(w, text(c, column[one->slots[i]]));
         kb_w_end(w);
@@ -160,10 +153,8 @@ static void write_labels(struct kb_columns *c, const struct kb_outside *one, str
 
 static void write_nodes(struct kb_columns *c, const struct kb_outside *one, struct kb_w *w)
 {
-    kb_w_key(w, "nodes");
-    kb_w_map(w);
-    kb_w_key(w, "name");
-    kb_w_array(w);
+    kb_w_kmap(w, "nodes");
+    kb_w_karray(w, "name");
     for (uint32_t i = 0; i < one->slots_n; i++)
         kb_w_cstr(w, text(c, c->view.name[one->slots[i]]));
     kb_w_end(w);

@@ -352,17 +352,13 @@ void kb_volumes_written(struct kb_volumes *v, uint32_t ns, uint32_t claim, int r
 
 static void write_reference(struct kb_w *w, const struct kb_intern *in, const struct hold *h)
 {
-    kb_w_key(w, "metadata");
-    kb_w_map(w);
-    kb_w_key(w, "annotations");
-    kb_w_map(w);
+    kb_w_kmap(w, "metadata");
+    kb_w_kmap(w, "annotations");
     kb_w_kcstr(w, "pv.kubernetes.io/bound-by-controller", "yes");
     kb_w_end(w);
     kb_w_end(w);
-    kb_w_key(w, "spec");
-    kb_w_map(w);
-    kb_w_key(w, "claimRef");
-    kb_w_map(w);
+    kb_w_kmap(w, "spec");
+    kb_w_kmap(w, "claimRef");
     kb_w_kcstr(w, "apiVersion", "v1");
     kb_w_kcstr(w, "kind", "PersistentVolumeClaim");
     kb_w_kcstr(w, "name", kb_intern_text(in, h->claim));
@@ -374,10 +370,8 @@ static void write_reference(struct kb_w *w, const struct kb_intern *in, const st
 
 static void write_node(struct kb_w *w, const struct kb_intern *in, const struct hold *h)
 {
-    kb_w_key(w, "metadata");
-    kb_w_map(w);
-    kb_w_key(w, "annotations");
-    kb_w_map(w);
+    kb_w_kmap(w, "metadata");
+    kb_w_kmap(w, "annotations");
     kb_w_kcstr(w, "volume.kubernetes.io/selected-node", kb_intern_text(in, h->node));
     kb_w_end(w);
     kb_w_end(w);

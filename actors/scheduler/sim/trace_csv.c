@@ -158,20 +158,16 @@ static void write_node(struct kb_w *w, kb_str name, const int64_t *have, kb_str 
     kb_w_map(w);
     kb_w_kcstr(w, "apiVersion", "v1");
     kb_w_kcstr(w, "kind", "Node");
-    kb_w_key(w, "metadata");
-    kb_w_map(w);
+    kb_w_kmap(w, "metadata");
     kb_w_kstr(w, "name", name);
-    kb_w_key(w, "labels");
-    kb_w_map(w);
+    kb_w_kmap(w, "labels");
     kb_w_kstr(w, "kubernetes.io/hostname", name);
     if (model.n > 0)
         kb_w_kstr(w, KB_GPU_MODEL, model);
     kb_w_end(w);
     kb_w_end(w);
-    kb_w_key(w, "status");
-    kb_w_map(w);
-    kb_w_key(w, "allocatable");
-    kb_w_map(w);
+    kb_w_kmap(w, "status");
+    kb_w_kmap(w, "allocatable");
     write_amount(w, "cpu", have[CPU], "m");
     write_amount(w, "memory", have[MEMORY], "Mi");
     write_amount(w, "pods", PODS_ON_A_NODE, "");
@@ -198,8 +194,7 @@ static int node_row(struct reader *r)
 
 static void write_annotations(struct kb_w *w, const int64_t *want, kb_str models)
 {
-    kb_w_key(w, "annotations");
-    kb_w_map(w);
+    kb_w_kmap(w, "annotations");
     write_amount(w, KB_GPU_COUNT, want[GPUS], "");
     write_amount(w, KB_GPU_MILLI, want[GPU_MILLI], "");
     if (models.n > 0)
@@ -212,23 +207,18 @@ static void write_pod(struct kb_w *w, kb_str name, const int64_t *want, kb_str m
     kb_w_map(w);
     kb_w_kcstr(w, "apiVersion", "v1");
     kb_w_kcstr(w, "kind", "Pod");
-    kb_w_key(w, "metadata");
-    kb_w_map(w);
+    kb_w_kmap(w, "metadata");
     kb_w_kstr(w, "name", name);
     kb_w_kcstr(w, "namespace", "default");
     if (want[GPUS] > 0)
         write_annotations(w, want, models);
     kb_w_end(w);
-    kb_w_key(w, "spec");
-    kb_w_map(w);
-    kb_w_key(w, "containers");
-    kb_w_array(w);
+    kb_w_kmap(w, "spec");
+    kb_w_karray(w, "containers");
     kb_w_map(w);
     kb_w_kcstr(w, "name", "main");
-    kb_w_key(w, "resources");
-    kb_w_map(w);
-    kb_w_key(w, "requests");
-    kb_w_map(w);
+    kb_w_kmap(w, "resources");
+    kb_w_kmap(w, "requests");
     write_amount(w, "cpu", want[CPU], "m");
     write_amount(w, "memory", want[MEMORY], "Mi");
     kb_w_end(w);

@@ -128,13 +128,10 @@ static struct kb_w begin(const char *resource, const char *name)
 static void create_configmap(struct world *world, const char *name, const char *label)
 {
     struct kb_w w = begin("configmaps", NULL);
-    kb_w_key(&w, "doc");
-    kb_w_map(&w);
-    kb_w_key(&w, "metadata");
-    kb_w_map(&w);
+    kb_w_kmap(&w, "doc");
+    kb_w_kmap(&w, "metadata");
     kb_w_kcstr(&w, "name", name);
-    kb_w_key(&w, "labels");
-    kb_w_map(&w);
+    kb_w_kmap(&w, "labels");
     kb_w_kcstr(&w, "l", label);
     kb_w_end(&w);
     kb_w_end(&w);
@@ -164,10 +161,8 @@ KB_TEST(objects_bus, a_controller_creates_patches_and_deletes)
     KB_CHECK_STRN(kb_val_str(kb_doc_at(world->body, "doc.kind")), "ConfigMap");
     struct kb_w w = begin("configmaps", "cm");
     kb_w_kcstr(&w, "type", "merge");
-    kb_w_key(&w, "patch");
-    kb_w_map(&w);
-    kb_w_key(&w, "data");
-    kb_w_map(&w);
+    kb_w_kmap(&w, "patch");
+    kb_w_kmap(&w, "data");
     kb_w_kcstr(&w, "a", "b");
     kb_w_end(&w);
     kb_w_end(&w);
@@ -211,10 +206,8 @@ KB_TEST(objects_bus, patches_from_everywhere_all_arrive)
         char key[16];
         snprintf(key, sizeof(key), "k%d", i);
         struct kb_w w = begin("configmaps", "cm");
-        kb_w_key(&w, "patch");
-        kb_w_map(&w);
-        kb_w_key(&w, "data");
-        kb_w_map(&w);
+        kb_w_kmap(&w, "patch");
+        kb_w_kmap(&w, "data");
         kb_w_kcstr(&w, key, "v");
         kb_w_end(&w);
         kb_w_end(&w);
@@ -260,8 +253,7 @@ static void acquire(struct world *world)
 static void delete_with_epoch(struct world *world, const char *name, int epoch)
 {
     struct kb_w w = begin("configmaps", name);
-    kb_w_key(&w, "lease");
-    kb_w_map(&w);
+    kb_w_kmap(&w, "lease");
     kb_w_kcstr(&w, "name", "controller/c");
     kb_w_kint(&w, "epoch", epoch);
     kb_w_end(&w);
@@ -297,16 +289,12 @@ KB_TEST(objects_bus, a_pod_is_bound_once)
 {
     KB_AUTO(world_destroy) struct world *world = world_new();
     struct kb_w w = begin("pods", NULL);
-    kb_w_key(&w, "doc");
-    kb_w_map(&w);
-    kb_w_key(&w, "metadata");
-    kb_w_map(&w);
+    kb_w_kmap(&w, "doc");
+    kb_w_kmap(&w, "metadata");
     kb_w_kcstr(&w, "name", "p");
     kb_w_end(&w);
-    kb_w_key(&w, "spec");
-    kb_w_map(&w);
-    kb_w_key(&w, "containers");
-    kb_w_array(&w);
+    kb_w_kmap(&w, "spec");
+    kb_w_karray(&w, "containers");
     kb_w_map(&w);
     kb_w_kcstr(&w, "name", "a");
     kb_w_kcstr(&w, "image", "b");

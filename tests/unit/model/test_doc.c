@@ -9,12 +9,10 @@ static struct kb_doc *sample(void)
 {
     struct kb_w w = {0};
     kb_w_map(&w);
-    kb_w_key(&w, "spec");
-    kb_w_map(&w);
+    kb_w_kmap(&w, "spec");
     kb_w_kcstr(&w, "nodeName", "n1");
     kb_w_kint(&w, "replicas", -3);
-    kb_w_key(&w, "containers");
-    kb_w_array(&w);
+    kb_w_karray(&w, "containers");
     kb_w_map(&w);
     kb_w_kcstr(&w, "image", "busybox");
     kb_w_end(&w);

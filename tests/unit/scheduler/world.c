@@ -166,14 +166,12 @@ static void evict(struct world *world, const struct kb_sched_wish *wish)
     }
     struct kb_w w = {0};
     kb_w_map(&w);
-    kb_w_key(&w, "metadata");
-    kb_w_map(&w);
+    kb_w_kmap(&w, "metadata");
     copy_but(&w, kb_doc_at(old, "metadata"), "deletionTimestamp");
     kb_w_kcstr(&w, "deletionTimestamp", "1970-01-01T00:00:30Z");
     kb_w_end(&w);
     kb_w_kraw(&w, "spec", kb_doc_at(old, "spec"));
-    kb_w_key(&w, "status");
-    kb_w_map(&w);
+    kb_w_kmap(&w, "status");
     copy_but(&w, kb_doc_at(old, "status"), "conditions");
     kb_w_kraw(&w, "conditions", kb_doc_at(wish->doc, "status.conditions"));
     kb_w_end(&w);

@@ -22,12 +22,10 @@ struct kb_doc *small_pod(const char *node, int n)
 {
     struct kb_w w = {0};
     kb_w_map(&w);
-    kb_w_key(&w, "metadata");
-    kb_w_map(&w);
+    kb_w_kmap(&w, "metadata");
     kb_w_kcstr(&w, "uid", "u1");
     kb_w_end(&w);
-    kb_w_key(&w, "spec");
-    kb_w_map(&w);
+    kb_w_kmap(&w, "spec");
     kb_w_kcstr(&w, "nodeName", node);
     kb_w_end(&w);
     kb_w_kint(&w, "n", n);

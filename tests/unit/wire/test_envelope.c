@@ -49,8 +49,7 @@ KB_TEST(envelope, ignores_fields_it_does_not_know)
     kb_w_kint(&w, "v", 1);
     kb_w_kcstr(&w, "t", "ok");
     kb_w_kint(&w, "id", 3);
-    kb_w_key(&w, "later");
-    kb_w_map(&w);
+    kb_w_kmap(&w, "later");
     kb_w_kint(&w, "id", 9);
     kb_w_end(&w);
     kb_w_end(&w);
