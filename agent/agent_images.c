@@ -154,7 +154,7 @@ void kb__images_start(struct kb_agent *agent)
              kb_image_present(agent->image_dir, "busybox:1.35") && agent->options->n_images == 0)
         agent->images_ready = true;
     else
-        kb_job_start(agent->ev, prepare_child, on_prepared, NULL, agent);
+        kb_job_start(agent->ev, &(struct kb_job_calls){prepare_child, on_prepared, NULL}, 0, agent);
 }
 
 /* ---- pulling ---- */
@@ -205,7 +205,7 @@ static void pull_start(struct kb__pod *pod, int container, const char *image)
         pull->began_ms = kb_ev_now(agent->ev);
         kb_list_init(&pull->waits);
         kb_map_put(&agent->pulls, kb_str_of(image), pull);
-        kb_job_start(agent->ev, pull_child, on_pulled, NULL, pull);
+        kb_job_start(agent->ev, &(struct kb_job_calls){pull_child, on_pulled, NULL}, 0, pull);
     }
     wait_add(&pull->waits, pod, container);
 }

@@ -12,7 +12,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { REPORT_MAX_BYTES = 8 << 20 };
+enum { REPORT_MAX_BYTES = 8 << 20, ALARM_LATER_S = 5, LIMIT_AGAIN_MS = 1000 };
 
 struct kb_job {
     struct kb_ev_owned owned;
@@ -26,13 +26,15 @@ struct kb_job {
     void *arg;
     bool forgotten, reaped;
     int status;
-    struct kb_ev_timer failed;
+    kb_ms limit_ms;
+    struct kb_ev_timer failed, limit;
 };
 
 static void job_free(struct kb_job *job)
 {
     kb_ev_disown(&job->owned);
     kb_ev_disarm(job->ev, &job->failed);
+    kb_ev_disarm(job->ev, &job->limit);
     kb_ev_unwatch(&job->pid_watch);
     kb_ev_unwatch(&job->report_watch);
     kb_auto_close(&job->pid_fd);
@@ -79,6 +81,34 @@ static void job_progress(struct kb_job *job)
     job_free(job);
 }
 
+static void report_ended(struct kb_job *job)
+{
+    kb_ev_disarm(job->ev, &job->limit);
+    kb_ev_unwatch(&job->report_watch);
+    kb_auto_close(&job->report_fd);
+    job->report_fd = -1;
+    job_report(job);
+    job_progress(job);
+}
+
+/* It hangs: in the system, or in a program that it runs. What it started is in its group. A report
+ * that waits to be read is one in time: it is we who are late. */
+static void on_limit(void *arg)
+{
+    struct kb_job *job = arg;
+    struct pollfd report = {.fd = job->report_fd, .events = POLLIN};
+    if (poll(&report, 1, 0) > 0) {
+        kb_ev_arm(job->ev, &job->limit, LIMIT_AGAIN_MS, on_limit, job);
+        return;
+    }
+    kill(-job->pid, SIGKILL);
+    kill(job->pid, SIGKILL); /* before it made a group of its own */
+    kb_buf_clear(&job->report);
+    kb_buf_printf(&job->report, "error-%d did not end within %lld ms", KB_ETIMEOUT,
+                  (long long)job->limit_ms);
+    report_ended(job);
+}
+
 static void on_report(void *arg, uint32_t events)
 {
     struct kb_job *job = arg;
@@ -91,11 +121,7 @@ static void on_report(void *arg, uint32_t events)
         job->report.n += (size_t)n;
         return;
     }
-    kb_ev_unwatch(&job->report_watch);
-    kb_auto_close(&job->report_fd);
-    job->report_fd = -1;
-    job_report(job);
-    job_progress(job);
+    report_ended(job);
 }
 
 static void on_pid(void *arg, uint32_t events)
@@ -122,7 +148,7 @@ static void write_all(int fd, const char *p, size_t n)
     }
 }
 
-__attribute__((noreturn)) static void child(kb_job_fn *fn, void *arg, int report_fd)
+__attribute__((noreturn)) static void child(const struct kb_job *job, kb_job_fn *fn, int report_fd)
 {
     struct kb_buf out = {0};
     struct kb_err err = {0};
@@ -134,6 +160,8 @@ __attribute__((noreturn)) static void child(kb_job_fn *fn, void *arg, int report
     signal(SIGTERM, SIG_DFL);
     signal(SIGPIPE, SIG_DFL);
     setpgid(0, 0); /* a ^C at a terminal is for the agent */
+    if (job->limit_ms > 0)
+        alarm((unsigned)((job->limit_ms + 999) / 1000) + ALARM_LATER_S);
     if (report_fd != KB_JOB_REPORT_FD) {
         dup2(report_fd, KB_JOB_REPORT_FD);
     } else {
@@ -141,7 +169,7 @@ __attribute__((noreturn)) static void child(kb_job_fn *fn, void *arg, int report
     }
     syscall(SYS_close_range, KB_JOB_REPORT_FD + 1, ~0U, 0);
     kb_buf_putc(&out, '+');
-    if (fn(arg, &out, &err) < 0) {
+    if (fn(job->arg, &out, &err) < 0) {
         kb_buf_clear(&out);
         kb_buf_printf(&out, "error-%d %s", err.code ? err.code : KB_EINTERNAL, err.text);
     }
@@ -157,20 +185,25 @@ static void on_fork_failed(void *arg)
     job_progress(job);
 }
 
-struct kb_job *kb_job_start(struct kb_ev *ev, kb_job_fn *fn, kb_job_done *done,
-                            kb_job_exited *exited, void *arg)
+struct kb_job *kb_job_start(struct kb_ev *ev, const struct kb_job_calls *calls, kb_ms limit_ms,
+                            void *arg)
 {
     int fds[2];
     struct kb_job *job = calloc(1, sizeof *job);
     KB_ASSERT(job != NULL);
-    *job = (struct kb_job){
-        .ev = ev, .pid_fd = -1, .report_fd = -1, .done = done, .exited = exited, .arg = arg};
+    *job = (struct kb_job){.ev = ev,
+                           .pid_fd = -1,
+                           .report_fd = -1,
+                           .done = calls->done,
+                           .exited = calls->exited,
+                           .limit_ms = limit_ms,
+                           .arg = arg};
     kb_ev_own(ev, &job->owned, free_with_loop);
     if (pipe2(fds, O_CLOEXEC) < 0)
         fds[0] = fds[1] = -1;
     job->pid = fds[0] < 0 ? -1 : fork();
     if (job->pid == 0)
-        child(fn, arg, fds[1]);
+        child(job, calls->fn, fds[1]);
     if (job->pid > 0)
         job->pid_fd = (int)syscall(SYS_pidfd_open, job->pid, 0);
     if (job->pid < 0 || job->pid_fd < 0) {
@@ -185,6 +218,8 @@ struct kb_job *kb_job_start(struct kb_ev *ev, kb_job_fn *fn, kb_job_done *done,
     fcntl(job->report_fd, F_SETFL, O_NONBLOCK);
     job->report_watch = kb_ev_watch(ev, job->report_fd, EPOLLIN, on_report, job);
     job->pid_watch = kb_ev_watch(ev, job->pid_fd, EPOLLIN, on_pid, job);
+    if (limit_ms > 0)
+        kb_ev_arm(ev, &job->limit, limit_ms, on_limit, job);
     return job;
 }
 

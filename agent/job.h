@@ -27,10 +27,18 @@ typedef void kb_job_done(void *arg, int rc, kb_str out, const struct kb_err *err
 /* In the agent, once, after `done`: the process is gone (waitpid's status). */
 typedef void kb_job_exited(void *arg, int wait_status);
 
-/* Fork and run fn(arg). `exited` may be NULL. Never NULL; it frees itself after the exit. A fork
- * that fails is reported through `done` from the loop. */
-struct kb_job *kb_job_start(struct kb_ev *ev, kb_job_fn *fn, kb_job_done *done,
-                            kb_job_exited *exited, void *arg);
+struct kb_job_calls {
+    kb_job_fn *fn;
+    kb_job_done *done;
+    kb_job_exited *exited; /* may be NULL */
+};
+
+/* Fork and run fn(arg). Never NULL; it frees itself after the exit. A fork that fails is reported
+ * through `done` from the loop. A job that has not reported after limit_ms (0: no limit) is killed
+ * with all that it started, and reported as -KB_ETIMEOUT; one whose agent has died meanwhile ends a
+ * little later by its alarm clock, which must be switched off before it becomes another program. */
+struct kb_job *kb_job_start(struct kb_ev *ev, const struct kb_job_calls *calls, kb_ms limit_ms,
+                            void *arg);
 pid_t kb_job_pid(const struct kb_job *job);
 /* The owner goes away: no callback any more. The process runs on. *job_p becomes NULL. */
 void kb_job_forget(struct kb_job **job_p);

@@ -130,6 +130,7 @@ struct kb_rt_options {
     const char *bridge;    /* NULL: a name made from `dir` */
     const char *cni_dir;   /* not NULL: networks by CNI */
     const char *cgroup; /* "kubus/n1-3f2a": the parent of all pods' groups; NULL: made from `dir` */
+    kb_ms job_limit_ms; /* how long making, starting or removing may take; 0: two minutes */
     /* hollow only */
     kb_ms hollow_start_ms, hollow_stop_ms;
 };

@@ -28,6 +28,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+enum { JOB_LIMIT_MS = 120000 }; /* as long as a kubelet lets its runtime take */
+
 /* Per pod: how many of its jobs run, and whether it shall be removed when they are done. */
 struct shim_pod {
     struct kb_shim_rt *rt;
@@ -253,6 +255,9 @@ static void on_shim_exited(void *arg, int wait_status)
     kb__shim_box_ended(box);
 }
 
+static const struct kb_job_calls start_calls = {kb__shim_start_child, on_start_done,
+                                                on_shim_exited};
+
 static void make_id(char id[65])
 {
     static const char digits[] = "0123456789abcdef";
@@ -275,7 +280,7 @@ static void shim_start(struct kb_runtime *base, const struct kb_rt_container_spe
     box->restarts = spec->restarts;
     box->spec = spec;
     pod_of(rt, spec->ref.uid)->busy++;
-    box->job = kb_job_start(base->ev, kb__shim_start_child, on_start_done, on_shim_exited, box);
+    box->job = kb_job_start(base->ev, &start_calls, rt->job_limit_ms, box);
     box->spec = NULL;
 }
 
@@ -359,6 +364,8 @@ static void on_sandbox_done(void *arg, int rc, kb_str out, const struct kb_err *
     pod_idle(pod);
 }
 
+static const struct kb_job_calls sandbox_calls = {sandbox_child, on_sandbox_done, NULL};
+
 static void shim_sandbox(struct kb_runtime *base, const struct kb_rt_sandbox_spec *spec)
 {
     struct kb_shim_rt *rt = (struct kb_shim_rt *)base;
@@ -369,7 +376,7 @@ static void shim_sandbox(struct kb_runtime *base, const struct kb_rt_sandbox_spe
     job->dir = kb_strf("%s/pods/%s/sandbox", rt->dir, spec->uid);
     job->spec = spec;
     job->host_network = spec->host_network || !rt->oci;
-    kb_job_start(base->ev, sandbox_child, on_sandbox_done, NULL, job);
+    kb_job_start(base->ev, &sandbox_calls, rt->job_limit_ms, job);
     job->spec = NULL;
 }
 
@@ -415,6 +422,8 @@ static void on_box_removed(void *arg, int rc, kb_str out, const struct kb_err *e
     pod_idle(pod);
 }
 
+static const struct kb_job_calls remove_box_calls = {remove_box_child, on_box_removed, NULL};
+
 static void shim_remove(struct kb_runtime *base, const struct kb_rt_ref *ref)
 {
     struct kb_shim_rt *rt = (struct kb_shim_rt *)base;
@@ -428,7 +437,7 @@ static void shim_remove(struct kb_runtime *base, const struct kb_rt_ref *ref)
     job->dir = KB_STEAL(box->dir);
     memcpy(job->id, box->id, sizeof job->id);
     kb__shim_box_free(box);
-    kb_job_start(base->ev, remove_box_child, on_box_removed, NULL, job);
+    kb_job_start(base->ev, &remove_box_calls, rt->job_limit_ms, job);
 }
 
 static int read_id(const char *dir, char id[65])
@@ -540,13 +549,15 @@ static void kill_boxes_of(struct kb_shim_rt *rt, const char *uid)
     }
 }
 
+static const struct kb_job_calls remove_pod_calls = {remove_pod_child, on_pod_removed, NULL};
+
 static void pod_idle(struct shim_pod *pod)
 {
     if (!pod->remove || pod->busy > 0)
         return;
     pod->busy++;
     kill_boxes_of(pod->rt, pod->uid);
-    kb_job_start(pod->rt->base.ev, remove_pod_child, on_pod_removed, NULL, pod);
+    kb_job_start(pod->rt->base.ev, &remove_pod_calls, pod->rt->job_limit_ms, pod);
 }
 
 static void shim_remove_pod(struct kb_runtime *base, const char *uid)
@@ -681,6 +692,7 @@ int kb__shim_rt_new(const struct kb_runtime_impl *impl, bool oci,
     uint32_t hash = (uint32_t)kb_hash64(absolute, strlen(absolute));
     rt->image_dir = kb_str_dup(kb_str_of(options->image_dir));
     rt->ipam_dir = kb_strf("%s/ipam", absolute);
+    rt->job_limit_ms = options->job_limit_ms > 0 ? options->job_limit_ms : JOB_LIMIT_MS;
     rt->cgroup =
         options->cgroup ? kb_str_dup(kb_str_of(options->cgroup)) : kb_strf("kubus-%08x", hash);
     rt->bridge =

@@ -24,6 +24,7 @@
 struct kb_shim_rt {
     struct kb_runtime base;
     bool oci, is_crun;
+    kb_ms job_limit_ms;
     char *dir, *image_dir; /* absolute */
     char *shim;            /* the program */
     char *oci_path, *oci_root;

@@ -147,6 +147,7 @@ static void shim_args(const struct kb_box *box, struct args *args, struct kb_are
 
 __attribute__((noreturn)) static void become(struct args *args)
 {
+    alarm(0); /* the job's: see job.h */
     execv(args->v[0], (char *const *)(uintptr_t)args->v);
     dprintf(KB_JOB_REPORT_FD, "error exec %s: %s", args->v[0], strerror(errno));
     _exit(1);

@@ -8,6 +8,7 @@
 #include "bus/model/json.h"
 #include "tests/lib/test.h"
 
+#include <signal.h>
 #include <unistd.h>
 
 /* ---- addresses ---- */
@@ -127,14 +128,101 @@ KB_TEST(job, reports_its_result_or_its_error)
 {
     KB_AUTO(kb_ev_destroy) struct kb_ev *ev = kb_ev_new(kb_clock_system());
     struct story a = {.rc = 1}, b = {.rc = 1};
-    kb_job_start(ev, say_hello, on_done, on_exit_, &a);
-    kb_job_start(ev, refuse, on_done, on_exit_, &b);
+    kb_job_start(ev, &(struct kb_job_calls){say_hello, on_done, on_exit_}, 0, &a);
+    kb_job_start(ev, &(struct kb_job_calls){refuse, on_done, on_exit_}, 60000, &b);
     while (!a.exited || !b.exited)
         kb_ev_run(ev, -1);
     KB_CHECK_I64(a.rc, ==, 0);
     KB_CHECK_STR(a.text, "hello");
     KB_CHECK_I64(b.rc, ==, -KB_EFULL);
     KB_CHECK_STR(b.text, "no room");
+}
+
+/* A clock that stands until it is set. */
+static kb_ms set_ms = 1000;
+
+static kb_ms read_set(const struct kb_clock *clock)
+{
+    (void)clock;
+    return set_ms;
+}
+
+static int64_t read_wall(const struct kb_clock *clock)
+{
+    (void)clock;
+    return set_ms * 1000;
+}
+
+static const struct kb_clock set_clock = {read_set, read_wall};
+
+static int pipe_end[2]; /* whoever lives of a job has its end for writing */
+
+/* Hangs, as does a program that it runs. */
+static int hang(void *arg, struct kb_buf *out, struct kb_err *err)
+{
+    (void)arg, (void)out, (void)err;
+    fork();
+    while (pause() < 0)
+        continue;
+    return 0;
+}
+
+/* As a start that has become the shim: the report has ended, the process goes on. */
+static int report_and_stay(void *arg, struct kb_buf *out, struct kb_err *err)
+{
+    (void)arg, (void)out, (void)err;
+    alarm(0);
+    KB_CHECK(write(KB_JOB_REPORT_FD, "+up", 3) == 3);
+    close(KB_JOB_REPORT_FD);
+    while (pause() < 0)
+        continue;
+    return 0;
+}
+
+static void keep_pipe(void)
+{
+    KB_CHECK(pipe(pipe_end) == 0);
+    /* A job closes all descriptors from its report's on; 0 is kept. */
+    KB_CHECK(dup2(pipe_end[1], 0) == 0);
+    close(pipe_end[1]);
+}
+
+KB_TEST(job, one_that_hangs_is_killed_with_all_that_it_started)
+{
+    KB_AUTO(kb_ev_destroy) struct kb_ev *ev = kb_ev_new(&set_clock);
+    struct story a = {.rc = 1};
+    char byte;
+    keep_pipe();
+    kb_job_start(ev, &(struct kb_job_calls){hang, on_done, on_exit_}, 120000, &a);
+    set_ms += 120000 - 1;
+    kb_ev_run(ev, 0);
+    KB_CHECK_I64(a.rc, ==, 1);
+    set_ms += 1;
+    kb_ev_run(ev, 0);
+    KB_CHECK_I64(a.rc, ==, -KB_ETIMEOUT);
+    KB_CHECK_STR(a.text, "did not end within 120000 ms");
+    while (!a.exited)
+        kb_ev_run(ev, -1);
+    close(0);
+    KB_CHECK_I64(read(pipe_end[0], &byte, 1), ==, 0); /* would hang while any of them lived */
+}
+
+KB_TEST(job, one_that_has_reported_may_stay_as_long_as_it_likes)
+{
+    KB_AUTO(kb_ev_destroy) struct kb_ev *ev = kb_ev_new(&set_clock);
+    struct story a = {.rc = 1};
+    struct kb_job *job =
+        kb_job_start(ev, &(struct kb_job_calls){report_and_stay, on_done, on_exit_}, 120000, &a);
+    while (a.rc == 1)
+        kb_ev_run(ev, -1);
+    KB_CHECK_STR(a.text, "up");
+    set_ms += 3600000;
+    kb_ev_run(ev, 0);
+    KB_CHECK(!a.exited);
+    KB_CHECK_I64(kill(kb_job_pid(job), 0), ==, 0);
+    kill(kb_job_pid(job), SIGKILL);
+    while (!a.exited)
+        kb_ev_run(ev, -1);
 }
 
 KB_TEST(ev, timers_fire_through_the_descriptor_alone)

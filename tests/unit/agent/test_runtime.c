@@ -377,6 +377,41 @@ static pid_t shim_of(struct world *w)
     return (pid_t)atoi(kb_get_file(path, &buf).p);
 }
 
+/* The agent starts anew, with a runtime of ours that does not return from starting a container. */
+static void reopen_hanging(struct world *w)
+{
+    KB_AUTO(kb_auto_free) char *script = kb_strf("%s/hanging", kb_test_dir());
+    static const char text[] = "#!/bin/sh\ncase \"$*\" in *create*|*run*) sleep 100000;; esac\n"
+                               "exec \"$(command -v crun || command -v runc)\" \"$@\"\n";
+    struct kb_err err = {0};
+    KB_CHECK_OK(kb_file_write(script, kb_str_of(text), 0755, &err), &err);
+    w->options.oci_path = script;
+    w->options.job_limit_ms = 1000;
+    kb_runtime_destroy(&w->rt);
+    open_runtime(w, "oci");
+}
+
+KB_TEST(oci, a_runtime_that_hangs_is_given_up_and_a_later_start_works)
+{
+    struct world *w = world_new("oci");
+    const char *const argv[] = {"sh", "-c", "echo here; sleep 86400", NULL};
+    struct kb_rt_container_spec spec = spec_of(w, argv);
+    sandbox(w, false);
+    reopen_hanging(w);
+    kb_runtime_start(w->rt, &spec);
+    until(w, &w->started, 1);
+    KB_CHECK_I64(w->started_rc, ==, -KB_ETIMEOUT);
+    KB_CHECK_STR(w->words, "did not end within 1000 ms");
+    kb_runtime_destroy(&w->rt);
+    w->options.oci_path = NULL;
+    w->options.job_limit_ms = 0;
+    open_runtime(w, "oci");
+    spec.ref.attempt = 1;
+    start(w, &spec);
+    until_log(w, "here");
+    finish(w);
+}
+
 KB_TEST(oci, a_shim_that_is_killed_is_noticed_and_its_container_dies)
 {
     struct world *w = world_new("oci");
