@@ -73,7 +73,11 @@ static struct kb_route apis_route(const struct kb_kinds *kinds, const kb_str *re
         return route;
     }
     route.version = rest[1];
-    return group_route(kinds, route, rest + 2, n - 2);
+    route = group_route(kinds, route, rest + 2, n - 2);
+    if (route.type == KB_ROUTE_UNKNOWN && n == 3 && kb_str_is(rest[0], "apiextensions.k8s.io") &&
+        kb_str_is(rest[1], "v1") && kb_str_is(rest[2], "customresourcedefinitions"))
+        return plain(KB_ROUTE_NO_CRDS);
+    return route;
 }
 
 struct kb_route kb_route_find(const struct kb_kinds *kinds, const kb_str *segments, size_t n)

@@ -17,6 +17,7 @@ enum kb_route_type {
     KB_ROUTE_API_GROUPS,    /* /apis */
     KB_ROUTE_API_GROUP,     /* /apis/GROUP */
     KB_ROUTE_API_RESOURCES, /* /api/v1, /apis/GROUP/VERSION */
+    KB_ROUTE_NO_CRDS,       /* the list of CustomResourceDefinitions, when there is no such kind */
     KB_ROUTE_OBJECTS,       /* of `kind`, or of a namespace when `ns` is there */
     KB_ROUTE_OBJECT         /* one, or a subresource of it */
 };

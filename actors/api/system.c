@@ -283,6 +283,17 @@ static void answer_openapi_v2(struct kb__api *api, struct kb_http_req *req)
     kb_http_reply_blob(req, &head, &ref);
 }
 
+/* kubectl looks here for a kind that it does not find elsewhere, and says "no matches for kind" of
+ * one that nobody defined only if it is told that there are no definitions. */
+static void answer_no_crds(struct kb__api *api, struct kb_http_req *req)
+{
+    struct kb_buf json = {0};
+    kb_buf_puts(&json, "{\"kind\":\"CustomResourceDefinitionList\","
+                       "\"apiVersion\":\"apiextensions.k8s.io/v1\","
+                       "\"metadata\":{\"resourceVersion\":\"0\"},\"items\":[]}\n");
+    kb__answer_json(api, req, 200, NULL, NULL, &json);
+}
+
 static void answer_index(struct kb__api *api, struct kb_http_req *req)
 {
     struct kb_buf json = {0};
@@ -303,6 +314,9 @@ void kb__system(struct kb__api *api, struct kb_http_req *req, const struct kb_ro
     switch (route->type) {
     case KB_ROUTE_INDEX:
         answer_index(api, req);
+        break;
+    case KB_ROUTE_NO_CRDS:
+        answer_no_crds(api, req);
         break;
     case KB_ROUTE_VERSION:
         answer_version(api, req);

@@ -164,6 +164,8 @@ void kb__write(struct kb__api *api, struct kb_http_req *req, const struct kb_rou
     if (!kb__look_of(api, req, route->kind, &look) || !body_of(api, req, &doc, &r) ||
         !options_of(api, req, &r))
         return;
+    if (look.columns && kb_str_is(route->subresource, "scale")) /* the answer is a Scale */
+        look.columns = kb_map_get(&api->columns, kb_str_of("scales.autoscaling"));
     struct write *write = calloc(1, sizeof(*write));
     KB_ASSERT(write != NULL);
     write->look = look;

@@ -118,6 +118,13 @@ class Create(Case):
                       self.fails("create", "-f", "-", input=json.dumps(bad)).err)
         self.assertIn('namespaces "no-such" not found', self.fails("create", "configmap", "b", "-n", "no-such").err)
 
+    @needs_kubectl(1, 27, "validation by OpenAPI v3")
+    def test_a_kind_that_is_not_served(self):
+        for version, kind in ("apps/v1", "StatefulSet"), ("batch/v1", "Job"), ("v1", "Nothing"):
+            body = {"apiVersion": version, "kind": kind, "metadata": {"name": "x"}}
+            result = self.fails("apply", "-f", "-", input=json.dumps(body))
+            self.assertIn(f'no matches for kind "{kind}" in version "{version}"', result.err)
+
     @needs_kubectl(1, 25, "validation by the server")
     def test_an_unknown_field_is_refused(self):
         self.assertIn('strict decoding error: unknown field "spec.nope"',
@@ -223,6 +230,19 @@ class Change(Case):
         self.assertIn("Expected replicas to be 7, was 2",
                       self.fails("scale", "deployment", "web", "--replicas=1", "--current-replicas=7").err)
         self.k("scale", "deployment", "web", "--replicas=0")
+
+    @needs_kubectl(1, 24, "get --subresource")
+    def test_a_scale_is_shown_as_one(self):
+        lines = self.out("get", "deployment", "web", "--subresource=scale").splitlines()
+        self.assertEqual(lines[0].split(), ["NAME", "DESIRED", "AVAILABLE", "AGE"])
+        self.assertRegex(lines[1], r"^web +0 +0 +\S+$")
+
+    def test_a_pod_stays_what_it_is(self):
+        self.apply(pod("p", schedulerName="nobody"))
+        for spec in {"terminationGracePeriodSeconds": 3}, {"hostname": "h"}, {"containers": [{"name": "main", "tty": True}]}:
+            result = self.fails("patch", "pod", "p", "-p", json.dumps({"spec": spec}))
+            self.assertIn('The Pod "p" is invalid: spec: Forbidden: pod updates may not change fields other than', result.err)
+        self.k("patch", "pod", "p", "-p", '{"spec":{"containers":[{"name":"main","image":"other"}],"activeDeadlineSeconds":9}}')
 
     def test_replace_with_an_old_version_conflicts(self):
         old = self.get("deployment", "web")
