@@ -1,7 +1,7 @@
 /* webpage.c - a first controller: a ConfigMap with the label "webpage" becomes a web server.
  *
- *     kubectl create configmap hello --from-literal=index.html='Hello!'
- *     kubectl label configmap hello webpage=yes
+ *     kubectl create configmap page --from-literal=index.html='Hello!'
+ *     kubectl label configmap page webpage=yes
  *
  * For each such ConfigMap there is a Deployment of the same name that serves its files. The
  * annotation "webpage/replicas" says how many pods. docs/controller.md builds it step by step. */
