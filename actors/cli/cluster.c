@@ -68,6 +68,8 @@ int kb_cluster_plan(const char *data_dir, struct kb_arena *a, struct kb_node **r
     KB_AUTO(kb_auto_free) char *path = kb_cluster_path(data_dir, "cluster.json");
     KB_AUTO(kb_buf_finish) struct kb_buf text = {0};
     int rc = kb_file_read(path, KB_FILE_MAX_BYTES, &text, err);
+    if (rc == -KB_ENOTFOUND)
+        return kb_err_set(err, KB_ENOTFOUND, "there is no cluster in %s", data_dir);
     if (rc < 0)
         return rc;
     /* The tree borrows its texts from the arena, not from `text`. */

@@ -15,7 +15,8 @@
 int kb_session_open(struct kb_session *session, struct kb_err *err)
 {
     session->data = kb_data_dir(session->data_option);
-    return kb_rest_new(session->data, &session->rest, err);
+    /* Who says --data means that cluster, whatever the environment says of another one. */
+    return kb_rest_new(session->data, session->data_option != NULL, &session->rest, err);
 }
 
 void kb_session_finish(struct kb_session *session)

@@ -75,11 +75,11 @@ static int config_load(struct kb_rest *rest, const char *path, struct kb_err *er
     return config_use(rest, docs->items[0].val, err);
 }
 
-int kb_rest_new(const char *data_dir, struct kb_rest **ret_rest, struct kb_err *err)
+int kb_rest_new(const char *data_dir, bool own_only, struct kb_rest **ret_rest, struct kb_err *err)
 {
     KB_AUTO(kb_rest_destroy) struct kb_rest *rest = calloc(1, sizeof(*rest));
     KB_ASSERT(rest != NULL);
-    const char *given = getenv("KUBECONFIG");
+    const char *given = own_only ? NULL : getenv("KUBECONFIG");
     KB_AUTO(kb_auto_free) char *own = kb_strf("%s/kubeconfig", data_dir);
     if (config_load(rest, given && *given ? given : own, err) < 0)
         return -err->code;

@@ -10,8 +10,9 @@
 
 struct kb_rest;
 
-/* From $KUBECONFIG, or the cluster's own file in `data_dir`. Caller destroys. */
-int kb_rest_new(const char *data_dir, struct kb_rest **ret_rest, struct kb_err *err);
+/* From $KUBECONFIG, or the cluster's own file in `data_dir`, which `own_only` insists on. Caller
+ * destroys. */
+int kb_rest_new(const char *data_dir, bool own_only, struct kb_rest **ret_rest, struct kb_err *err);
 void kb_rest_destroy(struct kb_rest **rest_p);
 /* The namespace of the kubeconfig's context, "default" when it names none. */
 const char *kb_rest_namespace(const struct kb_rest *rest);

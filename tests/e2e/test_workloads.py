@@ -291,6 +291,14 @@ class Kubus(Case):
         self.assertEqual(self.u("get", "deployments,cm", "-l", "app=web", "-o", "name").out, "")
         self.assertIn("NotFound", self.fails("get", "cm", "c").err)
 
+    def test_the_cluster_that_data_names_is_meant(self):
+        other = {"KUBECONFIG": "/nothing/here"}
+        name = self.u("get", "deploy/web", "-o", "name", "--data", self.c.data, env=other).out
+        self.assertEqual(name, "deployment.apps/web\n")
+        self.assertIn("/nothing/here", self.u("get", "deploy/web", env=other, check=False).err)
+        result = self.c.kubus("down", "--data", "/nothing/here", check=False)
+        self.assertEqual((result.code, result.err), (1, "kubus down: there is no cluster in /nothing/here\n"))
+
     def test_describe_with_a_selector(self):
         text = self.u("describe", "pods", "-l", "app=web").out
         self.assertEqual(len(re.findall(r"(?m)^kind: Pod$", text)), 2)
