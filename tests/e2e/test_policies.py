@@ -103,7 +103,7 @@ class Policies(unittest.TestCase):
         good = self.cluster.get("configmap", "kubus-scheduler", "-n", "kube-system")["data"]
         self.cluster.kubectl("patch", "configmap", "kubus-scheduler", "-n", "kube-system", "--type=merge",
                              "-p", json.dumps({"data": {"config.yaml": HEAD + "wrong: 1\n"}}))
-        self.cluster.until(lambda: "is refused" in self.policy("list"), 20, "it says so")
+        self.cluster.until(lambda: "is refused" in self.policy("list"), 60, "it says so")
         self.assertIn('unknown field "wrong"', self.policy("list"))
         self.pods("unharmed", 5)
 
@@ -111,10 +111,10 @@ class Policies(unittest.TestCase):
             events = self.cluster.get("events", "-n", "kube-system")["items"]
             return any(e["reason"] == "ConfigurationRefused" and "wrong" in e["message"]
                        and e["involvedObject"]["name"] == "kubus-scheduler" for e in events)
-        self.cluster.until(told, 20, "an event says why")
+        self.cluster.until(told, 60, "an event says why")
         self.cluster.kubectl("patch", "configmap", "kubus-scheduler", "-n", "kube-system", "--type=merge",
                              "-p", json.dumps({"data": good}))
-        self.cluster.until(lambda: "is refused" not in self.policy("list"), 20, "all is well again")
+        self.cluster.until(lambda: "is refused" not in self.policy("list"), 60, "all is well again")
 
     def test_what_cannot_be_loaded_is_told_and_changes_nothing(self):
         before = self.policy("list")
@@ -136,27 +136,27 @@ class Policies(unittest.TestCase):
         self.addCleanup(self.policy, "unload", "Bad", check=False)
         self.pods(f"bad-{way.lower()}", 24)
         self.pods(f"worse-{way.lower()}", 24)
-        self.cluster.until(lambda: "Held" in str(self.states("Bad")), 30, "it is held")
+        self.cluster.until(lambda: "Held" in str(self.states("Bad")), 60, "it is held")
 
     def test_one_that_crashes_is_held_and_the_cluster_goes_on(self):
         self.misbehave("CRASH")
-        self.cluster.until(lambda: "crashed in score (SIGSEGV)" in self.said(), 30, "it says why")
+        self.cluster.until(lambda: "crashed in score (SIGSEGV)" in self.said(), 60, "it says why")
         self.pods("after-crash", 10)
 
         def told():
             events = self.cluster.get("events", "-n", "kube-system")["items"]
             return any(e["reason"] == "PolicyHeld" and "policy Bad is held: crashed" in e["message"]
                        for e in events)
-        self.cluster.until(told, 30, "an event says so")
+        self.cluster.until(told, 60, "an event says so")
 
     def test_one_that_talks_nonsense_is_held_until_it_is_mended(self):
         self.misbehave("NONSENSE")
-        self.cluster.until(lambda: "score 1000 is not in 0" in self.said(), 30, "it says why")
+        self.cluster.until(lambda: "score 1000 is not in 0" in self.said(), 60, "it says why")
         self.policy("resume", "Bad")
         self.pods("again", 10)  # and soon it is held again
         self.policy("upgrade", str(FILES / "bad_GOOD.so"))
         self.pods("mended", 10)
-        self.cluster.until(lambda: [s[4] for s in self.states("Bad")] == ["Active"] * 3, 30, "it is at work")
+        self.cluster.until(lambda: [s[4] for s in self.states("Bad")] == ["Active"] * 3, 60, "it is at work")
 
     def test_explain_says_of_each_node_why(self):
         self.cluster.kubectl("create", "-f", "-", stdin=json.dumps({
@@ -166,7 +166,7 @@ class Policies(unittest.TestCase):
         self.addCleanup(self.cluster.kubectl, "delete", "pod", "huge", "--now", check=False)
         said = self.cluster.until(
             lambda: (lambda d: d.stdout if d.returncode == 0 else None)(
-                self.policy("explain", "huge", check=False)), 20, "the pod is known")
+                self.policy("explain", "huge", check=False)), 60, "the pod is known")
         self.assertEqual(said.count("NodeResourcesFit: Insufficient cpu"), 4, said)
         self.pods("ok", 1)
         name = self.cluster.get("pods", "-l", "app=ok")["items"][0]["metadata"]["name"]

@@ -43,10 +43,12 @@ class Story(unittest.TestCase):
                                   60, f"{name} has a node")
 
     def why(self, name):
+        """What it was told last, in all of its history: it may have got its place meanwhile."""
         def told():
-            conditions = self.cluster.get("pod", name).get("status", {}).get("conditions", [])
-            return next((c["message"] for c in conditions
-                         if c["type"] == "PodScheduled" and c["status"] == "False"), None)
+            changes = [c for c in self.cluster.bus.replay("pods") if c["key"] == f"pods/default/{name}"]
+            said = [condition["message"] for c in changes for condition in c["doc"]["status"].get("conditions", [])
+                    if condition["type"] == "PodScheduled" and condition["status"] == "False"]
+            return said[-1] if said else None
         return self.cluster.until(told, 60, f"{name} is told why")
 
     def events_of(self, name, reason):
@@ -79,7 +81,7 @@ class Scheduling(Story):
         events = self.cluster.until(
             lambda: [e for e in self.cluster.get("events")["items"]
                      if e["involvedObject"]["name"] == "picky" and e["reason"] == "Scheduled"],
-            20, "the event is there")
+            60, "the event is there")
         self.assertEqual(events[0]["message"],
                          f"Successfully assigned default/picky to {self.nodes[1]}")
 
@@ -102,7 +104,7 @@ class Scheduling(Story):
                 "ports": [{"containerPort": 80, "hostPort": 8080}]}))
         placed = lambda: [i for i in range(4) if
                           self.cluster.get("pod", f"port-{i}")["spec"].get("nodeName")]
-        self.cluster.until(lambda: len(placed()) == 3, 20, "three have the port")
+        self.cluster.until(lambda: len(placed()) == 3, 60, "three have the port")
         left = next(i for i in range(4) if i not in placed())
         self.assertIn("3 node(s) didn't have free ports for the requested pod ports",
                       self.why(f"port-{left}"))
