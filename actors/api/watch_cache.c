@@ -206,16 +206,20 @@ void kb__cache_drop(struct kb__hub *hub)
 
 static void ask_news(struct kb__hub *hub);
 
+/* The next question leaves before these reads are answered: it is on its way, and the store at it,
+ * while the answers are encrypted and written. */
 static void serve(struct kb__hub *hub)
 {
-    for (struct kb_link *link; (link = kb_list_pop(&hub->reads_now)) != NULL;) {
-        struct kb__read *read = KB_CONTAINER(link, struct kb__read, link);
-        read->ready(read, hub);
-    }
-    for (struct kb_link *link; (link = kb_list_pop(&hub->reads_next)) != NULL;)
-        kb_list_push(&hub->reads_now, link);
+    struct kb_link answered;
+    kb_list_init(&answered);
+    kb_list_move(&answered, &hub->reads_now);
+    kb_list_move(&hub->reads_now, &hub->reads_next);
     if (!kb_list_empty(&hub->reads_now))
         ask_news(hub);
+    for (struct kb_link *link; (link = kb_list_pop(&answered)) != NULL;) {
+        struct kb__read *read = KB_CONTAINER(link, struct kb__read, link);
+        read->ready(read, hub->cache ? hub : NULL);
+    }
 }
 
 static void on_news(void *user, const struct kb_err *err, kb_val body)

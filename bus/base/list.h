@@ -48,6 +48,18 @@ static inline struct kb_link *kb_list_pop(struct kb_link *head) /* from the fron
     return link;
 }
 
+/* All of `from`, in order, behind what is in `to`; `from` is empty then. */
+static inline void kb_list_move(struct kb_link *to, struct kb_link *from)
+{
+    if (kb_list_empty(from))
+        return;
+    from->next->prev = to->prev;
+    to->prev->next = from->next;
+    from->prev->next = to;
+    to->prev = from->prev;
+    kb_list_init(from);
+}
+
 #define KB_LIST_EACH(it, head) for (struct kb_link *it = (head)->next; it != (head); it = it->next)
 /* The current member may be removed, and freed. */
 #define KB_LIST_EACH_SAFE(it, head)                                                                \
