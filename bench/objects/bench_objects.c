@@ -1,5 +1,9 @@
 /* bench_objects: what one write costs in the core of the object service, without store and network:
- * JSON in, transaction out. Prints one JSON line a case. */
+ * JSON in, transaction out. Prints one JSON line a case.
+ *
+ *     bench_objects [CASE COUNT]
+ *
+ * With both, that case alone and so often: for a profiler that counts instructions. */
 #include "actors/api/objects_core.h"
 #include "bus/base/check.h"
 #include "bus/base/clock.h"
@@ -46,22 +50,31 @@ static size_t run(struct kb_objects_core *core, const struct kb_object_request *
     return n;
 }
 
+static const char *only; /* the case; NULL: all */
+static size_t count;     /* 0: for a second */
+
 static void measure(const char *name, struct kb_objects_core *core,
                     const struct kb_object_request *request, kb_val current)
 {
     double start = seconds(), spent;
-    size_t n = 0, bytes = 0;
+    size_t n = 0, bytes = 0, round = count ? count : 1000;
+    if (only && strcmp(only, name) != 0)
+        return;
     do {
-        for (int i = 0; i < 1000; i++, n++)
+        for (size_t i = 0; i < round; i++, n++)
             bytes = run(core, request, current);
         spent = seconds() - start;
-    } while (spent < 1);
+    } while (count == 0 && spent < 1);
     printf("{\"case\":\"%s\",\"per_second\":%.0f,\"us\":%.2f,\"txn_bytes\":%zu}\n", name,
            (double)n / spent, spent * 1e6 / (double)n, bytes);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    if (argc == 3) {
+        only = argv[1];
+        count = strtoul(argv[2], NULL, 10);
+    }
     struct kb_objects_config config = {.seed = 1};
     double start = seconds();
     struct kb_kinds *kinds = kb_kinds_builtin();

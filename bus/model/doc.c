@@ -50,9 +50,9 @@ static const uint8_t *skip(const uint8_t *p)
         } else if (b <= 0x9f) { /* small map or array */
             left += b <= 0x8f ? 2u * (b & 0x0f) : b & 0x0fu;
             p++;
-        } else if (b == 0xdf || b == 0xdd) { /* a map or array of a writer's */
-            left += kb__head_u32(p) * (b == 0xdf ? UINT64_C(2) : UINT64_C(1));
-            p += 5;
+        } else if (b >= 0xdc && b <= 0xdf) { /* a map or array of a writer's */
+            left += kb__head_count(p) * (b >= 0xde ? UINT64_C(2) : UINT64_C(1));
+            p += 1 + kb__head_count_bytes(b);
         } else {
             struct kb__head head = kb__head_read(p);
             p = head.at + (head.type == KB_STR ? head.n : 0);
@@ -66,8 +66,7 @@ static const uint8_t *skip(const uint8_t *p)
 
 struct level {
     uint64_t left; /* values still to come in this container */
-    bool map;
-    bool key_next;
+    bool map;      /* an even number left: a key is next */
 };
 
 static int check_head(const uint8_t *p, const uint8_t *end, struct kb__head *head,
@@ -93,7 +92,32 @@ static int check_head(const uint8_t *p, const uint8_t *end, struct kb__head *hea
     return 0;
 }
 
-/* Behind a value that is one byte, or a text below 256 bytes: most are. NULL: look closer. */
+/* Eight bytes at a time; the last step looks at some of them again. */
+static inline bool is_ascii(const uint8_t *p, size_t n)
+{
+    uint64_t all = 0, word;
+    uint32_t half;
+    if (n < 4) {
+        for (size_t i = 0; i < n; i++)
+            all |= p[i];
+        return (all & 0x80) == 0;
+    }
+    if (n < 8) {
+        memcpy(&half, p, sizeof(half));
+        all = half;
+        memcpy(&half, p + n - sizeof(half), sizeof(half));
+        return ((all | half) & UINT64_C(0x80808080)) == 0;
+    }
+    for (size_t i = 0; i + sizeof(word) < n; i += sizeof(word)) {
+        memcpy(&word, p + i, sizeof(word));
+        all |= word;
+    }
+    memcpy(&word, p + n - sizeof(word), sizeof(word));
+    return ((all | word) & UINT64_C(0x8080808080808080)) == 0;
+}
+
+/* Behind a value that is one byte, or an ASCII text below 256 bytes: most are. NULL: look closer.
+ */
 static inline const uint8_t *check_short(const uint8_t *p, const uint8_t *end, bool key)
 {
     if (end - p < 2)
@@ -102,8 +126,7 @@ static inline const uint8_t *check_short(const uint8_t *p, const uint8_t *end, b
     if ((b & 0xe0) == 0xa0 || b == 0xd9) {
         const uint8_t *at = b == 0xd9 ? p + 2 : p + 1;
         size_t n = b == 0xd9 ? p[1] : b & 0x1f;
-        bool whole = n <= (size_t)(end - at) && kb_str_is_utf8(kb_str_n((const char *)at, n));
-        return whole ? at + n : NULL;
+        return n <= (size_t)(end - at) && is_ascii(at, n) ? at + n : NULL;
     }
     bool single = b <= 0x7f || b >= 0xe0 || b == 0xc0 || b == 0xc2 || b == 0xc3;
     return single && !key ? p + 1 : NULL;
@@ -112,39 +135,34 @@ static inline const uint8_t *check_short(const uint8_t *p, const uint8_t *end, b
 int kb_val_check(const void *bytes, size_t n, kb_val *ret_val, struct kb_err *err)
 {
     const uint8_t *p = bytes, *end = p + n;
-    struct level stack[KB_DEPTH_MAX + 1];
+    struct level stack[KB_DEPTH_MAX + 1], level = {.left = 1};
     size_t depth = 0;
-    stack[0] = (struct level){.left = 1};
     for (;;) {
-        struct level *level = &stack[depth];
-        if (level->left == 0) {
-            if (depth == 0)
-                break;
-            depth--;
-            continue;
-        }
-        const uint8_t *behind = check_short(p, end, level->key_next);
+        while (level.left == 0 && depth > 0)
+            level = stack[--depth];
+        if (level.left == 0)
+            break;
+        bool key = level.map && level.left % 2 == 0;
+        const uint8_t *behind = check_short(p, end, key);
+        level.left--;
         if (behind != NULL) {
             p = behind;
-            level->left--;
-            level->key_next = level->map && !level->key_next;
             continue;
         }
         struct kb__head head = {0};
         int rc = check_head(p, end, &head, err);
         if (rc < 0)
             return rc;
-        if (level->key_next && (head.type != KB_STR || head.bin))
+        if (key && (head.type != KB_STR || head.bin))
             return kb_err_set(err, KB_EINVAL, "map has a key that is not text");
-        level->left--;
-        level->key_next = level->map && !level->key_next;
         p = head.at + (head.type == KB_STR ? head.n : 0);
         if (head.type != KB_MAP && head.type != KB_ARRAY)
             continue;
-        if (++depth > KB_DEPTH_MAX)
+        if (depth == KB_DEPTH_MAX)
             return kb_err_set(err, KB_E2BIG, "document is nested deeper than %u", KB_DEPTH_MAX);
-        bool map = head.type == KB_MAP;
-        stack[depth] = (struct level){.left = head.n * (map ? 2 : 1), .map = map, .key_next = map};
+        stack[depth++] = level;
+        level.map = head.type == KB_MAP;
+        level.left = head.n * (level.map ? 2 : 1);
     }
     if (p != end)
         return kb_err_set(err, KB_EINVAL, "document has trailing bytes");

@@ -89,6 +89,7 @@ struct kb_w {
         size_t at;      /* of the container's header */
         uint32_t items; /* keys and values both, in a map */
         bool map;
+        bool counted; /* the header says already how many there are */
     } * stack;
     uint32_t depth, cap;
 };

@@ -4,6 +4,7 @@
 #include "bus/model/doc.h"
 
 #include "bus/base/check.h"
+#include "bus/model/head.h"
 
 #include <msgpack.h>
 #include <stdlib.h>
@@ -38,7 +39,7 @@ void kb_w_finish(struct kb_w *w)
     *w = (struct kb_w){0};
 }
 
-static void w_open(struct kb_w *w, bool map)
+static void w_push(struct kb_w *w, struct kb_w_open open)
 {
     w_count(w, false);
     if (w->depth == w->cap) {
@@ -46,8 +47,23 @@ static void w_open(struct kb_w *w, bool map)
         w->stack = realloc(w->stack, w->cap * sizeof(*w->stack));
         KB_ASSERT(w->stack != NULL);
     }
-    w->stack[w->depth++] = (struct kb_w_open){.at = w->buf.n, .map = map};
+    w->stack[w->depth++] = open;
+}
+
+static void w_open(struct kb_w *w, bool map)
+{
+    w_push(w, (struct kb_w_open){.at = w->buf.n, .map = map});
     kb_buf_add(&w->buf, map ? "\xde\0" : "\xdc\0", 3);
+}
+
+void kb__w_counted(struct kb_w *w, bool map, uint32_t count)
+{
+    if (count > 15) {
+        w_open(w, map);
+        return;
+    }
+    w_push(w, (struct kb_w_open){.map = map, .counted = true});
+    kb_buf_putc(&w->buf, (char)((map ? 0x80 : 0x90) | count));
 }
 
 void kb_w_map(struct kb_w *w)
@@ -65,6 +81,8 @@ void kb_w_end(struct kb_w *w)
     KB_ASSERT(w->depth > 0);
     struct kb_w_open open = w->stack[--w->depth];
     KB_ASSERT(!open.map || open.items % 2 == 0);
+    if (open.counted)
+        return;
     uint32_t count = open.map ? open.items / 2 : open.items;
     if (count > UINT16_MAX) {
         kb_buf_add(&w->buf, "\0\0", 2);
@@ -85,10 +103,20 @@ void kb_w_end(struct kb_w *w)
 void kb_w_str(struct kb_w *w, kb_str s)
 {
     w_count(w, true);
-    msgpack_packer packer = w_packer(w);
-    msgpack_pack_str(&packer, s.n);
-    if (s.n)
+    if (s.n > UINT8_MAX) {
+        msgpack_packer packer = w_packer(w);
+        msgpack_pack_str(&packer, s.n);
         msgpack_pack_str_body(&packer, s.p, s.n);
+        return;
+    }
+    char *at = kb_buf_reserve(&w->buf, s.n + 2);
+    if (s.n > 31)
+        *at++ = (char)0xd9;
+    *at++ = (char)(s.n > 31 ? s.n : 0xa0 | s.n);
+    if (s.n)
+        memcpy(at, s.p, s.n);
+    at[s.n] = '\0';
+    w->buf.n = (size_t)(at - w->buf.p) + s.n;
 }
 
 void kb_w_cstr(struct kb_w *w, const char *s)

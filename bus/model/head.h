@@ -5,6 +5,10 @@
 
 #include "bus/model/doc.h"
 
+/* Open a container of so many members, which will be as many: its header is written at once, and in
+ * one byte where that is enough. To be closed by kb_w_end. */
+void kb__w_counted(struct kb_w *w, bool map, uint32_t count);
+
 /* The head of a value: what it is, and where its content and the head end. */
 struct kb__head {
     enum kb_type type;
@@ -100,12 +104,23 @@ static inline void kb__head_scalar(uint8_t b, const uint8_t *p, size_t extra, st
                                : (int64_t)x;
 }
 
-/* The 32 bits behind the first byte: writers that fill counts in later leave room for so many. */
-static inline uint32_t kb__head_u32(const uint8_t *p)
+/* Of a container with a count of its own, 0xdc to 0xdf: how many bytes that takes, and the count.
+ * Writers that fill it in later leave room for 16 bits. */
+static inline size_t kb__head_count_bytes(uint8_t b)
 {
+    return b & 1 ? 4 : 2;
+}
+
+static inline uint32_t kb__head_count(const uint8_t *p)
+{
+    uint16_t half;
     uint32_t n;
-    memcpy(&n, p + 1, sizeof(n));
-    return __builtin_bswap32(n);
+    if (*p & 1) {
+        memcpy(&n, p + 1, sizeof(n));
+        return __builtin_bswap32(n);
+    }
+    memcpy(&half, p + 1, sizeof(half));
+    return __builtin_bswap16(half);
 }
 
 /* What is not frequent. */
@@ -117,9 +132,6 @@ __attribute__((noinline, unused)) static void kb__head_rare(const uint8_t *p, st
     if ((b >= 0xc4 && b <= 0xc6) || (b >= 0xd9 && b <= 0xdb)) {
         head->type = KB_STR;
         head->bin = b <= 0xc6;
-        head->n = kb__big_endian(p + 1, extra);
-    } else if (b >= 0xdc) {
-        head->type = b <= 0xdd ? KB_ARRAY : KB_MAP;
         head->n = kb__big_endian(p + 1, extra);
     } else {
         kb__head_scalar(b, p + 1, extra, head);
@@ -139,10 +151,10 @@ __attribute__((always_inline)) static inline struct kb__head kb__head_read(const
         head.type = KB_STR;
         head.n = p[1];
         head.at = p + 2;
-    } else if (b == 0xdf || b == 0xdd) {
-        head.type = b == 0xdf ? KB_MAP : KB_ARRAY;
-        head.n = kb__head_u32(p);
-        head.at = p + 5;
+    } else if (b >= 0xdc && b <= 0xdf) {
+        head.type = b >= 0xde ? KB_MAP : KB_ARRAY;
+        head.n = kb__head_count(p);
+        head.at = p + 1 + kb__head_count_bytes(b);
     } else if (b <= 0x7f || b >= 0xe0) {
         head.type = KB_INT;
         head.i = (int8_t)b;

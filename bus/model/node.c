@@ -2,6 +2,7 @@
 
 #include "bus/base/check.h"
 #include "bus/base/map.h"
+#include "bus/model/head.h"
 
 #include <stdlib.h>
 
@@ -376,7 +377,7 @@ void kb_w_node(struct kb_w *w, const struct kb_node *node)
         return;
     case KB_ARRAY:
     case KB_MAP:
-        node->type == KB_MAP ? kb_w_map(w) : kb_w_array(w);
+        kb__w_counted(w, node->type == KB_MAP, node->count);
         for (uint32_t i = 0; i < node->count; i++) {
             if (node->type == KB_MAP)
                 kb_w_str(w, node->items[i].key);
