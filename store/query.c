@@ -82,6 +82,12 @@ static int parse_pair(struct kb_query *q, const struct kb_resource *declared, kb
                            : kb_err_set(err, KB_EINVAL, "view: with='" KB_STR_FMT "' is unknown",
                                         KB_STR_ARG(value));
     }
+    if (kb_str_is(name, "fields")) {
+        kb_keep_destroy(&q->fields);
+        q->fields = kb_keep_new(value);
+        q->fields_text = value;
+        return 0;
+    }
     if (kb_str_is(name, "labels")) {
         kb_selector_destroy(&q->labels);
         return kb_selector_parse(value, &q->labels, err);
@@ -114,6 +120,7 @@ int kb_query_parse(kb_str text, const struct kb_indices *declared, struct kb_que
 void kb_query_finish(struct kb_query *q)
 {
     kb_selector_destroy(&q->labels);
+    kb_keep_destroy(&q->fields);
     kb_arena_finish(&q->arena);
     *q = (struct kb_query){0};
 }
@@ -164,6 +171,10 @@ void kb_query_shape(const struct kb_query *q, struct kb_buf *out)
         kb_buf_putc(out, '&');
     }
     kb_buf_printf(out, "%u%c", q->shards, q->with_old ? '+' : '-');
+    if (q->fields) {
+        kb_buf_printf(out, "%zu:", q->fields_text.n);
+        kb_buf_add_str(out, q->fields_text);
+    }
     if (q->labels) {
         kb_buf_putc(out, kb_selector_is_nothing(q->labels) ? '!' : '=');
         kb_selector_format(q->labels, out);

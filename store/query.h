@@ -3,6 +3,7 @@
 #ifndef KUBUS_STORE_QUERY_H
 #define KUBUS_STORE_QUERY_H
 
+#include "bus/model/keep.h"
 #include "bus/model/selector.h"
 #include "store/index.h"
 
@@ -22,6 +23,8 @@ struct kb_query {
     struct kb_selector *labels; /* NULL: none */
     uint32_t shard, shards;     /* shards 0: none */
     bool with_old;
+    struct kb_keep *fields; /* what of the documents is wanted; NULL: all */
+    kb_str fields_text;
 };
 
 /* `declared` are the indices of the query's resource, asked for at parse time, and must not change
@@ -33,8 +36,8 @@ void kb_query_finish(struct kb_query *query);
 bool kb_query_match(const struct kb_query *query, struct kb_key key, kb_val doc);
 
 /* All queries of one shape are answered for an object by one lookup: the shape says what is looked
- * at (names of keys, the number of shards, the selector, with=old), the values say which of its
- * views an object is in. */
+ * at (names of keys, the number of shards, the selector) and what is told (fields, with=old), the
+ * values say which of its views an object is in. */
 void kb_query_shape(const struct kb_query *query, struct kb_buf *out);
 void kb_query_values(const struct kb_query *query, struct kb_buf *out);
 /* The values of an object for the shape of `query`; false: the selector does not match, so it is in

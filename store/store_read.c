@@ -88,6 +88,15 @@ struct page {
     bool more;
 };
 
+static void write_selected(struct kb_w *w, const struct kb_query *q, const struct kb_item *item)
+{
+    kb_w_map(w);
+    kb_w_kstr(w, "key", item->key);
+    kb_w_kint(w, "rev", (int64_t)item->id.rev);
+    kb_query_write_doc(q, "doc", item->doc, w);
+    kb_w_end(w);
+}
+
 static int write_items(struct kb_store_core *core, struct kb_scan *scan, const struct kb_query *q,
                        struct page *page, struct kb_err *err)
 {
@@ -101,7 +110,7 @@ static int write_items(struct kb_store_core *core, struct kb_scan *scan, const s
             page->more = true;
             return 0;
         }
-        kb__write_item(&core->w, &item);
+        write_selected(&core->w, q, &item);
         page->n++;
     }
     return rc;

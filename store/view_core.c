@@ -269,16 +269,25 @@ void kb_views_destroy(struct kb_views **views_p)
 
 /* ---- changes ---- */
 
+void kb_query_write_doc(const struct kb_query *q, const char *key, kb_val doc, struct kb_w *w)
+{
+    kb_w_key(w, key);
+    if (q->fields)
+        kb_keep_write(q->fields, doc, w);
+    else
+        kb_w_raw(w, doc);
+}
+
 static void write_change(struct kb_w *w, bool put, const struct kb_views_change *c, kb_val doc,
-                         bool with_old)
+                         const struct kb_query *q)
 {
     kb_w_map(w);
     kb_w_kcstr(w, "op", put ? "put" : "del");
     kb_w_kstr(w, "key", c->key);
     kb_w_kint(w, "rev", (int64_t)c->rev);
-    kb_w_kraw(w, "doc", doc);
-    if (with_old && put && c->old.p)
-        kb_w_kraw(w, "old", c->old);
+    kb_query_write_doc(q, "doc", doc, w);
+    if (q->with_old && put && c->old.p)
+        kb_query_write_doc(q, "old", c->old, w);
     kb_w_end(w);
 }
 
@@ -294,7 +303,7 @@ static void touch(struct kb_views *views, struct view *v, bool put, const struct
         kb_w_karray(&v->body, "changes");
     }
     v->batch_rev = c->rev;
-    write_change(&v->body, put, c, doc, v->query.with_old);
+    write_change(&v->body, put, c, doc, &v->query);
 }
 
 static struct view *view_of(const struct shape *s, struct kb_key key, kb_val doc,
@@ -398,8 +407,8 @@ size_t kb_query_change(const struct kb_query *q, const struct kb_views_change *c
     bool was = c->old.p && kb_query_match(q, key, c->old);
     bool is = c->doc.p && kb_query_match(q, key, c->doc);
     if (is)
-        write_change(w, true, c, c->doc, q->with_old);
+        write_change(w, true, c, c->doc, q);
     else if (was)
-        write_change(w, false, c, c->old, q->with_old);
+        write_change(w, false, c, c->old, q);
     return is || was;
 }

@@ -51,6 +51,9 @@ bool kb_views_beat(const struct kb_views *views, size_t *cursor, struct kb_views
 /* A beat for one topic, when it is a view. */
 bool kb_views_beat_of(const struct kb_views *views, kb_str topic, struct kb_views_event *ret_event);
 
+/* A member with a document, or with those of its fields that the query asks for. */
+void kb_query_write_doc(const struct kb_query *query, const char *key, kb_val doc, struct kb_w *w);
+
 /* What a change means for one query: up to two changes, written as protocol maps. Returns how many.
  * For replays. */
 size_t kb_query_change(const struct kb_query *query, const struct kb_views_change *change,

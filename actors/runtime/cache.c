@@ -160,7 +160,9 @@ static void entry_unlink(struct kb_cache *cache, struct entry *e)
 void kb_cache_keep(struct kb_cache *cache, const char *paths)
 {
     kb_keep_destroy(&cache->keep);
-    cache->keep = kb_keep_new(paths);
+    free(cache->fields);
+    cache->keep = kb_keep_new(kb_str_of(paths));
+    cache->fields = kb_str_dup(kb_str_of(paths));
 }
 
 static struct kb_doc *doc_kept(struct kb_cache *cache, kb_val doc)
@@ -306,6 +308,7 @@ void kb_cache_finish(struct kb_cache *cache)
     kb_map_finish(&cache->lists);
     kb_keep_destroy(&cache->keep);
     kb_w_finish(&cache->scratch);
+    free(cache->fields);
     free(cache->resource);
     *cache = (struct kb_cache){0};
 }

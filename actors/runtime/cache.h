@@ -6,9 +6,9 @@
 #ifndef KUBUS_RUNTIME_CACHE_H
 #define KUBUS_RUNTIME_CACHE_H
 
-#include "actors/runtime/keep.h"
 #include "bus/base/list.h"
 #include "bus/base/map.h"
+#include "bus/model/keep.h"
 #include "plugins/plugin.h"
 
 enum { KB_CACHE_INDICES_MAX = 4 };
@@ -17,6 +17,7 @@ enum { KB_CACHE_INDICES_MAX = 4 };
 struct kb_cache {
     char *resource;
     struct kb_keep *keep;                      /* NULL: documents as they are */
+    char *fields;                              /* the paths of `keep`, or NULL */
     struct kb_w scratch;                       /* what is kept of one */
     const char *indices[KB_CACHE_INDICES_MAX]; /* declared paths */
     size_t nindices;
@@ -32,7 +33,7 @@ void kb_cache_finish(struct kb_cache *cache);
 /* Before the first object: index by this path; twice is once. */
 void kb_cache_add_index(struct kb_cache *cache, const char *path);
 
-/* From the next object on: hold these paths alone (actors/runtime/keep.h). Copied. */
+/* From the next object on: hold these paths alone (bus/model/keep.h). Copied. */
 void kb_cache_keep(struct kb_cache *cache, const char *paths);
 /* What a controller needs of all resources to follow owners. */
 #define KB_CACHE_METADATA                                                                          \

@@ -38,8 +38,11 @@ KB_API void kb_core_time(kb_controller *core, kb_ms now_ms, int64_t wall_us);
  * after each pass. `version` rises with every change of the set. */
 struct kb_core_view {
     const char *query; /* stable text, as long as the view is wanted */
-    bool open;         /* for the shell: it has been opened */
-    void *shell;       /* for the shell */
+    /* Of the documents these paths alone are looked at, separated by spaces; NULL: all. As stable
+     * once the view is open. It may deliver more. */
+    const char *fields;
+    bool open;   /* for the shell: it has been opened */
+    void *shell; /* for the shell */
 };
 KB_API uint64_t kb_core_views_version(const kb_controller *core);
 KB_API size_t kb_core_views(kb_controller *core, struct kb_core_view ***ret_views);

@@ -153,7 +153,9 @@ size_t kb_core_views(kb_controller *core, struct kb_core_view ***ret_views)
     count = 0;
     KB_LIST_EACH(link, &core->sources)
     {
-        core->views[count++] = &KB_CONTAINER(link, struct source, link)->pub;
+        struct source *src = KB_CONTAINER(link, struct source, link);
+        src->pub.fields = src->cache.fields;
+        core->views[count++] = &src->pub;
     }
     *ret_views = core->views;
     return count;

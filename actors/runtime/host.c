@@ -64,15 +64,38 @@ static void on_synced(void *user, int64_t rev)
 
 static const struct kb_view_handlers view_handlers = {.change = on_change, .synced = on_synced};
 
+/* The query with `fields=`, in its place among the keys: what is not looked at is not sent. */
+static void view_query(const struct kb_core_view *core, struct kb_buf *out)
+{
+    kb_str rest = kb_str_of(core->query);
+    bool first = true, due = core->fields != NULL;
+    kb_buf_add_str(out, kb_str_cut(&rest, '?'));
+    while (rest.p || due) {
+        bool now = due && (rest.p == NULL || kb_str_cmp(rest, kb_str_of("fields")) > 0);
+        kb_buf_putc(out, first ? '?' : '&');
+        first = false;
+        if (!now) {
+            kb_buf_add_str(out, kb_str_cut(&rest, '&'));
+            continue;
+        }
+        due = false;
+        kb_buf_puts(out, "fields=");
+        for (const char *p = core->fields; *p; p++)
+            kb_buf_putc(out, *p == ' ' ? ',' : *p);
+    }
+}
+
 static void view_open(struct kb_host *h, struct kb_core_view *core)
 {
+    KB_AUTO(kb_buf_finish) struct kb_buf query = {0};
     struct host_view *v = calloc(1, sizeof(*v));
     KB_ASSERT(v != NULL);
     v->host = h;
     v->core = core;
     core->open = true;
     core->shell = v;
-    v->view = kb_view_open(h->actor, core->query, NULL, &view_handlers, v);
+    view_query(core, &query);
+    v->view = kb_view_open(h->actor, query.p, NULL, &view_handlers, v);
 }
 
 static void view_close(struct kb_core_view *core)

@@ -10,7 +10,7 @@
 
 #include <stdlib.h>
 
-enum { KEYS = 36, WRITES = 400, LOG_MAX = 4000, FOLLOWERS = 10 };
+enum { KEYS = 36, WRITES = 400, LOG_MAX = 4000, FOLLOWERS = 12 };
 
 struct object { /* what matters of a document; n 0: it does not exist */
     int n, ns, node, app, owner;
@@ -57,6 +57,7 @@ static bool selects(int view, int key, const struct object *o)
     case 1:
         return o->ns == 0;
     case 2:
+    case 11:
         return o->node == 1;
     case 3:
         return o->node == 0;
@@ -86,6 +87,8 @@ static const char *const queries[FOLLOWERS] = {
     "pods?node=n1&ns=b",
     "pods?owner=o2",
     "pods?labels=app%20in%20%28web%2Cdb%29&owner-shard=0/2",
+    "pods?fields=n",
+    "pods?fields=metadata.uid,n&node=n0",
 };
 
 /* ---- followers ---- */
@@ -115,6 +118,8 @@ static void on_change(void *user, const struct kb_change *change)
     int key = atoi(change->key.p + change->key.n - 2);
     int n = (int)kb_val_int_at(change->doc, "n", -1);
     KB_CHECK(f->count < LOG_MAX * 2);
+    if (change->doc.p)
+        KB_CHECK((f->number < 10) == kb_val_present(kb_val_get(change->doc, "spec")));
     if (f->listed >= 0)
         f->seen[f->count++] = (struct seen){change->rev, key, n, change->op == KB_DEL,
                                             (int)kb_val_int_at(change->old, "n", 0)};

@@ -269,6 +269,33 @@ KB_TEST(store, events_chain_and_an_object_that_moves_leaves_and_enters)
     stop();
 }
 
+KB_TEST(store, a_view_of_some_fields_has_these_alone)
+{
+    static const char x[] = "{\"key\":\"pods/a/x\",\"rev\":2,\"doc\":{\"spec\":{\"nodeName\":"
+                            "\"n1\"},\"metadata\":{\"labels\":{\"app\":\"even\"}}}}";
+    start();
+    declare();
+    subscribe("pods?fields=n&node=n1", true);
+    subscribe("pods?fields=spec&node=n1", true); /* another part of the same objects */
+    put("pods/a/x", 1, "n1");
+    KB_CHECK_STR(events, "pods?fields=spec&node=n1 0-1: put pods/a/x#0; "
+                         "pods?fields=n&node=n1 0-1: put pods/a/x#1; ");
+    put("pods/a/x", 2, "n1");
+    KB_CHECK_I64(
+        ask(KB_STORE_LIST, "{\"view\":\"pods?fields=metadata.labels,spec.nodeName&node=n1\"}"), ==,
+        0);
+    KB_CHECK(strstr(reply(), x) != NULL);
+    put("pods/a/x", 3, "n2"); /* selected by what is not in the document */
+    KB_CHECK_I64(ask(KB_STORE_REPLAY,
+                     "{\"view\":\"pods?fields=n%2Cmetadata.uid&node=n1&with=old\",\"since\":1}"),
+                 ==, 0);
+    KB_CHECK(strstr(reply(), "[{\"op\":\"put\",\"key\":\"pods/a/x\",\"rev\":2,\"doc\":{\"n\":2,"
+                             "\"metadata\":{}},\"old\":{\"n\":1,\"metadata\":{}}},"
+                             "{\"op\":\"del\",\"key\":\"pods/a/x\",\"rev\":3,\"doc\":{\"n\":2,"
+                             "\"metadata\":{}}}]") != NULL);
+    stop();
+}
+
 KB_TEST(store, a_view_whose_index_comes_later_is_taken_up_then)
 {
     start();

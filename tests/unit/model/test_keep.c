@@ -1,10 +1,10 @@
-#include "actors/runtime/keep.h"
+#include "bus/model/keep.h"
 #include "bus/model/json.h"
 #include "tests/lib/test.h"
 
 static void check_kept(const char *paths, const char *json, const char *want)
 {
-    struct kb_keep *keep = kb_keep_new(paths);
+    struct kb_keep *keep = kb_keep_new(kb_str_of(paths));
     KB_AUTO(kb_doc_destroy) struct kb_doc *doc = NULL;
     KB_AUTO(kb_w_finish) struct kb_w w = {0};
     KB_AUTO(kb_buf_finish) struct kb_buf out = {0};
@@ -24,6 +24,8 @@ KB_TEST(keep, members_named_are_kept_in_their_order)
     check_kept("metadata spec.nodeName", pod,
                "{\"spec\":{\"nodeName\":\"n1\"},"
                "\"metadata\":{\"name\":\"a\",\"labels\":{\"x.y\":\"z\"}}}");
+    check_kept("metadata.name,spec.nodeName", pod,
+               "{\"spec\":{\"nodeName\":\"n1\"},\"metadata\":{\"name\":\"a\"}}");
     check_kept(" spec.containers  kind ", pod, "{\"kind\":\"Pod\",\"spec\":{\"containers\":[1]}}");
     check_kept("metadata.name metadata.name metadata.uid", pod, "{\"metadata\":{\"name\":\"a\"}}");
     check_kept("status", pod, "{}");

@@ -1,4 +1,4 @@
-#include "actors/runtime/keep.h"
+#include "bus/model/keep.h"
 
 #include "bus/base/check.h"
 
@@ -45,14 +45,14 @@ static void add_path(struct kb_keep *above, kb_str path)
     above->whole = true;
 }
 
-struct kb_keep *kb_keep_new(const char *paths)
+struct kb_keep *kb_keep_new(kb_str paths)
 {
     struct kb_keep *keep = member_new((kb_str){0});
-    kb_str rest = kb_str_of(paths);
-    while (rest.n > 0) {
-        kb_str path = kb_str_cut(&rest, ' ');
-        if (path.n > 0)
-            add_path(keep, path);
+    for (size_t at = 0, n; at < paths.n; at += n + 1) {
+        for (n = 0; at + n < paths.n && paths.p[at + n] != ' ' && paths.p[at + n] != ','; n++)
+            ;
+        if (n > 0)
+            add_path(keep, kb_str_n(paths.p + at, n));
     }
     return keep;
 }
