@@ -524,6 +524,8 @@ struct kb_view *kb_view_open(struct kb_actor *actor, const char *query,
     view->tick = (struct kb_loop_timer){.fn = on_tick, .user = view};
     view->feed = feed_of(actor, "store");
     kb_view_core_init(&view->core, view->options.since, kb_loop_now(actor->loop));
+    if (view->options.held)
+        kb_view_core_held(&view->core, view->options.held, user);
     kb_list_push(&topic_of(view->feed, view->name)->views, &view->link);
     kb_loop_timer_set(actor->loop, &view->tick, KB_VIEW_SILENCE_MS);
     perform(view, kb_view_core_start(&view->core));

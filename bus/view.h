@@ -34,12 +34,22 @@ struct kb_view_handlers {
     void (*synced)(void *user, int64_t rev);
 };
 
+/* What a follower holds already: one that keeps the objects by key itself spares the view a map of
+ * all keys. It holds no object at a lower revision than it was delivered, and drops what a DEL
+ * names unless it holds it at a higher one. `user` is that of kb_view_open. */
+struct kb_view_held {
+    int64_t (*rev)(void *user, kb_str key); /* 0: not there */
+    /* As kb_map_next; nothing changes meanwhile. */
+    bool (*next)(void *user, size_t *cursor, kb_str *ret_key);
+};
+
 struct kb_view_options {
     bool with_old; /* deliver `old` */
     int64_t since; /* > 0: no listing; changes after this revision. If they are gone: `lost` */
     /* Only with `since`: called once instead of relisting when the history is gone (410); the view
      * is then closed. May be NULL when `since` is 0. */
     void (*lost)(void *user, const struct kb_err *err);
+    const struct kb_view_held *held; /* or NULL; outlives the view */
 };
 
 /* Open; `handlers` must outlive the view. A malformed query or an unknown index: `lost` if given,

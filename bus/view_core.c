@@ -10,7 +10,8 @@
  *
  * What a relist does not contain any more was deleted while nobody told: the keys are kept for
  * that, with the revision last delivered, so an object that has not changed is not delivered again.
- */
+ * A user who holds the objects anyway (most do) is asked instead: a second map of a million keys
+ * would cost more than all else that a follower does with an event. */
 #include "bus/view_core.h"
 
 #include "bus/base/check.h"
@@ -46,6 +47,12 @@ void kb_view_core_init(struct kb_view_core *core, int64_t since, kb_ms now_ms)
     };
 }
 
+void kb_view_core_held(struct kb_view_core *core, const struct kb_view_held *held, void *user)
+{
+    core->held = held;
+    core->user = user;
+}
+
 void kb_view_core_finish(struct kb_view_core *core)
 {
     kb_map_finish(&core->keys);
@@ -77,7 +84,7 @@ bool kb_view_core_change(struct kb_view_core *core, kb_str key, int64_t rev, boo
 {
     if (rev <= core->have)
         return false;
-    if (core->resumes)
+    if (core->resumes || core->held)
         return true;
     if (del)
         kb_map_del(&core->keys, key);
@@ -88,6 +95,11 @@ bool kb_view_core_change(struct kb_view_core *core, kb_str key, int64_t rev, boo
 
 bool kb_view_core_item(struct kb_view_core *core, kb_str key, int64_t rev)
 {
+    if (core->held) {
+        if (core->compares)
+            kb_map_put(&core->keys, key, note(rev, core->generation));
+        return core->held->rev(core->user, key) != rev;
+    }
     void *was = kb_map_put(&core->keys, key, note(rev, core->generation));
     return was == NULL || note_rev(was) != rev;
 }
@@ -97,27 +109,54 @@ static int key_order(const void *a, const void *b)
     return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-size_t kb_view_core_vanished(struct kb_view_core *core, char ***ret_keys)
+struct names {
+    char **keys;
+    size_t n, cap;
+};
+
+static void names_add(struct names *names, kb_str key)
 {
-    size_t n = 0, cap = 0;
-    char **keys = NULL;
+    if (names->n == names->cap) {
+        names->cap = names->cap ? names->cap * 2 : 16;
+        names->keys = realloc(names->keys, names->cap * sizeof(*names->keys));
+        KB_ASSERT(names->keys != NULL);
+    }
+    names->keys[names->n++] = kb_str_dup(key);
+}
+
+static void vanished_of_held(struct kb_view_core *core, struct names *gone)
+{
+    kb_str key;
+    for (size_t i = 0; core->compares && core->held->next(core->user, &i, &key);)
+        if (kb_map_get(&core->keys, key) == NULL)
+            names_add(gone, key);
+    kb_map_finish(&core->keys);
+    core->compares = false;
+}
+
+static void vanished_of_keys(struct kb_view_core *core, struct names *gone)
+{
     kb_str key;
     void *value;
     for (size_t i = 0; kb_map_next(&core->keys, &i, &key, &value);) {
         if (note_generation(value) == core->generation)
             continue;
-        if (n == cap) {
-            cap = cap ? cap * 2 : 16;
-            keys = realloc(keys, cap * sizeof(*keys));
-            KB_ASSERT(keys != NULL);
-        }
-        keys[n++] = kb_str_dup(key);
+        names_add(gone, key);
         kb_map_del(&core->keys, key);
     }
-    if (n)
-        qsort(keys, n, sizeof(*keys), key_order);
-    *ret_keys = keys;
-    return n;
+}
+
+size_t kb_view_core_vanished(struct kb_view_core *core, char ***ret_keys)
+{
+    struct names gone = {0};
+    if (core->held)
+        vanished_of_held(core, &gone);
+    else
+        vanished_of_keys(core, &gone);
+    if (gone.n)
+        qsort(gone.keys, gone.n, sizeof(*gone.keys), key_order);
+    *ret_keys = gone.keys;
+    return gone.n;
 }
 
 /* ---- listing ---- */
@@ -151,6 +190,12 @@ static void next_generation(struct kb_view_core *core)
 {
     kb_str key;
     void *value;
+    if (core->held) {
+        size_t first = 0;
+        kb_map_finish(&core->keys);
+        core->compares = core->held->next(core->user, &first, &key);
+        return;
+    }
     core->generation = !core->generation;
     if (core->broken_off)
         for (size_t i = 0; kb_map_next(&core->keys, &i, &key, &value);)

@@ -6,6 +6,7 @@
 #include "bus/base/clock.h"
 #include "bus/base/err.h"
 #include "bus/base/map.h"
+#include "bus/view.h"
 
 /* What the shell is to do next. */
 enum kb_view_wish {
@@ -33,13 +34,20 @@ struct kb_view_core {
     int64_t snapshot;  /* revision of the listing under way, 0: its first page is to come */
     char db[64];       /* "" until known */
     kb_ms retry_ms, heard_ms;
-    struct kb_map keys; /* key → revision and generation: what a relist is compared with */
-    bool generation, broken_off; /* broken_off: a listing began and has not ended */
+    /* What a relist is compared with: key → revision and generation. Where the user holds the
+     * objects: the keys of the listing under way, and these only when something was held before. */
+    struct kb_map keys;
+    bool generation, broken_off;     /* broken_off: a listing began and has not ended */
+    const struct kb_view_held *held; /* or NULL */
+    void *user;
+    bool compares; /* `held`: this listing is a relist */
 };
 
 enum { KB_VIEW_SILENCE_MS = 7000 }; /* three beats missed: ask */
 
 void kb_view_core_init(struct kb_view_core *core, int64_t since, kb_ms now_ms);
+/* Before the first wish: the user holds the objects. */
+void kb_view_core_held(struct kb_view_core *core, const struct kb_view_held *held, void *user);
 void kb_view_core_finish(struct kb_view_core *core);
 /* The first wish: LIST or REPLAY. */
 enum kb_view_wish kb_view_core_start(const struct kb_view_core *core);

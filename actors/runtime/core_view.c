@@ -251,6 +251,18 @@ void kb_core_change(kb_controller *core, struct kb_core_view *view, bool gone, k
         kb__source_change(core, src, gone, key, rev, doc);
 }
 
+int64_t kb_core_view_rev(const struct kb_core_view *view, kb_str key)
+{
+    const struct kb_object *object = kb_cache_get(&((const struct source *)view)->cache, key);
+    return object ? object->rev : 0;
+}
+
+bool kb_core_view_next(const struct kb_core_view *view, size_t *cursor, kb_str *ret_key)
+{
+    const struct source *src = (const struct source *)view;
+    return kb_map_next(&src->cache.objects, cursor, ret_key, NULL);
+}
+
 void kb_core_synced(kb_controller *core, struct kb_core_view *view, int64_t rev)
 {
     struct source *src = (struct source *)view;

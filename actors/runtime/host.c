@@ -62,6 +62,17 @@ static void on_synced(void *user, int64_t rev)
     pump_later(v->host);
 }
 
+static int64_t held_rev(void *user, kb_str key)
+{
+    return kb_core_view_rev(((struct host_view *)user)->core, key);
+}
+
+static bool held_next(void *user, size_t *cursor, kb_str *ret_key)
+{
+    return kb_core_view_next(((struct host_view *)user)->core, cursor, ret_key);
+}
+
+static const struct kb_view_held view_held = {.rev = held_rev, .next = held_next};
 static const struct kb_view_handlers view_handlers = {.change = on_change, .synced = on_synced};
 
 /* The query with `fields=`, in its place among the keys: what is not looked at is not sent. */
@@ -87,6 +98,7 @@ static void view_query(const struct kb_core_view *core, struct kb_buf *out)
 
 static void view_open(struct kb_host *h, struct kb_core_view *core)
 {
+    static const struct kb_view_options options = {.held = &view_held};
     KB_AUTO(kb_buf_finish) struct kb_buf query = {0};
     struct host_view *v = calloc(1, sizeof(*v));
     KB_ASSERT(v != NULL);
@@ -95,7 +107,7 @@ static void view_open(struct kb_host *h, struct kb_core_view *core)
     core->open = true;
     core->shell = v;
     view_query(core, &query);
-    v->view = kb_view_open(h->actor, query.p, NULL, &view_handlers, v);
+    v->view = kb_view_open(h->actor, query.p, &options, &view_handlers, v);
 }
 
 static void view_close(struct kb_core_view *core)

@@ -277,6 +277,7 @@ struct follower {
     char host[8], query[24];
     int selects, node[KEYS];
     int64_t changed[KEYS], synced;
+    bool holds;         /* it is asked what it has; else the view keeps the keys */
     bool listed, exact; /* exact: no history was lost, so the log must match change by change */
     int cursor, delivered;
 };
@@ -331,14 +332,34 @@ static void on_synced(void *user, int64_t rev)
 
 static const struct kb_view_handlers handlers = {.change = on_change, .synced = on_synced};
 
+static int64_t held_rev(void *user, kb_str key)
+{
+    return ((struct follower *)user)->changed[atoi(key.p + key.n - 2)];
+}
+
+static bool held_next(void *user, size_t *cursor, kb_str *ret_key)
+{
+    static char name[32];
+    const struct follower *f = user;
+    while (*cursor < KEYS && f->changed[*cursor] == 0)
+        ++*cursor;
+    if (*cursor == KEYS)
+        return false;
+    snprintf(name, sizeof(name), "pods/ns/p%02d", (int)(*cursor)++);
+    *ret_key = kb_str_of(name);
+    return true;
+}
+
 static void follower_start(struct follower *f)
 {
+    static const struct kb_view_held held = {.rev = held_rev, .next = held_next};
+    struct kb_view_options options = {.held = f->holds ? &held : NULL};
     for (int k = 0; k < KEYS; k++)
         f->node[k] = GONE, f->changed[k] = 0;
     f->synced = f->cursor = 0;
     f->listed = false;
     f->actor = join(f->store->sim, f->host, f->host);
-    f->view = kb_view_open(f->actor, f->query, NULL, &handlers, f);
+    f->view = kb_view_open(f->actor, f->query, &options, &handlers, f);
 }
 
 static void follower_kill(struct follower *f)
@@ -423,6 +444,7 @@ static void story_run(struct story *story, uint64_t seed)
         f->store = s;
         f->exact = !story->compacts;
         f->selects = i % 4 - 1;
+        f->holds = i >= 3;
         snprintf(f->host, sizeof(f->host), "h%d", i);
         snprintf(f->query, sizeof(f->query), f->selects < 0 ? "pods" : "pods?node=n%d", f->selects);
         random_link(story, f->host);
