@@ -47,6 +47,7 @@ static void empty_entry(struct kb_cache *cache, struct kb_cache_entry *entry)
 static void entry_free(struct kb_cache *cache, struct kb_cache_entry *entry)
 {
     empty_entry(cache, entry);
+    cache->bytes -= sizeof(*entry) + entry->key.n;
     free((char *)entry->key.p);
     free(entry);
 }
@@ -69,6 +70,7 @@ static struct kb_cache_entry *entry_new(struct kb_cache *cache, kb_str key)
     struct kb_cache_entry *entry = calloc(1, sizeof(*entry));
     KB_ASSERT(entry != NULL);
     entry->key = kb_str_n(kb_str_dup(key), key.n);
+    cache->bytes += sizeof(*entry) + key.n;
     kb_str rest = entry->key;
     kb_str_cut(&rest, '/');
     entry->ns = kb_str_cut(&rest, '/');
@@ -190,6 +192,8 @@ struct kb_blob *kb_cache_json(struct kb_cache *cache, struct kb_cache_entry *ent
 
 void kb_cache_sweep(struct kb_cache *cache)
 {
+    if (cache->dead > 0) /* whoever reads objects one by one never lists, and merges none of them */
+        forget_dead(cache);
     for (size_t i = 0; i < cache->count; i++) {
         if (!cache->order[i]->used)
             drop_json(cache, cache->order[i]);

@@ -36,8 +36,9 @@ size_t kb_cache_from(struct kb_cache *cache, kb_str key);
 /* The object's JSON; the entry keeps its reference. Whoever takes one of their own may send it
  * while the object changes. */
 struct kb_blob *kb_cache_json(struct kb_cache *cache, struct kb_cache_entry *entry);
-/* Free the JSON that was not asked for since the sweep before. */
+/* Free the JSON that was not asked for since the sweep before, and what was deleted: entries of
+ * deleted objects are not valid any more. */
 void kb_cache_sweep(struct kb_cache *cache);
-size_t kb_cache_bytes(const struct kb_cache *cache); /* documents and JSON */
+size_t kb_cache_bytes(const struct kb_cache *cache); /* entries, documents, JSON */
 
 #endif

@@ -49,7 +49,23 @@ KB_TEST(cache, json_follows_the_object)
     KB_CHECK_STRN(kb_blob_str(sent), "{\"metadata\":{\"name\":\"x\",\"resourceVersion\":\"8\"}}");
     kb_blob_unref(&sent);
     KB_CHECK(kb_cache_get(cache, kb_str_of("pods/a/x")) == NULL);
+    kb_cache_sweep(cache);
     KB_CHECK_U64(kb_cache_bytes(cache), ==, 0);
+}
+
+KB_TEST(cache, of_objects_that_come_and_go_keeps_nothing_though_nobody_lists_them)
+{
+    KB_AUTO(kb_cache_destroy) struct kb_cache *cache = kb_cache_new();
+    put(cache, "pods/a/stays", 1);
+    size_t before = kb_cache_bytes(cache);
+    for (int i = 0; i < 1000; i++) {
+        KB_AUTO(kb_auto_free) char *key = kb_strf("pods/a/p%d", i);
+        put(cache, key, 2 + i);
+        kb_cache_del(cache, kb_str_of(key));
+    }
+    kb_cache_sweep(cache);
+    KB_CHECK_U64(kb_cache_bytes(cache), ==, before);
+    KB_CHECK(kb_cache_get(cache, kb_str_of("pods/a/stays")) != NULL);
 }
 
 /* Against a plain array of revisions: any puts, deletes and listings in any order. */
