@@ -17,6 +17,8 @@ int kb_put_file(const char *path, kb_str text, mode_t mode, struct kb_err *err)
     bool ok = fchmod(fd, mode) == 0;
     while (ok && text.n > 0) {
         ssize_t n = write(fd, text.p, text.n);
+        if (n < 0 && errno == EINTR)
+            continue;
         ok = n > 0;
         if (ok)
             text = kb_str_n(text.p + n, text.n - (size_t)n);
@@ -54,6 +56,18 @@ kb_str kb_get_file(const char *path, struct kb_buf *buf)
     if (kb_file_read(path, 1 << 20, buf, NULL) < 0)
         return (kb_str){0};
     return kb_buf_str(buf);
+}
+
+kb_str kb_proc_stamp(kb_str stat)
+{
+    enum { BETWEEN = 19 }; /* fields between the name and the time of the start */
+    const char *paren = stat.n > 0 ? memrchr(stat.p, ')', stat.n) : NULL;
+    if (paren == NULL || stat.p + stat.n - paren < 2)
+        return (kb_str){0};
+    kb_str rest = kb_str_n(paren + 2, (size_t)(stat.p + stat.n - paren) - 2);
+    for (int i = 0; i < BETWEEN && rest.p != NULL; i++)
+        kb_str_cut(&rest, ' ');
+    return kb_str_cut(&rest, ' ');
 }
 
 bool kb_path_exists(const char *path)

@@ -16,6 +16,9 @@ int kb_poke_file(const char *path, const char *text, struct kb_err *err);
 kb_str kb_line_value(kb_str text, const char *key);
 /* The whole file, at most 1 MiB; empty when it cannot be read. Caller finishes `buf`. */
 kb_str kb_get_file(const char *path, struct kb_buf *buf);
+/* The kernel's stamp of when a process began, out of the text of /proc/PID/stat: with the pid, a
+ * name that is not used twice. Borrowed; empty when the text is none. */
+kb_str kb_proc_stamp(kb_str stat);
 bool kb_path_exists(const char *path);
 
 #endif

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -304,7 +305,9 @@ static void converse(struct spawn *s, kb_str input, struct kb_buf *out, struct k
         if (poll(fds, 3, -1) < 0)
             continue;
         if (fds[2].revents) {
-            ssize_t n = input.n ? write(s->in[1], input.p, input.n) : 0;
+            /* So much goes into a pipe that is ready; more might wait for who waits for us. */
+            size_t portion = input.n < PIPE_BUF ? input.n : PIPE_BUF;
+            ssize_t n = portion ? write(s->in[1], input.p, portion) : 0;
             if (n > 0)
                 input = kb_str_n(input.p + n, input.n - (size_t)n);
             if (n < 0 || input.n == 0) {

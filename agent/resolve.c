@@ -93,9 +93,11 @@ bool kb_resolve_resource(const struct kb_resolve *r, kb_val ref, kb_val containe
 
 static kb_str lookup(const char *const *env, kb_str name)
 {
-    for (const char *const *it = env; it != NULL && *it != NULL; it++)
-        if (strncmp(*it, name.p, name.n) == 0 && (*it)[name.n] == '=')
-            return kb_str_of(*it + name.n + 1);
+    for (const char *const *it = env; it != NULL && *it != NULL; it++) {
+        kb_str value = kb_str_of(*it);
+        if (kb_str_eq(kb_str_cut(&value, '='), name) && value.p != NULL)
+            return value;
+    }
     return (kb_str){0};
 }
 

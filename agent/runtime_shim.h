@@ -78,6 +78,9 @@ int kb__shim_adopt(struct kb_runtime *base, kb_rt_found_fn *found, void *arg, st
 bool kb__shim_read_exit(const char *dir, struct kb_rt_exit *ret);
 bool kb__shim_read_started(const char *dir, pid_t *ret_pid, int64_t *ret_us);
 void kb__shim_read_meta(struct kb_box *box);
+/* The texts in them. False: not whole, as after a full disk: then it is as if it were not there. */
+bool kb__shim_parse_exit(kb_str text, struct kb_rt_exit *ret);
+bool kb__shim_parse_started(kb_str text, pid_t *ret_pid, int64_t *ret_us);
 /* Used by both: a container that was found; its start and its end. */
 struct kb_box *kb__shim_box_new(struct kb_shim_rt *rt, const struct kb_rt_ref *ref);
 void kb__shim_box_free(struct kb_box *box);

@@ -2,6 +2,7 @@
 #include "agent/files.h"
 #include "agent/job.h"
 #include "agent/net/netlink.h"
+#include "bus/base/check.h"
 #include "bus/base/file.h"
 
 #include <errno.h>
@@ -194,12 +195,17 @@ int kb_sandbox_make(const char *dir, const struct kb_rt_sandbox_spec *spec,
     return put_in(dir, "info", kb_buf_str(&info), err); /* last: now it is whole */
 }
 
+static bool is_octal(char c)
+{
+    return c >= '0' && c <= '7';
+}
+
 /* Undo the octal escapes of mountinfo in place. */
 static void unescape(char *path)
 {
     char *to = path;
     for (char *at = path; *at; at++) {
-        if (at[0] == '\\' && at[1] && at[2] && at[3]) {
+        if (at[0] == '\\' && is_octal(at[1]) && is_octal(at[2]) && is_octal(at[3])) {
             *to++ = (char)((at[1] - '0') << 6 | (at[2] - '0') << 3 | (at[3] - '0'));
             at += 3;
         } else {
@@ -209,23 +215,30 @@ static void unescape(char *path)
     *to = '\0';
 }
 
+char *kb__mount_point(kb_str line)
+{
+    for (int i = 0; i < 4; i++)
+        kb_str_cut(&line, ' ');
+    char *path = kb_str_dup(kb_str_cut(&line, ' '));
+    unescape(path);
+    return path;
+}
+
 void kb_unmount_below(const char *dir)
 {
     FILE *file = fopen("/proc/self/mountinfo", "re");
     char *line = NULL, **points = NULL;
     size_t cap = 0, n = 0, room = 0, dir_n = strlen(dir);
     while (file != NULL && getline(&line, &cap, file) > 0) {
-        kb_str rest = kb_str_of(line);
-        for (int i = 0; i < 4; i++)
-            kb_str_cut(&rest, ' ');
-        char *path = kb_str_dup(kb_str_cut(&rest, ' '));
-        unescape(path);
+        char *path = kb__mount_point(kb_str_of(line));
         if (strncmp(path, dir, dir_n) != 0 || (path[dir_n] != '/' && path[dir_n] != '\0')) {
             free(path);
             continue;
         }
-        if (n == room)
+        if (n == room) {
             points = realloc(points, (room = room * 2 + 16) * sizeof *points);
+            KB_ASSERT(points != NULL);
+        }
         points[n++] = path;
     }
     while (n-- > 0) { /* the last mounted first */

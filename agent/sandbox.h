@@ -21,5 +21,7 @@ int kb_sandbox_remove(const char *dir, const char *uid, const struct kb_podnet *
                       struct kb_err *err);
 /* Detach every mount at or below `dir`. */
 void kb_unmount_below(const char *dir);
+/* Where a line of /proc/self/mountinfo says that something is mounted. Caller frees. */
+char *kb__mount_point(kb_str line);
 
 #endif

@@ -29,43 +29,58 @@ static kb_str read_in(const char *dir, const char *name, struct kb_buf *buf)
     return kb_get_file(path, buf);
 }
 
-/* The number behind "name=" among words. */
-static int64_t word_number(kb_str text, const char *name)
+/* The number behind "name=" among words. False: it is not among them. */
+static bool word_number(kb_str text, const char *name, int64_t *ret)
 {
     size_t n = strlen(name);
-    int64_t value = 0;
     while (text.p != NULL) {
         kb_str word = kb_str_trim(kb_str_cut(&text, ' '));
         if (word.n > n && word.p[n] == '=' && memcmp(word.p, name, n) == 0)
-            kb_str_i64(kb_str_n(word.p + n + 1, word.n - n - 1), &value);
+            return kb_str_i64(kb_str_n(word.p + n + 1, word.n - n - 1), ret);
     }
-    return value;
+    return false;
+}
+
+bool kb__shim_parse_exit(kb_str text, struct kb_rt_exit *ret)
+{
+    int64_t code, signal = 0, oom = 0, lost = 0, started = 0, finished;
+    if (!word_number(text, "code", &code) || !word_number(text, "finished", &finished))
+        return false;
+    (void)word_number(text, "signal", &signal);
+    (void)word_number(text, "oom", &oom);
+    (void)word_number(text, "lost", &lost);
+    (void)word_number(text, "started", &started);
+    *ret = (struct kb_rt_exit){.code = (int)code,
+                               .signal = (int)signal,
+                               .oom = oom != 0,
+                               .lost = lost != 0,
+                               .started_us = started,
+                               .finished_us = finished};
+    return true;
 }
 
 bool kb__shim_read_exit(const char *dir, struct kb_rt_exit *ret)
 {
     KB_AUTO(kb_buf_finish) struct kb_buf buf = {0};
-    kb_str text = read_in(dir, "exit", &buf);
-    if (text.n == 0)
+    return kb__shim_parse_exit(read_in(dir, "exit", &buf), ret);
+}
+
+bool kb__shim_parse_started(kb_str text, pid_t *ret_pid, int64_t *ret_us)
+{
+    kb_str rest = kb_str_trim(text);
+    int64_t pid = 0, us = 0;
+    if (!kb_str_i64(kb_str_cut(&rest, ' '), &pid) || !kb_str_i64(rest, &us) || pid <= 0 ||
+        pid > INT32_MAX)
         return false;
-    *ret = (struct kb_rt_exit){.code = (int)word_number(text, "code"),
-                               .signal = (int)word_number(text, "signal"),
-                               .oom = word_number(text, "oom") != 0,
-                               .lost = word_number(text, "lost") != 0,
-                               .started_us = word_number(text, "started"),
-                               .finished_us = word_number(text, "finished")};
+    *ret_pid = (pid_t)pid;
+    *ret_us = us;
     return true;
 }
 
 bool kb__shim_read_started(const char *dir, pid_t *ret_pid, int64_t *ret_us)
 {
     KB_AUTO(kb_buf_finish) struct kb_buf buf = {0};
-    kb_str rest = kb_str_trim(read_in(dir, "started", &buf));
-    int64_t pid = 0;
-    if (!kb_str_i64(kb_str_cut(&rest, ' '), &pid) || !kb_str_i64(rest, ret_us))
-        return false;
-    *ret_pid = (pid_t)pid;
-    return true;
+    return kb__shim_parse_started(read_in(dir, "started", &buf), ret_pid, ret_us);
 }
 
 void kb__shim_read_meta(struct kb_box *box)
@@ -91,16 +106,11 @@ static int open_shim(const char *dir)
     KB_AUTO(kb_buf_finish) struct kb_buf buf = {0}, stat = {0};
     kb_str stamp = kb_str_trim(read_in(dir, "shim", &buf));
     int64_t pid = 0;
-    if (!kb_str_i64(kb_str_cut(&stamp, ' '), &pid) || pid <= 1)
+    if (!kb_str_i64(kb_str_cut(&stamp, ' '), &pid) || pid <= 1 || pid > INT32_MAX || stamp.n == 0)
         return -1;
     int fd = (int)syscall(SYS_pidfd_open, (pid_t)pid, 0);
     KB_AUTO(kb_auto_free) char *path = kb_strf("/proc/%d/stat", (int)pid);
-    kb_str text = kb_get_file(path, &stat);
-    const char *paren = text.n ? strrchr(text.p, ')') : NULL;
-    kb_str rest = kb_str_of(paren ? paren + 2 : "");
-    for (int i = 0; i < 19 && rest.p != NULL; i++)
-        kb_str_cut(&rest, ' ');
-    if (fd >= 0 && kb_str_eq(kb_str_cut(&rest, ' '), stamp))
+    if (fd >= 0 && kb_str_eq(kb_proc_stamp(kb_get_file(path, &stat)), stamp))
         return fd;
     kb_auto_close(&fd);
     return -1;

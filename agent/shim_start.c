@@ -41,16 +41,10 @@ static int take_lock(const char *dir, struct kb_err *err)
     return 0;
 }
 
-/* The kernel's stamp of when a process began: with the pid, a name that is not used twice. */
 static void own_stamp(struct kb_buf *out)
 {
     KB_AUTO(kb_buf_finish) struct kb_buf buf = {0};
-    kb_str rest = kb_get_file("/proc/self/stat", &buf);
-    const char *paren = rest.p ? strrchr(rest.p, ')') : NULL;
-    rest = kb_str_of(paren ? paren + 2 : "");
-    for (int i = 0; i < 19 && rest.p != NULL; i++)
-        kb_str_cut(&rest, ' ');
-    kb_str stamp = kb_str_cut(&rest, ' ');
+    kb_str stamp = kb_proc_stamp(kb_get_file("/proc/self/stat", &buf));
     kb_buf_printf(out, "%d " KB_STR_FMT "\n", (int)getpid(), KB_STR_ARG(stamp));
 }
 

@@ -2,9 +2,9 @@
  *
  * emptyDir is a folder, or a tmpfs with medium Memory; configMap, secret, downwardAPI and projected
  * are files that change together: they lie in a folder of their own time, `..data` points to it,
- * the visible names point through `..data`, and an update moves that one link. All but a configMap's
- * lie in memory, for a secret may be among them. hostPath needs no folder: it is checked here and
- * mounted from where it is. */
+ * the visible names point through `..data`, and an update moves that one link. All but a
+ * configMap's lie in memory, for a secret may be among them. hostPath needs no folder: it is
+ * checked here and mounted from where it is. */
 #ifndef KUBUS_AGENT_VOLUMES_H
 #define KUBUS_AGENT_VOLUMES_H
 

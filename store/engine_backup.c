@@ -82,9 +82,13 @@ int kb__backup_write(struct kb_engine *e, const char *file, uint64_t *ret_bytes,
         rc = write_trailer(fd, e->backup_rev, ret_bytes, err);
     if (rc == 0 && rename(part, file) < 0)
         rc = kb_err_sys(err, errno, "backup: %s", file);
-    if (rc < 0)
+    if (rc < 0) {
         unlink(part);
-    return rc;
+        return rc;
+    }
+    *strrchr(part, '/') = '\0'; /* the file's name is as durable as its bytes */
+    int failed = kb_io_system()->sync_dir(kb_io_system(), *part ? part : "/");
+    return failed < 0 ? kb_err_sys(err, -failed, "backup: sync %s", part) : 0;
 }
 
 int kb_engine_backup(struct kb_engine *e, const char *file, struct kb_err *err)

@@ -1,12 +1,9 @@
 #include "actors/cli/rest.h"
 
 #include "actors/cli/rest_impl.h"
-#include "bus/base/base64.h"
 #include "bus/base/check.h"
-#include "bus/base/file.h"
 #include "bus/base/limits.h"
 #include "bus/model/json.h"
-#include "bus/model/yaml.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,74 +11,13 @@
 
 enum { CONNECT_TIMEOUT_S = 10, RESPONSE_MAX_BYTES = 1024 * 1024 * 1024 };
 
-/* ---- kubeconfig ---- */
-
-/* The entry called `name` of a kubeconfig's list, its `part` member. */
-static const struct kb_node *config_entry(const struct kb_node *config, const char *list,
-                                          kb_str name, const char *part)
-{
-    const struct kb_node *entries = kb_node_get(config, list);
-    for (uint32_t i = 0; entries && i < entries->count; i++)
-        if (kb_str_eq(kb_node_text_at(entries->items[i].val, "name"), name))
-            return kb_node_get(entries->items[i].val, part);
-    return NULL;
-}
-
-/* What `NAME-data` holds in base64, or the file that `NAME` is the path of. */
-static int config_pem(const struct kb_node *entry, const char *name, struct kb_buf *out,
-                      struct kb_err *err)
-{
-    char key[64], path[4096];
-    snprintf(key, sizeof(key), "%s-data", name);
-    kb_str data = kb_node_text(kb_node_get(entry, key));
-    if (data.n)
-        return kb_base64_decode(data, out) < 0
-                   ? kb_err_set(err, KB_EINVAL, "kubeconfig: %s is not base64", key)
-                   : 0;
-    if (!kb_str_copy(kb_node_text(kb_node_get(entry, name)), path, sizeof(path)) || !path[0])
-        return kb_err_set(err, KB_EINVAL, "kubeconfig has no %s", name);
-    return kb_file_read(path, KB_FILE_MAX_BYTES, out, err);
-}
-
-static int config_use(struct kb_rest *rest, const struct kb_node *config, struct kb_err *err)
-{
-    const struct kb_node *context =
-        config_entry(config, "contexts", kb_node_text_at(config, "current-context"), "context");
-    const struct kb_node *cluster =
-        config_entry(config, "clusters", kb_node_text_at(context, "cluster"), "cluster");
-    const struct kb_node *user =
-        config_entry(config, "users", kb_node_text_at(context, "user"), "user");
-    if (cluster == NULL || user == NULL)
-        return kb_err_set(err, KB_EINVAL, "kubeconfig has no usable current-context");
-    rest->server = kb_str_dup(kb_node_text_at(cluster, "server"));
-    rest->ns = kb_str_dup(kb_node_text_at(context, "namespace"));
-    if (config_pem(cluster, "certificate-authority", &rest->ca, err) < 0 ||
-        config_pem(user, "client-certificate", &rest->cert, err) < 0 ||
-        config_pem(user, "client-key", &rest->key, err) < 0)
-        return kb_err_wrap(err, "kubeconfig");
-    return 0;
-}
-
-static int config_load(struct kb_rest *rest, const char *path, struct kb_err *err)
-{
-    KB_AUTO(kb_arena_finish) struct kb_arena a = {0};
-    KB_AUTO(kb_buf_finish) struct kb_buf text = {0};
-    struct kb_node *docs = NULL;
-    if (kb_file_read(path, KB_FILE_MAX_BYTES, &text, err) < 0 ||
-        kb_yaml_parse(&a, kb_buf_str(&text), NULL, &docs, err) < 0)
-        return kb_err_wrap(err, "'%s'", path);
-    if (docs->count == 0)
-        return kb_err_set(err, KB_EINVAL, "'%s' is empty", path);
-    return config_use(rest, docs->items[0].val, err);
-}
-
 int kb_rest_new(const char *data_dir, bool own_only, struct kb_rest **ret_rest, struct kb_err *err)
 {
     KB_AUTO(kb_rest_destroy) struct kb_rest *rest = calloc(1, sizeof(*rest));
     KB_ASSERT(rest != NULL);
     const char *given = own_only ? NULL : getenv("KUBECONFIG");
     KB_AUTO(kb_auto_free) char *own = kb_strf("%s/kubeconfig", data_dir);
-    if (config_load(rest, given && *given ? given : own, err) < 0)
+    if (kb_kubeconfig_load(given && *given ? given : own, &rest->config, err) < 0)
         return -err->code;
     curl_global_init(CURL_GLOBAL_DEFAULT);
     rest->curl = curl_easy_init();
@@ -97,27 +33,23 @@ void kb_rest_destroy(struct kb_rest **rest_p)
         return;
     if (rest->curl)
         curl_easy_cleanup(rest->curl);
-    kb_buf_finish(&rest->ca);
-    kb_buf_finish(&rest->cert);
-    kb_buf_finish(&rest->key);
-    free(rest->server);
-    free(rest->ns);
+    kb_kubeconfig_finish(&rest->config);
     free(rest);
 }
 
 const char *kb_rest_namespace(const struct kb_rest *rest)
 {
-    return rest->ns[0] ? rest->ns : "default";
+    return rest->config.ns[0] ? rest->config.ns : "default";
 }
 
 /* ---- requests ---- */
 
 void kb__rest_setup(struct kb_rest *rest, CURL *curl, const char *path, char *errors)
 {
-    KB_AUTO(kb_auto_free) char *url = kb_strf("%s%s", rest->server, path);
-    struct curl_blob ca = {rest->ca.p, rest->ca.n, CURL_BLOB_NOCOPY};
-    struct curl_blob cert = {rest->cert.p, rest->cert.n, CURL_BLOB_NOCOPY};
-    struct curl_blob key = {rest->key.p, rest->key.n, CURL_BLOB_NOCOPY};
+    KB_AUTO(kb_auto_free) char *url = kb_strf("%s%s", rest->config.server, path);
+    struct curl_blob ca = {rest->config.ca.p, rest->config.ca.n, CURL_BLOB_NOCOPY};
+    struct curl_blob cert = {rest->config.cert.p, rest->config.cert.n, CURL_BLOB_NOCOPY};
+    struct curl_blob key = {rest->config.key.p, rest->config.key.n, CURL_BLOB_NOCOPY};
     curl_easy_setopt(curl, CURLOPT_URL, url);
     curl_easy_setopt(curl, CURLOPT_CAINFO_BLOB, &ca);
     curl_easy_setopt(curl, CURLOPT_SSLCERT_BLOB, &cert);
@@ -206,7 +138,7 @@ int kb_rest_do(struct kb_rest *rest, const struct kb_rest_request *request, stru
     if (code == CURLE_WRITE_ERROR && request->chunk && status < 400)
         rc = 0; /* the caller has seen enough */
     else if (code != CURLE_OK)
-        rc = kb_err_set(err, KB_EUNAVAILABLE, "%s: %s", rest->server,
+        rc = kb_err_set(err, KB_EUNAVAILABLE, "%s: %s", rest->config.server,
                         errors[0] ? errors : curl_easy_strerror(code));
     else if (status >= 400)
         rc = kb__rest_failure(status, kb_buf_str(&transfer.failure), err);

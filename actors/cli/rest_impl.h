@@ -2,15 +2,14 @@
 #ifndef KUBUS_CLI_REST_IMPL_H
 #define KUBUS_CLI_REST_IMPL_H
 
+#include "actors/cli/kubeconfig.h"
 #include "actors/cli/rest.h"
 
 #include <curl/curl.h>
 
 struct kb_rest {
     CURL *curl;
-    char *server;                /* "https://127.0.0.1:6443" */
-    char *ns;                    /* of the context, "" when it names none */
-    struct kb_buf ca, cert, key; /* PEM */
+    struct kb_kubeconfig config;
 };
 
 /* Address, certificates and time-outs of one transfer; `errors` of CURL_ERROR_SIZE outlives it. */

@@ -135,9 +135,9 @@ int kb_rest_ws_open(struct kb_rest *rest, const char *path, struct kb_rest_ws **
     curl_easy_setopt(ws->curl, CURLOPT_SSL_ENABLE_ALPN, 0L);
     CURLcode code = curl_easy_perform(ws->curl);
     if (code != CURLE_OK)
-        return kb_err_set(err, KB_EUNAVAILABLE, "%s: %s", rest->server,
+        return kb_err_set(err, KB_EUNAVAILABLE, "%s: %s", rest->config.server,
                           ws->errors[0] ? ws->errors : curl_easy_strerror(code));
-    if (ws_handshake(ws, rest->server, path, err) < 0)
+    if (ws_handshake(ws, rest->config.server, path, err) < 0)
         return -err->code;
     *ret_ws = KB_STEAL(ws);
     return 0;

@@ -27,24 +27,30 @@ static int load_actor(kb_val val, const char *data_dir, struct kb_plan_actor *ac
     return 0;
 }
 
-int kb_plan_load(const char *data_dir, struct kb_plan *ret_plan, struct kb_err *err)
+int kb_plan_parse(kb_str text, const char *data_dir, struct kb_plan *ret_plan, struct kb_err *err)
 {
-    KB_AUTO(kb_auto_free) char *path = kb_strf("%s/cluster.json", data_dir);
-    KB_AUTO(kb_buf_finish) struct kb_buf text = {0};
     KB_AUTO(kb_doc_destroy) struct kb_doc *doc = NULL;
     *ret_plan = (struct kb_plan){0};
-    int rc = kb_file_read(path, KB_FILE_MAX_BYTES, &text, err);
-    if (rc == 0)
-        rc = kb_json_doc(kb_buf_str(&text), &doc, err);
-    if (rc < 0)
-        return kb_err_wrap(err, "'%s'", path);
+    if (kb_json_doc(text, &doc, err) < 0)
+        return -err->code;
     kb_val actors = kb_doc_at(doc, "actors");
     ret_plan->cluster_id = kb_str_dup(kb_val_str(kb_doc_at(doc, "clusterID")));
     ret_plan->actors = calloc(kb_val_count(actors) + 1, sizeof(*ret_plan->actors));
     KB_ASSERT(ret_plan->actors != NULL);
     for (struct kb_iter it = kb_iter(actors); kb_iter_next(&it);)
         if (load_actor(it.val, data_dir, &ret_plan->actors[ret_plan->n++], err) < 0)
-            return kb_err_wrap(err, "'%s'", path);
+            return -err->code;
+    return 0;
+}
+
+int kb_plan_load(const char *data_dir, struct kb_plan *ret_plan, struct kb_err *err)
+{
+    KB_AUTO(kb_auto_free) char *path = kb_strf("%s/cluster.json", data_dir);
+    KB_AUTO(kb_buf_finish) struct kb_buf text = {0};
+    *ret_plan = (struct kb_plan){0};
+    if (kb_file_read(path, KB_FILE_MAX_BYTES, &text, err) < 0 ||
+        kb_plan_parse(kb_buf_str(&text), data_dir, ret_plan, err) < 0)
+        return kb_err_wrap(err, "'%s'", path);
     return 0;
 }
 

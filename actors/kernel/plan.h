@@ -18,6 +18,8 @@ struct kb_plan {
 
 /* Read it. -KB_ENOTFOUND; -KB_EINVAL: not a plan. Finish in any case. */
 int kb_plan_load(const char *data_dir, struct kb_plan *ret_plan, struct kb_err *err);
+/* The same of its text. */
+int kb_plan_parse(kb_str text, const char *data_dir, struct kb_plan *ret_plan, struct kb_err *err);
 void kb_plan_finish(struct kb_plan *plan);
 const struct kb_plan_actor *kb_plan_find(const struct kb_plan *plan, const char *name);
 /* Does this process run with just these arguments? */

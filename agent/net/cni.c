@@ -12,6 +12,7 @@
 #include "bus/base/limits.h"
 #include "bus/model/json.h"
 
+#include <arpa/inet.h>
 #include <dirent.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -135,20 +136,25 @@ static int run_plugin(const struct kb_podnet *net, const struct kb_podnet_pod *p
     return 0;
 }
 
-/* The first IPv4 address of a result, old style (ip4) or new (ips). */
-static bool result_ip(const struct kb_node *result, char ret_ip[KB_IP_BYTES])
+/* "10.1.2.3/24" without its prefix; false when it is no IPv4 address. */
+static bool take_ip(kb_str text, char ret_ip[KB_IP_BYTES])
+{
+    char address[KB_IP_BYTES];
+    struct in_addr in;
+    if (!kb_str_copy(kb_str_cut(&text, '/'), address, sizeof address) ||
+        inet_pton(AF_INET, address, &in) != 1)
+        return false;
+    memcpy(ret_ip, address, sizeof address);
+    return true;
+}
+
+bool kb__cni_result_ip(const struct kb_node *result, char ret_ip[KB_IP_BYTES])
 {
     const struct kb_node *ips = kb_node_get(result, "ips");
-    for (uint32_t i = 0; ips != NULL && ips->type == KB_ARRAY && i < ips->count; i++) {
-        kb_str address = kb_node_text(kb_node_get(ips->items[i].val, "address"));
-        kb_str host = kb_str_cut(&address, '/');
-        if (memchr(host.p ? host.p : "", ':', host.n) == NULL &&
-            kb_str_copy(host, ret_ip, KB_IP_BYTES))
+    for (uint32_t i = 0; ips != NULL && ips->type == KB_ARRAY && i < ips->count; i++)
+        if (take_ip(kb_node_text(kb_node_get(ips->items[i].val, "address")), ret_ip))
             return true;
-    }
-    kb_str old = kb_node_text_at(result, "ip4.ip");
-    kb_str host = kb_str_cut(&old, '/');
-    return host.n > 0 && kb_str_copy(host, ret_ip, KB_IP_BYTES);
+    return take_ip(kb_node_text_at(result, "ip4.ip"), ret_ip);
 }
 
 static char *result_path(const struct kb_podnet *net, const char *uid)
@@ -173,7 +179,7 @@ int kb__cni_add(const struct kb_podnet *net, const struct kb_podnet_pod *pod,
     KB_AUTO(kb_auto_free) char *path = result_path(net, pod->uid);
     if (kb_put_file(path, kb_buf_str(&out), 0644, err) < 0)
         return -err->code;
-    if (!result_ip(result, ret_ip))
+    if (!kb__cni_result_ip(result, ret_ip))
         return kb_err_set(err, KB_EINTERNAL, "the CNI result has no IPv4 address");
     return 0;
 }

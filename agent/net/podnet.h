@@ -39,6 +39,9 @@ void kb_podnet_node_ip(char ret_ip[KB_IP_BYTES]);
 /* agent/net/cni.c */
 int kb__cni_add(const struct kb_podnet *net, const struct kb_podnet_pod *pod,
                 char ret_ip[KB_IP_BYTES], struct kb_err *err);
+/* The first IPv4 address of a plugin's result, new style (ips) or old (ip4). False: none. */
+struct kb_node;
+bool kb__cni_result_ip(const struct kb_node *result, char ret_ip[KB_IP_BYTES]);
 int kb__cni_del(const struct kb_podnet *net, const struct kb_podnet_pod *pod, struct kb_err *err);
 
 #endif

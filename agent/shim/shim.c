@@ -306,13 +306,14 @@ static void write_exit(const struct shim *shim, int status)
     int sig = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
     int code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + sig;
     int fd = open("exit.tmp", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    if (fd >= 0) {
-        dprintf(fd, "code=%d signal=%d oom=%d started=%lld finished=%lld\n", code, sig,
-                was_oom(shim), (long long)shim->started_us, (long long)wall_us());
-        fsync(fd);
+    bool whole = fd >= 0 &&
+                 dprintf(fd, "code=%d signal=%d oom=%d started=%lld finished=%lld\n", code, sig,
+                         was_oom(shim), (long long)shim->started_us, (long long)wall_us()) > 0 &&
+                 fsync(fd) == 0;
+    if (fd >= 0)
         close(fd);
-    }
-    rename("exit.tmp", "exit");
+    if (whole) /* without it we count as lost, and nothing as a success that was none */
+        rename("exit.tmp", "exit");
 }
 
 /* Reap whatever has ended. True and its status when the container is among it. */

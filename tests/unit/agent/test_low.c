@@ -4,6 +4,7 @@
 #include "agent/job.h"
 #include "agent/net/ipam.h"
 #include "agent/oci_config.h"
+#include "agent/runtime_shim.h"
 #include "bus/base/file.h"
 #include "bus/model/json.h"
 #include "tests/lib/test.h"
@@ -312,4 +313,23 @@ KB_TEST(oci_config, users_capabilities_and_limits_reach_the_file)
     KB_AUTO(kb_buf_finish) struct kb_buf out = {0};
     struct kb_oci_place place = {.rootfs = kb_test_dir(), .sandbox = kb_test_dir()};
     KB_CHECK(kb_oci_config(&spec, &image, &place, &out, &err) == -KB_EFORBIDDEN);
+}
+
+/* ---- what shims leave ---- */
+
+KB_TEST(shim, a_record_that_a_full_disk_has_cut_is_no_record)
+{
+    struct kb_rt_exit exit = {.code = 9};
+    pid_t pid = 0;
+    int64_t us = 0;
+    KB_CHECK(!kb__shim_parse_exit(kb_str_of(""), &exit));
+    KB_CHECK(!kb__shim_parse_exit(kb_str_of("code=0 signal=0 oom=0 started=17"), &exit));
+    KB_CHECK_I64(exit.code, ==, 9);
+    KB_CHECK(
+        kb__shim_parse_exit(kb_str_of("code=3 signal=0 oom=1 started=5 finished=17\n"), &exit));
+    KB_CHECK_I64(exit.code, ==, 3);
+    KB_CHECK(exit.oom && !exit.lost && exit.finished_us == 17);
+    KB_CHECK(!kb__shim_parse_started(kb_str_of("12"), &pid, &us));
+    KB_CHECK(!kb__shim_parse_started(kb_str_of("-1 17"), &pid, &us)); /* kill(-1) is everybody */
+    KB_CHECK(kb__shim_parse_started(kb_str_of("12 17\n"), &pid, &us));
 }

@@ -48,3 +48,14 @@ KB_TEST(resolve, a_subdomain_gives_a_full_name_and_the_hostname_if_that_is_asked
     KB_CHECK_STR(spec.full_name, "db-0.db.shop.svc.cluster.local");
     KB_CHECK_STR(spec.hostname, spec.full_name);
 }
+
+/* JSON can hold a NUL; a name with one is longer than the text that C sees. */
+KB_TEST(resolve, a_name_with_a_nul_is_no_variable)
+{
+    KB_AUTO(kb_arena_finish) struct kb_arena a = {0};
+    static const char text[] = "$(A=1\0\0$\0(A) $(A)";
+    KB_AUTO(kb_auto_free) char *only = kb_str_dup(kb_str_of("A=1"));
+    const char *const env[] = {only, NULL};
+    const char *out = kb_resolve_expand(kb_str_n(text, sizeof text - 1), env, &a);
+    KB_CHECK(memcmp(out, "$(A=1\0\0$\0(A) 1", sizeof text - 3) == 0);
+}
