@@ -333,3 +333,15 @@ KB_TEST(shim, a_record_that_a_full_disk_has_cut_is_no_record)
     KB_CHECK(!kb__shim_parse_started(kb_str_of("-1 17"), &pid, &us)); /* kill(-1) is everybody */
     KB_CHECK(kb__shim_parse_started(kb_str_of("12 17\n"), &pid, &us));
 }
+
+KB_TEST(job, a_program_may_answer_while_it_is_still_being_told)
+{
+    enum { LONG = 1 << 20 };
+    struct kb_err err = {0};
+    KB_AUTO(kb_buf_finish) struct kb_buf input = {0}, out = {0};
+    const char *argv[] = {"cat", NULL};
+    memset(kb_buf_reserve(&input, LONG), 'x', LONG);
+    input.n = LONG;
+    KB_CHECK_OK(kb_spawn(argv, kb_buf_str(&input), &out, NULL, &err), &err);
+    KB_CHECK(kb_str_eq(kb_buf_str(&out), kb_buf_str(&input)));
+}
