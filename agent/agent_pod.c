@@ -368,7 +368,7 @@ static void ask(struct kb__pod *pod, const struct kb_pod_wish *wish, bool is_hoo
     kb_list_push(&pod->probes, &run->link);
     run->probe =
         kb_probe_start(pod->agent->rt, pod->agent->ev, handler, &target,
-                       is_hook ? 3600000 : (seconds > 0 ? seconds : 1) * 1000, on_probe_done, run);
+                       is_hook ? 3600000 : kb_seconds_ms(seconds > 0 ? seconds : 1), on_probe_done, run);
 }
 
 static void perform_one(struct kb__pod *pod, const struct kb_pod_wish *wish)

@@ -373,7 +373,7 @@ static void check_deadline(struct kb_pod_core *core, struct kb_pod_time now, str
     int64_t seconds = kb_val_int_at(kb__pod_root(core), "spec.activeDeadlineSeconds", 0);
     if (seconds <= 0 || core->start_us == 0 || core->failed || core->finished)
         return;
-    int64_t left_us = core->start_us + seconds * 1000000 - now.wall_us;
+    int64_t left_us = core->start_us + kb_seconds_us(seconds) - now.wall_us;
     core->active_deadline_ms = now.ms + left_us / 1000 + 1;
     if (left_us > 0)
         return;

@@ -23,7 +23,7 @@ static kb_val probe_spec(const struct kb_pod_core *core, int at, int kind)
 static kb_ms period_ms(kb_val spec)
 {
     int64_t seconds = kb_val_int_at(spec, "periodSeconds", 10);
-    return 1000 * (seconds > 0 ? seconds : 10);
+    return kb_seconds_ms(seconds > 0 ? seconds : 10);
 }
 
 void kb__probes_init(struct kb_pod_core *core, int at, struct kb_pod_time now)
@@ -32,7 +32,7 @@ void kb__probes_init(struct kb_pod_core *core, int at, struct kb_pod_time now)
     kb_ms age = c->started_us > 0 ? (now.wall_us - c->started_us) / 1000 : 0;
     for (int k = 0; k < KB_PROBES; k++) {
         kb_val spec = probe_spec(core, at, k);
-        kb_ms delay = 1000 * kb_val_int_at(spec, "initialDelaySeconds", 0) - age;
+        kb_ms delay = kb_seconds_ms(kb_val_int_at(spec, "initialDelaySeconds", 0)) - age;
         c->probes[k] = (struct kb__probe){.exists = kb_val_present(spec),
                                           .due_ms = now.ms + (delay > EARLY_MS ? delay : EARLY_MS)};
     }
@@ -93,7 +93,8 @@ static void failed(struct kb_pod_core *core, int at, int kind, kb_val spec, stru
                   "Container %s failed %s probe, will be restarted", c->name, kinds[kind]);
     int64_t own = kb_val_int_at(spec, "terminationGracePeriodSeconds", -1);
     c->killed_by_probe = true;
-    kb__pod_stop_container(core, at, own >= 0 ? own * 1000 : kb__pod_grace_ms(core), now, out);
+    kb__pod_stop_container(core, at, own >= 0 ? kb_seconds_ms(own) : kb__pod_grace_ms(core), now,
+                           out);
 }
 
 static bool is_early(const struct kb__container *c, const struct kb__probe *p, int kind,

@@ -12,7 +12,8 @@ enum { KILL_LEAST_MS = 2000 }; /* between SIGTERM and SIGKILL, when the grace is
 kb_ms kb__pod_grace_ms(const struct kb_pod_core *core)
 {
     int64_t spec = kb_val_int_at(kb__pod_root(core), "spec.terminationGracePeriodSeconds", 30);
-    return 1000 * kb_val_int_at(kb__pod_root(core), "metadata.deletionGracePeriodSeconds", spec);
+    return kb_seconds_ms(
+        kb_val_int_at(kb__pod_root(core), "metadata.deletionGracePeriodSeconds", spec));
 }
 
 /* At least enough for a SIGTERM to be heard: also our clock may be ahead of the API's. */

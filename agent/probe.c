@@ -346,7 +346,7 @@ struct kb_probe *kb_probe_start(struct kb_runtime *rt, struct kb_ev *ev, kb_val 
         start_socket(p, *host ? host : target->ip,
                      port_number(kb_val_get(tcp, "port"), target->container), timeout_ms);
     } else if (kb_val_present(sleep)) {
-        kb_ev_arm(ev, &p->timer, 1000 * kb_val_int_at(sleep, "seconds", 0), on_slept, p);
+        kb_ev_arm(ev, &p->timer, kb_seconds_ms(kb_val_int_at(sleep, "seconds", 0)), on_slept, p);
     } else {
         snprintf(p->words, sizeof p->words, "grpc probes are not supported by this agent");
         settle(p, false);

@@ -85,7 +85,7 @@ static void mark(struct kb_object_op *op, struct kb_node *meta, int64_t grace_s)
 {
     char when[KB_TIME_BYTES];
     int64_t generation = kb_node_num(kb_node_get(meta, "generation"), 0);
-    kb_time_format(op->now_us + grace_s * 1000000, when);
+    kb_time_format(op->now_us + kb_seconds_us(grace_s), when);
     if (generation > 0 && kb_node_get(meta, "deletionTimestamp") == NULL)
         kb_node_put(&op->arena, meta, "generation", kb_node_int(&op->arena, generation + 1));
     kb_node_put(&op->arena, meta, "deletionTimestamp", kb_node_cstr(&op->arena, when));

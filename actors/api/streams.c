@@ -324,7 +324,7 @@ static bool log_body(struct session *s, kb_val pod, struct kb_w *w)
     if (kb_str_i64(kb__param(req, "limitBytes"), &number) && number > 0)
         kb_w_kint(w, "limit_bytes", number);
     if (kb_str_i64(kb__param(req, "sinceSeconds"), &number) && number > 0)
-        since_us = now_us - number * 1000000;
+        since_us = now_us - kb_seconds_us(number);
     if (since_time.n) {
         KB_AUTO(kb_auto_free) char *text = kb_str_dup(since_time);
         if (kb_time_parse(text, &since_us) < 0) {

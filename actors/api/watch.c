@@ -304,7 +304,7 @@ static void arm_timeout(struct kb__watcher *w)
     }
     w->timer.fn = on_timeout;
     w->timer.user = w;
-    kb_loop_timer_set(w->op.api->loop, &w->timer, seconds * 1000);
+    kb_loop_timer_set(w->op.api->loop, &w->timer, kb_seconds_ms(seconds));
 }
 
 static void start(struct kb__watcher *w, bool list_first)

@@ -25,6 +25,25 @@ static inline int64_t kb_clock_wall_us(const struct kb_clock *clock)
     return clock->wall_us(clock);
 }
 
+/* Seconds that somebody else chose, in milliseconds or microseconds: a thousand years either way at
+ * most, so that adding a time to them cannot overflow. */
+#define KB_SECONDS_MAX INT64_C(31556952000)
+
+static inline int64_t kb_seconds(int64_t s)
+{
+    return s > KB_SECONDS_MAX ? KB_SECONDS_MAX : s < -KB_SECONDS_MAX ? -KB_SECONDS_MAX : s;
+}
+
+static inline kb_ms kb_seconds_ms(int64_t s)
+{
+    return kb_seconds(s) * 1000;
+}
+
+static inline int64_t kb_seconds_us(int64_t s)
+{
+    return kb_seconds(s) * 1000000;
+}
+
 /* RFC 3339 in UTC: "2006-01-02T15:04:05Z" (metav1.Time) and with microseconds
  * "2006-01-02T15:04:05.000000Z" (metav1.MicroTime). Times outside of the years 0 to 9999 become the
  * nearest one inside. */

@@ -280,15 +280,15 @@ KB_TEST(pod_core, init_containers_come_first_and_sidecars_stay_to_the_end)
     world_free(w);
 }
 
-static void mark_deleted(struct world *w, int grace)
+static void mark_deleted(struct world *w, int64_t grace)
 {
     KB_AUTO(kb_auto_free)
     char *text = kb_strf(
         "{\"metadata\":{\"name\":\"p\",\"namespace\":\"d\",\"uid\":\"%s\",\"deletionTimestamp\":"
-        "\"2023-11-14T22:13:20Z\",\"deletionGracePeriodSeconds\":%d},\"spec\":{\"containers\":"
+        "\"2023-11-14T22:13:20Z\",\"deletionGracePeriodSeconds\":%lld},\"spec\":{\"containers\":"
         "[{\"name\":\"web\",\"image\":\"b\",\"lifecycle\":{\"preStop\":{\"exec\":{\"command\":"
         "[\"x\"]}}}}]},\"status\":{\"phase\":\"Running\"}}",
-        uid, grace);
+        uid, (long long)grace);
     KB_AUTO(kb_doc_destroy) struct kb_doc *doc = json(text);
     DO(w, kb_pod_core_update(w->core, doc, now(w), out));
 }
@@ -315,6 +315,19 @@ KB_TEST(pod_core, deletion_runs_the_hook_then_term_then_kill_then_removes)
     KB_CHECK_STRN(status(w, "phase"), "Failed");
     DO(w, kb_pod_core_torn_down(w->core, NULL, now(w), out));
     KB_CHECK(said(w, "delete"));
+    world_free(w);
+}
+
+KB_TEST(pod_core, the_longest_grace_that_can_be_written_is_a_long_one)
+{
+    struct world *w = world_new(ONE);
+    ground(w);
+    started(w, "web");
+    mark_deleted(w, INT64_MAX);
+    DO(w, kb_pod_core_hook(w->core, 0, KB_HOOK_PRE_STOP, NULL, now(w), out));
+    KB_CHECK(said(w, "signal web 15"));
+    KB_CHECK_I64(kb_pod_core_wait_ms(w->core, w->ms), >, 1000);
+    KB_CHECK(!said(w, "signal web 9"));
     world_free(w);
 }
 

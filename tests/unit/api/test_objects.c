@@ -373,6 +373,18 @@ KB_TEST(objects, a_running_pod_is_given_its_grace)
     KB_CHECK(!kb_val_present(cluster_get(c, "pods/default/web")));
 }
 
+KB_TEST(objects, the_longest_grace_lies_in_the_future)
+{
+    KB_AUTO(cluster_destroy) struct cluster *c = cluster_new();
+    cluster_do(c, CREATE, "pods/default/", POD("web"));
+    cluster_do(c, CREATE, "pods/default/web#binding",
+               "{\"target\":{\"kind\":\"Node\",\"name\":\"n1\"}}");
+    const struct answer *a =
+        cluster_do(c, DELETE, "pods/default/web", "{\"gracePeriodSeconds\":9223372036854775807}");
+    KB_CHECK_I64(a->code, ==, 200);
+    KB_CHECK_STR(answer_at(a, "metadata.deletionTimestamp"), "3024-01-01T12:00:00Z");
+}
+
 KB_TEST(objects, a_pod_that_runs_nowhere_goes_at_once_and_preconditions_hold)
 {
     KB_AUTO(cluster_destroy) struct cluster *c = cluster_new();
