@@ -13,7 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { IMAGES_SHOWN = 50 };
+enum { IMAGES_SHOWN = 50, IMAGES_LIMIT_MS = 1800000 }; /* a registry may be slow, not silent */
 
 struct wait {
     struct kb_link link;
