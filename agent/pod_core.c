@@ -13,6 +13,7 @@
  * pod_status.c. */
 #include "agent/pod_core_impl.h"
 #include "bus/base/check.h"
+#include "bus/base/grow.h"
 #include "bus/model/meta.h"
 
 #include <signal.h>
@@ -78,11 +79,7 @@ static void container_free(struct kb__container *c)
 
 struct kb_pod_wish *kb__pod_wish(struct kb_pod_out *out, enum kb_pod_wish_kind kind, int container)
 {
-    if (out->n == out->cap) {
-        out->cap = out->cap ? out->cap * 2 : 8;
-        out->wishes = realloc(out->wishes, out->cap * sizeof *out->wishes);
-        KB_ASSERT(out->wishes != NULL);
-    }
+    KB_GROW(out->wishes, out->n, out->cap, 8);
     struct kb_pod_wish *wish = &out->wishes[out->n++];
     *wish = (struct kb_pod_wish){.kind = kind, .container = container};
     return wish;

@@ -141,14 +141,7 @@ static void env_set(struct env *env, const char *setting)
             env->v[i] = setting;
             return;
         }
-    if (env->n + 1 >= env->cap) {
-        size_t cap = env->cap ? env->cap * 2 : 16;
-        const char **v = kb_arena_alloc(env->a, cap * sizeof *v);
-        if (env->n > 0)
-            memcpy(v, env->v, env->n * sizeof *v);
-        env->v = v;
-        env->cap = cap;
-    }
+    KB_ARENA_GROW(env->a, env->v, env->n + 1, env->cap, 16);
     env->v[env->n++] = setting;
     env->v[env->n] = NULL;
 }

@@ -5,6 +5,7 @@
 #include "agent/runtime_shim.h"
 #include "bus/base/check.h"
 #include "bus/base/file.h"
+#include "bus/base/grow.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -99,11 +100,7 @@ struct args {
 
 static void arg(struct args *args, const char *text)
 {
-    if (args->n + 1 >= args->cap) {
-        args->cap = args->cap ? args->cap * 2 : 64;
-        args->v = realloc(args->v, args->cap * sizeof *args->v);
-        KB_ASSERT(args->v != NULL);
-    }
+    KB_GROW(args->v, args->n + 1, args->cap, 64);
     args->v[args->n++] = text;
     args->v[args->n] = NULL;
 }

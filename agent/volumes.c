@@ -3,6 +3,7 @@
 #include "bus/base/base64.h"
 #include "bus/base/check.h"
 #include "bus/base/file.h"
+#include "bus/base/grow.h"
 #include "bus/model/meta.h"
 #include "bus/model/quantity.h"
 
@@ -57,11 +58,7 @@ static struct kb_buf *file_add(struct files *files, kb_str path, mode_t mode)
 {
     if (!path_is_safe(path))
         return NULL;
-    if (files->n == files->cap) {
-        files->cap = files->cap ? files->cap * 2 : 16;
-        files->list = realloc(files->list, files->cap * sizeof *files->list);
-        KB_ASSERT(files->list != NULL);
-    }
+    KB_GROW(files->list, files->n, files->cap, 16);
     struct file *file = &files->list[files->n++];
     *file = (struct file){.path = kb_str_dup(path), .mode = mode};
     return &file->bytes;

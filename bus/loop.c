@@ -11,6 +11,7 @@
 #include "bus/loop_impl.h"
 
 #include "bus/base/check.h"
+#include "bus/base/grow.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -144,11 +145,7 @@ void kb_loop_fd_del(struct kb_loop_fd **watch_p)
 
 void kb_loop_defer(struct kb_loop *loop, void (*fn)(void *user), void *user)
 {
-    if (loop->n_deferred == loop->cap_deferred) {
-        loop->cap_deferred = loop->cap_deferred ? loop->cap_deferred * 2 : 16;
-        loop->deferred = realloc(loop->deferred, loop->cap_deferred * sizeof(*loop->deferred));
-        KB_ASSERT(loop->deferred != NULL);
-    }
+    KB_GROW(loop->deferred, loop->n_deferred, loop->cap_deferred, 16);
     loop->deferred[loop->n_deferred++] = (struct deferred){fn, user};
 }
 

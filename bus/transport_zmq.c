@@ -13,6 +13,7 @@
 #include "bus/transport.h"
 
 #include "bus/base/check.h"
+#include "bus/base/grow.h"
 #include "bus/base/limits.h"
 #include "bus/base/log.h"
 #include "bus/loop_impl.h"
@@ -492,11 +493,7 @@ static void forget_waiting(struct socket_zmq *socket)
 
 static void add_waiting(struct socket_zmq *socket, kb_str bytes, bool more)
 {
-    if (socket->waiting_n == socket->waiting_cap) {
-        socket->waiting_cap = socket->waiting_cap ? socket->waiting_cap * 2 : 16;
-        socket->waiting = realloc(socket->waiting, socket->waiting_cap * sizeof(*socket->waiting));
-        KB_ASSERT(socket->waiting != NULL);
-    }
+    KB_GROW(socket->waiting, socket->waiting_n, socket->waiting_cap, 16);
     struct waiting_part *at = &socket->waiting[socket->waiting_n++];
     at->more = more;
     part_init(&at->part, bytes);

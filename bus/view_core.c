@@ -15,6 +15,7 @@
 #include "bus/view_core.h"
 
 #include "bus/base/check.h"
+#include "bus/base/grow.h"
 #include "bus/base/sm.h"
 
 #include <stdlib.h>
@@ -116,11 +117,7 @@ struct names {
 
 static void names_add(struct names *names, kb_str key)
 {
-    if (names->n == names->cap) {
-        names->cap = names->cap ? names->cap * 2 : 16;
-        names->keys = realloc(names->keys, names->cap * sizeof(*names->keys));
-        KB_ASSERT(names->keys != NULL);
-    }
+    KB_GROW(names->keys, names->n, names->cap, 16);
     names->keys[names->n++] = kb_str_dup(key);
 }
 

@@ -102,7 +102,7 @@ static int check_entries(const struct check *c, const struct kb_record *rec)
     const struct kb_resource *resource = kb_indices_of(&c->indices, parts.resource);
     for (size_t i = 0; !rec->deleted && resource && i < resource->n; i++) {
         const struct kb_index *index = &resource->indices[i];
-        char entry[KB_INDEX_ENTRY_MAX_BYTES], scratch[KB_INDEX_SCRATCH_BYTES];
+        char entry[KB_INDEX_ENTRY_MAX_BYTES], scratch[KB_VAL_TEXT_BYTES];
         kb_str value = kb_index_value(index->path, kb__doc_val(rec->doc), scratch), found;
         size_t n = kb_index_entry(index->id, value, parts, entry);
         int rc = kb_kv_get(c->txn, KB_KV_INDEX, kb_str_n(entry, n), &found, c->err);
@@ -260,7 +260,7 @@ static int entry_needed(const struct check *c, const struct kb_index *index, kb_
         return rc < 0 ? rc : 0;
     for (struct kb_vid id = {cur.rev, cur.idx}; id.rev;) {
         struct kb_record rec;
-        char mine[KB_INDEX_ENTRY_MAX_BYTES], scratch[KB_INDEX_SCRATCH_BYTES];
+        char mine[KB_INDEX_ENTRY_MAX_BYTES], scratch[KB_VAL_TEXT_BYTES];
         rc = version(c, id, &rec);
         if (rc <= 0)
             return rc;

@@ -30,7 +30,7 @@ static int build_object(struct kb__slice *s, const struct kb_index *index, kb_st
                         struct kb_vid id, struct kb_err *err)
 {
     struct kb_key parts;
-    char entry[KB_INDEX_ENTRY_MAX_BYTES], scratch[KB_INDEX_SCRATCH_BYTES];
+    char entry[KB_INDEX_ENTRY_MAX_BYTES], scratch[KB_VAL_TEXT_BYTES];
     int rc = kb_key_parse(key, &parts, err);
     while (rc == 0 && id.rev) {
         struct kb_record rec;
@@ -219,7 +219,7 @@ static int value_later(struct kb__slice *s, const struct kb_index *index, const 
                        kb_str value, struct kb_err *err)
 {
     struct kb__cur cur;
-    char scratch[KB_INDEX_SCRATCH_BYTES];
+    char scratch[KB_VAL_TEXT_BYTES];
     kb_str bytes;
     int rc = kb_kv_get(s->txn, KB_KV_CUR, step->key, &bytes, err);
     if (rc < 0 || bytes.n != sizeof(cur))
@@ -248,7 +248,7 @@ static int forget_entries(struct kb__slice *s, const struct step *step, const st
     const struct kb_resource *resource = kb_indices_of(&s->e->db_indices, parts.resource);
     for (size_t i = 0; resource && i < resource->n; i++) {
         const struct kb_index *index = &resource->indices[i];
-        char entry[KB_INDEX_ENTRY_MAX_BYTES], scratch[KB_INDEX_SCRATCH_BYTES];
+        char entry[KB_INDEX_ENTRY_MAX_BYTES], scratch[KB_VAL_TEXT_BYTES];
         kb_str value = kb_index_value(index->path, kb__doc_val(old->doc), scratch);
         int rc = value_later(s, index, step, value, err);
         if (rc < 0)

@@ -56,6 +56,8 @@ struct kb__version *kb__gen_add(struct kb__gen *gen, const struct kb_indices *in
 /* Take the newest version back. */
 void kb__gen_undo(struct kb__gen *gen, const struct kb_indices *indices);
 void kb__gen_add_side(struct kb__gen *gen, enum kb_entry_type type, kb_str bytes);
+/* The first version ≥ id, and the version id itself; NULL: there is none. O(log n). */
+struct kb__version *kb__gen_from(const struct kb__gen *gen, struct kb_vid id);
 struct kb__version *kb__gen_find(const struct kb__gen *gen, struct kb_vid id);
 
 enum { KB__TTL_KEY_BYTES = 8 + KB_VID_BYTES };

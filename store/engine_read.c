@@ -363,7 +363,7 @@ int kb_scan_next(struct kb_scan *scan, struct kb_item *ret_item, struct kb_err *
         kb_str key;
         struct head head;
         struct kb_record rec;
-        char scratch[KB_INDEX_SCRATCH_BYTES];
+        char scratch[KB_VAL_TEXT_BYTES];
         int rc = scan_candidate(scan, &key, &head, err);
         if (rc <= 0)
             return rc;
@@ -435,21 +435,6 @@ static int history_database(struct kb_history *h, struct kb_record *ret, struct 
     return ret->id.rev < first_in_memory(h->engine).rev;
 }
 
-/* The first version ≥ id in a generation. */
-static const struct kb__version *gen_from(const struct kb__gen *gen, struct kb_vid id)
-{
-    size_t low = 0, high = gen ? gen->n : 0;
-    while (low < high) {
-        size_t mid = low + (high - low) / 2;
-        struct kb_vid at = gen->order[mid]->rec.id;
-        if (at.rev < id.rev || (at.rev == id.rev && at.idx < id.idx))
-            low = mid + 1;
-        else
-            high = mid;
-    }
-    return gen && low < gen->n ? gen->order[low] : NULL;
-}
-
 int kb_history_next(struct kb_history *h, struct kb_item *ret_item, struct kb_err *err)
 {
     struct kb_record rec;
@@ -461,9 +446,9 @@ int kb_history_next(struct kb_history *h, struct kb_item *ret_item, struct kb_er
             kb_kv_cursor_end(&h->cursor);
     }
     if (h->cursor == NULL) {
-        const struct kb__version *v = gen_from(h->engine->closed, h->next);
+        const struct kb__version *v = kb__gen_from(h->engine->closed, h->next);
         if (v == NULL)
-            v = gen_from(h->engine->active, h->next);
+            v = kb__gen_from(h->engine->active, h->next);
         if (v == NULL)
             return 0;
         rec = v->rec;

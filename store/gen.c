@@ -1,5 +1,7 @@
 #include "store/engine_int.h"
 
+#include "bus/base/grow.h"
+
 #include <endian.h>
 #include <stdlib.h>
 
@@ -38,7 +40,7 @@ static void count_entries(struct kb__gen *gen, const struct kb_indices *indices,
         return;
     const struct kb_resource *resource = kb_indices_of(indices, key.resource);
     for (size_t i = 0; resource && i < resource->n; i++) {
-        char entry[KB_INDEX_ENTRY_MAX_BYTES], scratch[KB_INDEX_SCRATCH_BYTES];
+        char entry[KB_INDEX_ENTRY_MAX_BYTES], scratch[KB_VAL_TEXT_BYTES];
         kb_str value = kb_index_value(resource->indices[i].path, kb__doc_val(rec->doc), scratch);
         size_t n = kb_index_entry(resource->indices[i].id, value, key, entry);
         struct kb_skip_node *node = kb_skip_add(&gen->index, &gen->arena, kb_str_n(entry, n));
@@ -57,11 +59,7 @@ struct kb__version *kb__gen_add(struct kb__gen *gen, const struct kb_indices *in
     v->node = kb_skip_add(&gen->keys, &gen->arena, record->key);
     v->older = v->node->value;
     v->node->value = v;
-    if (gen->n == gen->cap) {
-        gen->cap = gen->cap ? gen->cap * 2 : 256;
-        gen->order = realloc(gen->order, gen->cap * sizeof(struct kb__version *));
-        KB_ASSERT(gen->order != NULL);
-    }
+    KB_GROW(gen->order, gen->n, gen->cap, 256);
     gen->order[gen->n++] = v;
     gen->bytes += v->bytes.n + sizeof(*v) + 64;
     if (record->expires_ms) {
@@ -96,7 +94,7 @@ void kb__gen_add_side(struct kb__gen *gen, enum kb_entry_type type, kb_str bytes
     gen->bytes += bytes.n + sizeof(*side);
 }
 
-struct kb__version *kb__gen_find(const struct kb__gen *gen, struct kb_vid id)
+struct kb__version *kb__gen_from(const struct kb__gen *gen, struct kb_vid id)
 {
     size_t low = 0, high = gen ? gen->n : 0;
     while (low < high) {
@@ -107,5 +105,11 @@ struct kb__version *kb__gen_find(const struct kb__gen *gen, struct kb_vid id)
         else
             high = mid;
     }
-    return gen && low < gen->n && kb_vid_eq(gen->order[low]->rec.id, id) ? gen->order[low] : NULL;
+    return gen && low < gen->n ? gen->order[low] : NULL;
+}
+
+struct kb__version *kb__gen_find(const struct kb__gen *gen, struct kb_vid id)
+{
+    struct kb__version *v = kb__gen_from(gen, id);
+    return v && kb_vid_eq(v->rec.id, id) ? v : NULL;
 }

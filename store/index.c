@@ -174,24 +174,13 @@ kb_str kb_doc_owner_uid(kb_val doc)
     return kb_str_n(NULL, 0);
 }
 
-kb_str kb_index_value(const char *path, kb_val doc, char scratch[KB_INDEX_SCRATCH_BYTES])
+kb_str kb_index_value(const char *path, kb_val doc, char scratch[KB_VAL_TEXT_BYTES])
 {
     if (strcmp(path, "@owner") == 0)
         return kb_doc_owner_uid(doc);
     if (strncmp(path, "@label:", 7) == 0)
         return kb_val_str(kb_val_get(kb_val_at(doc, "metadata.labels"), path + 7));
-    kb_val val = kb_val_at(doc, path);
-    switch (kb_val_type(val)) {
-    case KB_STR:
-        return kb_val_str(val);
-    case KB_BOOL:
-        return kb_str_of(kb_val_bool(val, false) ? "true" : "false");
-    case KB_INT:
-        snprintf(scratch, KB_INDEX_SCRATCH_BYTES, "%lld", (long long)kb_val_int(val, 0));
-        return kb_str_of(scratch);
-    default:
-        return kb_str_n(NULL, 0);
-    }
+    return kb_val_text(kb_val_at(doc, path), scratch);
 }
 
 size_t kb_index_entry(uint32_t id, kb_str value, struct kb_key key,

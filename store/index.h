@@ -51,8 +51,7 @@ void kb_indices_write(const struct kb_resource *resource, struct kb_w *w);
 
 /* The object's value at a path; numbers and booleans as text in `scratch`. Empty when there is
  * none. */
-enum { KB_INDEX_SCRATCH_BYTES = 32 };
-kb_str kb_index_value(const char *path, kb_val doc, char scratch[KB_INDEX_SCRATCH_BYTES]);
+kb_str kb_index_value(const char *path, kb_val doc, char scratch[KB_VAL_TEXT_BYTES]);
 /* The uid of the controlling owner; empty without one. */
 kb_str kb_doc_owner_uid(kb_val doc);
 

@@ -136,7 +136,7 @@ bool kb_query_reads_doc(const struct kb_query *q)
 /* ---- what an object has ---- */
 
 static kb_str value_of(const struct kb_query_key *k, struct kb_key key, kb_val doc,
-                       char scratch[KB_INDEX_SCRATCH_BYTES])
+                       char scratch[KB_VAL_TEXT_BYTES])
 {
     if (k->path)
         return kb_index_value(k->path, doc, scratch);
@@ -153,7 +153,7 @@ static uint32_t shard_of(kb_val doc, uint32_t shards)
 
 bool kb_query_match(const struct kb_query *q, struct kb_key key, kb_val doc)
 {
-    char scratch[KB_INDEX_SCRATCH_BYTES];
+    char scratch[KB_VAL_TEXT_BYTES];
     for (size_t i = 0; i < q->n; i++)
         if (!kb_str_eq(value_of(&q->keys[i], key, doc, scratch), q->keys[i].value))
             return false;
@@ -198,7 +198,7 @@ void kb_query_values(const struct kb_query *q, struct kb_buf *out)
 
 bool kb_query_values_of(const struct kb_query *q, struct kb_key key, kb_val doc, struct kb_buf *out)
 {
-    char scratch[KB_INDEX_SCRATCH_BYTES];
+    char scratch[KB_VAL_TEXT_BYTES];
     if (q->labels && !kb_selector_match_object(q->labels, doc))
         return false;
     for (size_t i = 0; i < q->n; i++)

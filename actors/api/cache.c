@@ -1,6 +1,7 @@
 #include "actors/api/cache.h"
 
 #include "bus/base/check.h"
+#include "bus/base/grow.h"
 #include "bus/model/json.h"
 
 #include <stdlib.h>
@@ -75,11 +76,7 @@ static struct kb_cache_entry *entry_new(struct kb_cache *cache, kb_str key)
     kb_str_cut(&rest, '/');
     entry->ns = kb_str_cut(&rest, '/');
     entry->name = rest;
-    if (cache->count == cache->cap) {
-        cache->cap = cache->cap ? cache->cap * 2 : 64;
-        cache->order = realloc(cache->order, cache->cap * sizeof(*cache->order));
-        KB_ASSERT(cache->order != NULL);
-    }
+    KB_GROW(cache->order, cache->count, cache->cap, 64);
     /* A snapshot comes in order of key: then there is nothing to sort later. */
     bool in_order = cache->sorted == cache->count &&
                     (cache->count == 0 || kb_str_cmp(cache->order[cache->count - 1]->key, key) < 0);

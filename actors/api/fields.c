@@ -64,30 +64,15 @@ static kb_val value_at(kb_val object, kb_str path)
     return kb_str_copy(path, text, sizeof(text)) ? kb_val_at(object, text) : (kb_val){0};
 }
 
-static kb_str value_text(kb_val val, char scratch[32])
-{
-    switch (kb_val_type(val)) {
-    case KB_STR:
-        return kb_val_str(val);
-    case KB_BOOL:
-        return kb_str_of(kb_val_bool(val, false) ? "true" : "false");
-    case KB_INT:
-        snprintf(scratch, 32, "%lld", (long long)kb_val_int(val, 0));
-        return kb_str_of(scratch);
-    default:
-        return (kb_str){0};
-    }
-}
-
 /* What is absent is "", and false when it is compared with a boolean. */
 static bool field_matches(const struct kb_selection *s, const struct kb_field_requirement *want,
                           kb_val object)
 {
-    char scratch[32];
+    char scratch[KB_VAL_TEXT_BYTES];
     const struct kb_selectable *field = selectable_of(s->kind, want->path);
-    kb_str have = value_text(value_at(object, field ? field->path : want->path), scratch);
+    kb_str have = kb_val_text(value_at(object, field ? field->path : want->path), scratch);
     if (have.n == 0 && field && field->otherwise.n > 0)
-        have = value_text(value_at(object, field->otherwise), scratch);
+        have = kb_val_text(value_at(object, field->otherwise), scratch);
     bool boolean = kb_str_is(want->value, "true") || kb_str_is(want->value, "false");
     if (have.n == 0 && boolean)
         have = kb_str_of("false");

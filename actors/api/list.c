@@ -12,6 +12,7 @@
 
 #include "bus/base/base64.h"
 #include "bus/base/check.h"
+#include "bus/base/grow.h"
 #include "bus/model/json.h"
 #include "bus/model/key.h"
 
@@ -104,11 +105,7 @@ static void list_failed(struct list *list, const struct kb_err *err)
 /* Takes the reference. The first piece is the head's: NULL until the rest is known. */
 static void add_piece(struct list *list, struct kb_blob *piece)
 {
-    if (list->pieces_n + 1 >= list->pieces_cap) {
-        list->pieces_cap = list->pieces_cap ? list->pieces_cap * 2 : 16;
-        list->pieces = realloc(list->pieces, list->pieces_cap * sizeof(*list->pieces));
-        KB_ASSERT(list->pieces != NULL);
-    }
+    KB_GROW(list->pieces, list->pieces_n + 1, list->pieces_cap, 16);
     if (list->pieces_n == 0)
         list->pieces[list->pieces_n++] = NULL;
     list->pieces[list->pieces_n++] = piece;

@@ -138,14 +138,7 @@ void kb__op_read_next(struct kb_object_op *op, enum kb_op_stage stage, kb_str re
 
 void kb__op_warn(struct kb_object_op *op, kb_str text)
 {
-    if (op->nwarnings == op->cap_warnings) {
-        size_t cap = op->cap_warnings ? op->cap_warnings * 2 : 8;
-        kb_str *warnings = kb_arena_alloc(&op->arena, cap * sizeof(*warnings));
-        if (op->nwarnings)
-            memcpy(warnings, op->warnings, op->nwarnings * sizeof(*warnings));
-        op->warnings = warnings;
-        op->cap_warnings = cap;
-    }
+    KB_ARENA_GROW(&op->arena, op->warnings, op->nwarnings, op->cap_warnings, 8);
     op->warnings[op->nwarnings++] = text;
 }
 

@@ -87,14 +87,7 @@ static void on_duplicate(void *arg, const char *path)
     struct kb_unknowns *u = &op->unknowns;
     if (u->count >= KB_CAUSES_MAX)
         return;
-    if (u->count == u->cap) {
-        size_t cap = u->cap ? u->cap * 2 : 8;
-        kb_str *paths = kb_arena_alloc(&op->arena, cap * sizeof(*paths));
-        if (u->count)
-            memcpy(paths, u->paths, u->count * sizeof(*paths));
-        u->paths = paths;
-        u->cap = cap;
-    }
+    KB_ARENA_GROW(&op->arena, u->paths, u->count, u->cap, 8);
     u->paths[u->count++] = kb_arena_printf(&op->arena, "\001%s", path);
 }
 

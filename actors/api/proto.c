@@ -8,6 +8,7 @@
 #include "bus/base/base64.h"
 #include "bus/base/check.h"
 #include "bus/base/clock.h"
+#include "bus/base/grow.h"
 #include "bus/base/limits.h"
 #include "bus/base/map.h"
 #include "bus/model/json.h"
@@ -114,11 +115,7 @@ struct kb_proto *kb_proto_new(void)
             continue;
         }
         KB_ASSERT(message != NULL);
-        if (message->count == message->cap) {
-            message->cap = message->cap ? message->cap * 2 : 8;
-            message->fields = realloc(message->fields, message->cap * sizeof(struct field));
-            KB_ASSERT(message->fields != NULL);
-        }
+        KB_GROW(message->fields, message->count, message->cap, 8);
         message->fields[message->count++] = parse_field(proto, kb_str_trim(line));
     }
     return proto;

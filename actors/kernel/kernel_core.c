@@ -17,6 +17,7 @@
  * absence for everybody's hang: after it all are forgiven. */
 #include "actors/kernel/kernel_core.h"
 
+#include "bus/base/grow.h"
 #include "bus/base/sm.h"
 
 #include <signal.h>
@@ -67,11 +68,7 @@ const char *kb_kernel_state_name(int state)
 
 static void wish(struct kb_kernel *kernel, struct kb_kernel_wish w)
 {
-    if (kernel->n_wishes == kernel->cap_wishes) {
-        kernel->cap_wishes = kernel->cap_wishes ? kernel->cap_wishes * 2 : 32;
-        kernel->wishes = realloc(kernel->wishes, kernel->cap_wishes * sizeof(*kernel->wishes));
-        KB_ASSERT(kernel->wishes != NULL);
-    }
+    KB_GROW(kernel->wishes, kernel->n_wishes, kernel->cap_wishes, 32);
     kernel->wishes[kernel->n_wishes++] = w;
 }
 
@@ -115,11 +112,7 @@ static struct kb_kernel_actor *add(struct kb_kernel *kernel, kb_str name)
     struct kb_kernel_actor *actor = find(kernel, name);
     if (actor)
         return actor;
-    if (kernel->n == kernel->cap) {
-        kernel->cap = kernel->cap ? kernel->cap * 2 : 32;
-        kernel->actors = realloc(kernel->actors, kernel->cap * sizeof(void *));
-        KB_ASSERT(kernel->actors != NULL);
-    }
+    KB_GROW(kernel->actors, kernel->n, kernel->cap, 32);
     actor = calloc(1, sizeof(*actor));
     KB_ASSERT(actor != NULL);
     actor->name = kb_str_dup(name);

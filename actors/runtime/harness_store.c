@@ -4,6 +4,8 @@
  * the split of status, finalizers and grace. Objects pass the same schemas as in the cluster. */
 #include "actors/runtime/harness_impl.h"
 
+#include "bus/base/grow.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -55,11 +57,7 @@ static void put(struct hstore *s, const char *key, struct kb_doc *doc)
     bool there;
     size_t at = place(s, key, &there);
     if (!there) {
-        if (s->count == s->cap) {
-            s->cap = s->cap ? s->cap * 2 : 64;
-            s->items = realloc(s->items, s->cap * sizeof(*s->items));
-            KB_ASSERT(s->items != NULL);
-        }
+        KB_GROW(s->items, s->count, s->cap, 64);
         memmove(&s->items[at + 1], &s->items[at], (s->count - at) * sizeof(*s->items));
         s->items[at] = (struct hobject){.key = kb_str_dup(kb_str_of(key))};
         s->count++;

@@ -2,6 +2,7 @@
 #include "actors/scheduler/scheduler_impl.h"
 #include "bus/base/check.h"
 #include "bus/base/clock.h"
+#include "bus/base/grow.h"
 #include "bus/model/key.h"
 
 #include <stdio.h>
@@ -16,11 +17,7 @@ enum { VIEW_BEHIND_MS = 30000 };
 struct kb_sched_wish *kb__sched_wish(struct kb_sched_out *out, enum kb_sched_wish_kind kind,
                                      const struct kb_sched_pod *pod)
 {
-    if (out->n == out->cap) {
-        out->cap = out->cap ? out->cap * 2 : 64;
-        out->wishes = realloc(out->wishes, out->cap * sizeof(*out->wishes));
-        KB_ASSERT(out->wishes != NULL);
-    }
+    KB_GROW(out->wishes, out->n, out->cap, 64);
     struct kb_sched_wish *w = &out->wishes[out->n++];
     *w = (struct kb_sched_wish){kind, kb_str_dup(kb_str_of(pod->key)), pod->rev, 0, NULL};
     return w;

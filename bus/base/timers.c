@@ -1,3 +1,4 @@
+#include "bus/base/grow.h"
 #include "bus/base/timers.h"
 
 #include "bus/base/check.h"
@@ -68,11 +69,7 @@ void kb_timers_disarm(struct kb_timers *timers, struct kb_timer *timer)
 void kb_timers_arm(struct kb_timers *timers, struct kb_timer *timer, kb_ms due_ms)
 {
     kb_timers_disarm(timers, timer);
-    if (timers->count == timers->cap) {
-        timers->cap = timers->cap ? timers->cap * 2 : 16;
-        timers->heap = realloc(timers->heap, timers->cap * sizeof(*timers->heap));
-        KB_ASSERT(timers->heap != NULL);
-    }
+    KB_GROW(timers->heap, timers->count, timers->cap, 16);
     timer->due_ms = due_ms;
     timer->seq = timers->next_seq++;
     heap_set(timers, timers->count, timer);

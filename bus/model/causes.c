@@ -113,14 +113,7 @@ static void add(struct kb_causes *causes, enum kb_cause_type type, const struct 
             kb_buf_puts(&message, text);
         }
     }
-    if (causes->count == causes->cap) {
-        size_t cap = causes->cap ? causes->cap * 2 : 8;
-        struct kb_cause *items = kb_arena_alloc(causes->arena, cap * sizeof(*items));
-        if (causes->count)
-            memcpy(items, causes->items, causes->count * sizeof(*items));
-        causes->items = items;
-        causes->cap = cap;
-    }
+    KB_ARENA_GROW(causes->arena, causes->items, causes->count, causes->cap, 8);
     causes->items[causes->count++] =
         (struct kb_cause){type, kb_arena_str(causes->arena, kb_buf_str(&field)),
                           kb_arena_str(causes->arena, kb_buf_str(&message))};

@@ -14,6 +14,7 @@
 
 #include <math.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 struct kb_doc {
@@ -279,6 +280,21 @@ kb_str kb_val_str(kb_val val)
         return kb_str_n(NULL, 0);
     struct kb__head head = kb__head_read(val.p);
     return head.type == KB_STR ? kb_str_n((const char *)head.at, head.n) : kb_str_n(NULL, 0);
+}
+
+kb_str kb_val_text(kb_val val, char scratch[KB_VAL_TEXT_BYTES])
+{
+    switch (kb_val_type(val)) {
+    case KB_STR:
+        return kb_val_str(val);
+    case KB_BOOL:
+        return kb_str_of(kb_val_bool(val, false) ? "true" : "false");
+    case KB_INT:
+        snprintf(scratch, KB_VAL_TEXT_BYTES, "%lld", (long long)kb_val_int(val, 0));
+        return kb_str_of(scratch);
+    default:
+        return kb_str_n(NULL, 0);
+    }
 }
 
 size_t kb_val_count(kb_val val)

@@ -51,7 +51,11 @@ static inline bool kb_val_present(kb_val val) /* there, and not null */
 KB_API bool kb_val_bool(kb_val val, bool otherwise);
 KB_API int64_t kb_val_int(kb_val val, int64_t otherwise); /* a double without fraction counts */
 KB_API double kb_val_double(kb_val val, double otherwise);
-KB_API kb_str kb_val_str(kb_val val);         /* empty when it is not a string */
+KB_API kb_str kb_val_str(kb_val val); /* empty when it is not a string */
+/* A string, boolean or integer as text, in `scratch` if need be: what indices and field selectors
+ * compare. Empty for all else. */
+enum { KB_VAL_TEXT_BYTES = 32 };
+KB_API kb_str kb_val_text(kb_val val, char scratch[KB_VAL_TEXT_BYTES]);
 KB_API size_t kb_val_count(kb_val val);       /* members of a map or array, else 0 */
 KB_API size_t kb_val_size(kb_val val);        /* its bytes */
 KB_API bool kb_val_equal(kb_val a, kb_val b); /* deep; the order of map members does not matter */

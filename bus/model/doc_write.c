@@ -4,6 +4,7 @@
 #include "bus/model/doc.h"
 
 #include "bus/base/check.h"
+#include "bus/base/grow.h"
 #include "bus/model/head.h"
 
 #include <msgpack.h>
@@ -42,11 +43,7 @@ void kb_w_finish(struct kb_w *w)
 static void w_push(struct kb_w *w, struct kb_w_open open)
 {
     w_count(w, false);
-    if (w->depth == w->cap) {
-        w->cap = w->cap ? w->cap * 2 : 16;
-        w->stack = realloc(w->stack, w->cap * sizeof(*w->stack));
-        KB_ASSERT(w->stack != NULL);
-    }
+    KB_GROW(w->stack, w->depth, w->cap, 16);
     w->stack[w->depth++] = open;
 }
 

@@ -5,6 +5,7 @@
 #include "bus/model/jsonpath.h"
 
 #include "bus/base/check.h"
+#include "bus/base/grow.h"
 #include "bus/base/limits.h"
 
 #include <stdlib.h>
@@ -44,11 +45,7 @@ static int broken(struct reader *r, const char *what)
 
 static struct step *step_add(struct kb_jsonpath *path, enum step_how how)
 {
-    if (path->count == path->cap) {
-        path->cap = path->cap ? path->cap * 2 : 4;
-        path->steps = realloc(path->steps, path->cap * sizeof(*path->steps));
-        KB_ASSERT(path->steps != NULL);
-    }
+    KB_GROW(path->steps, path->count, path->cap, 4);
     struct step *step = &path->steps[path->count++];
     *step = (struct step){.how = how};
     return step;

@@ -1,6 +1,7 @@
 #include "bus/model/kind.h"
 
 #include "bus/base/check.h"
+#include "bus/base/grow.h"
 #include "bus/base/map.h"
 #include "bus/model/schema_impl.h"
 
@@ -236,11 +237,7 @@ static kb_str plural_key(kb_str group, kb_str version, kb_str plural, char *out,
 static void register_kind(struct kb_kinds *kinds, struct kb_kind *kind)
 {
     char text[768];
-    if (kinds->count == kinds->cap) {
-        kinds->cap = kinds->cap ? kinds->cap * 2 : 16;
-        kinds->items = realloc(kinds->items, kinds->cap * sizeof(*kinds->items));
-        KB_ASSERT(kinds->items != NULL);
-    }
+    KB_GROW(kinds->items, kinds->count, kinds->cap, 16);
     kinds->items[kinds->count++] = kind;
     if (!kind->subresource_only && kb_map_get(&kinds->by_resource, kind->resource) == NULL)
         kb_map_put(&kinds->by_resource, kind->resource, kind);

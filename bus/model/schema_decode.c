@@ -32,14 +32,7 @@ static void note_unknown(struct decode *d, const struct frame *frame)
     struct kb_unknowns *u = d->unknowns;
     if (u == NULL || u->count >= KB_CAUSES_MAX)
         return;
-    if (u->count == u->cap) {
-        size_t cap = u->cap ? u->cap * 2 : 8;
-        kb_str *paths = kb_arena_alloc(u->arena, cap * sizeof(*paths));
-        if (u->count)
-            memcpy(paths, u->paths, u->count * sizeof(*paths));
-        u->paths = paths;
-        u->cap = cap;
-    }
+    KB_ARENA_GROW(u->arena, u->paths, u->count, u->cap, 8);
     kb_at_write(&frame->at, &path);
     u->paths[u->count++] = kb_arena_str(u->arena, kb_buf_str(&path));
 }

@@ -2,6 +2,7 @@
 #include "bus/model/selector.h"
 
 #include "bus/base/check.h"
+#include "bus/base/grow.h"
 #include "bus/base/limits.h"
 
 #include <ctype.h>
@@ -121,11 +122,7 @@ static void values_finish(struct values *values)
 
 static void values_add(struct values *values, kb_str value)
 {
-    if (values->count == values->cap) {
-        values->cap = values->cap ? values->cap * 2 : 8;
-        values->v = realloc(values->v, values->cap * sizeof(*values->v));
-        KB_ASSERT(values->v != NULL);
-    }
+    KB_GROW(values->v, values->count, values->cap, 8);
     values->v[values->count++] = value;
 }
 
@@ -191,11 +188,7 @@ static int check_key(kb_str key, struct kb_err *err)
 
 static void selector_push(struct kb_selector *s, const struct kb_requirement *req)
 {
-    if (s->count == s->cap) {
-        s->cap = s->cap ? s->cap * 2 : 4;
-        s->reqs = realloc(s->reqs, s->cap * sizeof(*s->reqs));
-        KB_ASSERT(s->reqs != NULL);
-    }
+    KB_GROW(s->reqs, s->count, s->cap, 4);
     /* Sorted by key; equal keys stay in the order of the text. */
     uint32_t at = s->count++;
     for (; at > 0 && kb_str_cmp(s->reqs[at - 1].key, req->key) > 0; at--)

@@ -2,6 +2,7 @@
 #include "bus/model/selector.h"
 
 #include "bus/base/check.h"
+#include "bus/base/grow.h"
 #include "bus/base/limits.h"
 
 #include <inttypes.h>
@@ -82,11 +83,7 @@ static int add_term(struct kb_field_selector *s, kb_str all, kb_str term, struct
     int rc = unescape(&s->arena, kb_str_n(term.p + at + width, term.n - at - width), &value, err);
     if (rc < 0)
         return rc;
-    if (s->count == s->cap) {
-        s->cap = s->cap ? s->cap * 2 : 4;
-        s->reqs = realloc(s->reqs, s->cap * sizeof(*s->reqs));
-        KB_ASSERT(s->reqs != NULL);
-    }
+    KB_GROW(s->reqs, s->count, s->cap, 4);
     s->reqs[s->count++] =
         (struct kb_field_requirement){kb_arena_str(&s->arena, kb_str_n(term.p, at)), value, equal};
     return 0;

@@ -1,5 +1,7 @@
 #include "actors/api/http/internal.h"
 
+#include "bus/base/grow.h"
+
 #include "bus/http/url.h"
 
 #include <ctype.h>
@@ -97,11 +99,7 @@ int kb__req_add_name(struct kb_http_req *req, kb_str piece)
     if (req->value_began || req->fields_n == 0) {
         if (req->fields_n == KB__FIELDS_MAX)
             return -1;
-        if (req->fields_n == req->fields_cap) {
-            req->fields_cap = req->fields_cap ? req->fields_cap * 2 : 16;
-            req->fields = realloc(req->fields, req->fields_cap * sizeof(*req->fields));
-            KB_ASSERT(req->fields != NULL);
-        }
+        KB_GROW(req->fields, req->fields_n, req->fields_cap, 16);
         req->fields[req->fields_n++] = (struct kb__field){.name = (uint32_t)req->text.n};
         req->value_began = false;
     }

@@ -2,6 +2,7 @@
 
 #include "actors/scheduler/core/decode.h"
 #include "bus/base/check.h"
+#include "bus/base/grow.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -454,17 +455,9 @@ static void port_add(struct kb_columns *c, uint32_t slot, struct kb_policy_port 
         KB_ASSERT(h != NULL);
         kb_map_put(&c->ports, k, h);
     }
-    if (h->n == h->cap) {
-        h->cap = h->cap ? h->cap * 2 : 4;
-        h->uses = realloc(h->uses, h->cap * sizeof(*h->uses));
-        KB_ASSERT(h->uses != NULL);
-    }
+    KB_GROW(h->uses, h->n, h->cap, 4);
     h->uses[h->n++] = (struct kb_policy_port_use){slot, port};
-    if (rec->ports_n == rec->ports_cap) {
-        rec->ports_cap = rec->ports_cap ? rec->ports_cap * 2 : 4;
-        rec->ports = realloc(rec->ports, rec->ports_cap * sizeof(*rec->ports));
-        KB_ASSERT(rec->ports != NULL);
-    }
+    KB_GROW(rec->ports, rec->ports_n, rec->ports_cap, 4);
     rec->ports[rec->ports_n++] = port;
 }
 

@@ -1,6 +1,7 @@
 #include "actors/scheduler/core/devices.h"
 
 #include "bus/base/check.h"
+#include "bus/base/grow.h"
 #include "bus/model/quantity.h"
 
 #include <stdio.h>
@@ -170,11 +171,7 @@ static bool larger(struct kb_gpu_loose a, struct kb_gpu_loose b)
 
 static void loose_add(struct kb_gpu_rec *rec, struct kb_gpu_loose ask)
 {
-    if (rec->loose_n == rec->loose_cap) {
-        rec->loose_cap = rec->loose_cap ? rec->loose_cap * 2 : 4;
-        rec->loose = realloc(rec->loose, rec->loose_cap * sizeof(*rec->loose));
-        KB_ASSERT(rec->loose != NULL);
-    }
+    KB_GROW(rec->loose, rec->loose_n, rec->loose_cap, 4);
     uint32_t at = rec->loose_n++;
     for (; at > 0 && larger(ask, rec->loose[at - 1]); at--)
         rec->loose[at] = rec->loose[at - 1];

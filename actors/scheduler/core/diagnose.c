@@ -5,6 +5,7 @@
 
 #include "actors/scheduler/core/histogram.h"
 #include "bus/base/check.h"
+#include "bus/base/grow.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -29,11 +30,7 @@ static void tally_add(struct tally *t, uint32_t verdict)
         if (t->rows[t->last].verdict == verdict)
             break;
     if (t->last == t->n) {
-        if (t->n == t->cap) {
-            t->cap = t->cap ? t->cap * 2 : 16;
-            t->rows = realloc(t->rows, t->cap * sizeof(*t->rows));
-            KB_ASSERT(t->rows != NULL);
-        }
+        KB_GROW(t->rows, t->n, t->cap, 16);
         t->rows[t->n++] = (struct tally_row){verdict, 0};
     }
     t->rows[t->last].n++;

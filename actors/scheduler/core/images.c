@@ -1,6 +1,7 @@
 #include "actors/scheduler/core/images.h"
 
 #include "bus/base/check.h"
+#include "bus/base/grow.h"
 
 #include <stdlib.h>
 
@@ -59,11 +60,7 @@ static bool hold(struct kb_images *im, uint32_t name, uint32_t slot, int64_t byt
     }
     if (h->n > 0 && h->v[h->n - 1].node == slot)
         return false;
-    if (h->n == h->cap) {
-        h->cap = h->cap ? h->cap * 2 : 4;
-        h->v = realloc(h->v, h->cap * sizeof(*h->v));
-        KB_ASSERT(h->v != NULL);
-    }
+    KB_GROW(h->v, h->n, h->cap, 4);
     h->v[h->n++] = (struct kb_policy_image){slot, bytes};
     return true;
 }

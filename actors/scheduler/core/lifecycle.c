@@ -10,6 +10,7 @@
 #include "actors/scheduler/core/lifecycle.h"
 
 #include "bus/base/check.h"
+#include "bus/base/grow.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -683,11 +684,7 @@ static void note_sent_back(struct kb_lifecycle *l, uint32_t group)
     for (size_t i = 0; i < l->sent_back_n; i++)
         if (l->sent_back[i] == group)
             return;
-    if (l->sent_back_n == l->sent_back_cap) {
-        l->sent_back_cap = l->sent_back_cap ? l->sent_back_cap * 2 : 16;
-        l->sent_back = realloc(l->sent_back, l->sent_back_cap * sizeof(*l->sent_back));
-        KB_ASSERT(l->sent_back != NULL);
-    }
+    KB_GROW(l->sent_back, l->sent_back_n, l->sent_back_cap, 16);
     l->sent_back[l->sent_back_n++] = group;
 }
 

@@ -1,6 +1,7 @@
 #include "actors/scheduler/core/pods.h"
 
 #include "bus/base/check.h"
+#include "bus/base/grow.h"
 
 #include <stdlib.h>
 
@@ -250,11 +251,7 @@ static bool count_means(const struct kb_pods *p, const struct count *c,
 
 static void subscribe(struct kb_pod_group *g, struct count *c)
 {
-    if (g->counts_n == g->counts_cap) {
-        g->counts_cap = g->counts_cap ? g->counts_cap * 2 : 4;
-        g->counts = realloc(g->counts, g->counts_cap * sizeof(struct count *));
-        KB_ASSERT(g->counts != NULL);
-    }
+    KB_GROW(g->counts, g->counts_n, g->counts_cap, 4);
     g->counts[g->counts_n++] = c;
 }
 
@@ -547,11 +544,7 @@ static void match_terms(struct kb_pods *p, struct kb_pod_group *g)
         struct term *t = KB_CONTAINER(it, struct term, carriers.link);
         if (!kb_pods_selects(p, &t->is.pods, g->ns, g->labels))
             continue;
-        if (g->carried_n == cap) {
-            cap = cap ? cap * 2 : 4;
-            g->carried = realloc(g->carried, cap * sizeof(*g->carried));
-            KB_ASSERT(g->carried != NULL);
-        }
+        KB_GROW(g->carried, g->carried_n, cap, 4);
         g->carried[g->carried_n++] = (struct kb_policy_carried){
             t->kind, t->is.weight, t->is.topology_key, &t->carriers.view};
     }

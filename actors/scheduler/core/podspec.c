@@ -10,14 +10,6 @@ enum { DEFAULT_CPU_MILLI = 100, DEFAULT_MEMORY = 200 * 1024 * 1024 };
 
 /* ---- signature ---- */
 
-static void sign(struct kb_buf *sig, kb_val val)
-{
-    uint32_t n = kb_val_present(val) ? (uint32_t)kb_val_size(val) : 0;
-    kb_buf_add(sig, &n, sizeof(n));
-    if (n > 0)
-        kb_buf_add(sig, val.p, n);
-}
-
 static void sign_containers(struct kb_buf *sig, kb_val list)
 {
     uint32_t n = (uint32_t)kb_val_count(list);
@@ -32,9 +24,9 @@ static void sign_containers(struct kb_buf *sig, kb_val list)
             else if (kb_str_is(f.key, "restartPolicy"))
                 restart = f.val;
         }
-        sign(sig, kb_val_get(resources, "requests"));
-        sign(sig, ports);
-        sign(sig, restart);
+        kb__sign(sig, kb_val_get(resources, "requests"));
+        kb__sign(sig, ports);
+        kb__sign(sig, restart);
     }
 }
 
@@ -87,13 +79,7 @@ static int64_t *sum_of(struct kb_arena *a, struct sums *s, uint32_t resource)
     for (uint32_t i = 0; i < s->n; i++)
         if (s->v[i].resource == resource)
             return &s->v[i].amount;
-    if (s->n == s->cap) {
-        s->cap = s->cap ? s->cap * 2 : 8;
-        struct kb_policy_request *v = kb_arena_alloc(a, s->cap * sizeof(*v));
-        for (uint32_t i = 0; i < s->n; i++)
-            v[i] = s->v[i];
-        s->v = v;
-    }
+    KB_ARENA_GROW(a, s->v, s->n, s->cap, 8);
     s->v[s->n] = (struct kb_policy_request){resource, 0};
     return &s->v[s->n++].amount;
 }
@@ -408,14 +394,14 @@ struct kb_podspec *kb_podspec_get(struct kb_podspecs *specs, struct kb_columns *
     kb_buf_add(sig, &profile, sizeof(profile));
     sign_containers(sig, f.containers);
     sign_containers(sig, f.init);
-    sign(sig, f.overhead);
-    sign(sig, f.selector);
-    sign(sig, f.affinity);
-    sign(sig, f.tolerations);
+    kb__sign(sig, f.overhead);
+    kb__sign(sig, f.selector);
+    kb__sign(sig, f.affinity);
+    kb__sign(sig, f.tolerations);
     kb_buf_add(sig, &f.gpus.gpus, sizeof(f.gpus.gpus));
     kb_buf_add(sig, &f.gpus.milli, sizeof(f.gpus.milli));
     kb_buf_add_str(sig, f.gpus.models);
-    sign(sig, wants_node ? f.node_name : (kb_val){0});
+    kb__sign(sig, wants_node ? f.node_name : (kb_val){0});
     kb_relations_sign(&f.others, sig);
     struct kb_podspec *spec = kb_map_get(&specs->by_signature, kb_buf_str(sig));
     if (spec == NULL) {

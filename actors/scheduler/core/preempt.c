@@ -6,6 +6,7 @@
 
 #include "actors/scheduler/core/histogram.h"
 #include "bus/base/check.h"
+#include "bus/base/grow.h"
 
 #include <stdlib.h>
 
@@ -201,11 +202,7 @@ static bool listed(const struct kb_promises *p, uint32_t slot)
 
 static void list(struct kb_promises *p, uint32_t slot, uint32_t verdict)
 {
-    if (p->overruled_n == p->overruled_cap) {
-        p->overruled_cap = p->overruled_cap ? p->overruled_cap * 2 : 16;
-        p->overruled = realloc(p->overruled, p->overruled_cap * sizeof(*p->overruled));
-        KB_ASSERT(p->overruled != NULL);
-    }
+    KB_GROW(p->overruled, p->overruled_n, p->overruled_cap, 16);
     p->overruled[p->overruled_n++] = (struct kb_overruled){slot, verdict};
 }
 
@@ -390,11 +387,7 @@ static void do_say(struct kb_policy_cycle *cycle, const char *text)
 static void do_evict(struct kb_policy_cycle *cycle, const struct kb_policy_placed *view)
 {
     struct kb_preemption *r = run_of(cycle)->result;
-    if (r->victims_n == r->victims_cap) {
-        r->victims_cap = r->victims_cap ? r->victims_cap * 2 : 16;
-        r->victims = realloc(r->victims, r->victims_cap * sizeof(struct kb_core_pod *));
-        KB_ASSERT(r->victims != NULL);
-    }
+    KB_GROW(r->victims, r->victims_n, r->victims_cap, 16);
     r->victims[r->victims_n++] = pod_of(view);
 }
 

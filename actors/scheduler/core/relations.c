@@ -25,7 +25,7 @@ void kb_relations_of_metadata(kb_val metadata, struct kb_relations *r)
 
 /* ---- signature ---- */
 
-static void sign(struct kb_buf *sig, kb_val val)
+void kb__sign(struct kb_buf *sig, kb_val val)
 {
     uint32_t n = kb_val_present(val) ? (uint32_t)kb_val_size(val) : 0;
     kb_buf_add(sig, &n, sizeof(n));
@@ -36,20 +36,20 @@ static void sign(struct kb_buf *sig, kb_val val)
 static void sign_images(struct kb_buf *sig, kb_val containers)
 {
     for (struct kb_iter it = kb_iter(containers); kb_iter_next(&it);)
-        sign(sig, kb_val_get(it.val, "image"));
+        kb__sign(sig, kb_val_get(it.val, "image"));
 }
 
 void kb_relations_sign(const struct kb_relations *r, struct kb_buf *sig)
 {
     kb_buf_add(sig, &r->ending, sizeof(r->ending));
-    sign(sig, r->ns);
-    sign(sig, r->labels);
-    sign(sig, kb_val_get(r->owner, "apiVersion"));
-    sign(sig, kb_val_get(r->owner, "kind"));
-    sign(sig, kb_val_get(r->owner, "name"));
-    sign(sig, r->affinity);
-    sign(sig, r->anti_affinity);
-    sign(sig, r->spread);
+    kb__sign(sig, r->ns);
+    kb__sign(sig, r->labels);
+    kb__sign(sig, kb_val_get(r->owner, "apiVersion"));
+    kb__sign(sig, kb_val_get(r->owner, "kind"));
+    kb__sign(sig, kb_val_get(r->owner, "name"));
+    kb__sign(sig, r->affinity);
+    kb__sign(sig, r->anti_affinity);
+    kb__sign(sig, r->spread);
     sign_images(sig, r->init);
     sign_images(sig, r->containers);
     kb_volumes_sign(r->volumes, kb_val_str(r->name), sig);

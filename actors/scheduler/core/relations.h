@@ -19,6 +19,8 @@ struct kb_relations {
 
 /* `spec` members are the caller's to fill in: it walks over the pod's spec anyway. */
 void kb_relations_of_metadata(kb_val metadata, struct kb_relations *r);
+/* Append a value's bytes, with their number before them: what makes up a signature of pods. */
+void kb__sign(struct kb_buf *sig, kb_val val);
 /* Append all of it that could make two pods differ. */
 void kb_relations_sign(const struct kb_relations *r, struct kb_buf *sig);
 void kb_relations_read(const struct kb_relations *r, struct kb_arena *a, struct kb_intern *in,

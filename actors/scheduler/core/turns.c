@@ -2,6 +2,7 @@
 
 #include "actors/scheduler/core/pending.h"
 #include "bus/base/check.h"
+#include "bus/base/grow.h"
 
 #include <stdlib.h>
 
@@ -78,11 +79,7 @@ static struct kb_turns_class *class_of(struct kb_turns *q, const struct kb_waiti
 
 static void make_busy(struct kb_turns *q, struct kb_turns_class *c)
 {
-    if (q->busy_n == q->busy_cap) {
-        q->busy_cap = q->busy_cap ? q->busy_cap * 2 : 8;
-        q->busy = realloc(q->busy, q->busy_cap * sizeof(struct kb_turns_class *));
-        KB_ASSERT(q->busy != NULL);
-    }
+    KB_GROW(q->busy, q->busy_n, q->busy_cap, 8);
     q->busy[q->busy_n++] = c;
     c->busy_at = q->busy_n;
 }
@@ -104,11 +101,7 @@ static void drop(struct kb_turns *q, struct kb_turns_class *c)
 void kb_turns_push(struct kb_turns *q, struct kb_waiting *w)
 {
     struct kb_turns_class *c = class_of(q, w);
-    if (c->n == c->cap) {
-        c->cap = c->cap ? c->cap * 2 : 16;
-        c->heap = realloc(c->heap, c->cap * sizeof(struct kb_waiting *));
-        KB_ASSERT(c->heap != NULL);
-    }
+    KB_GROW(c->heap, c->n, c->cap, 16);
     if (c->n == 0)
         make_busy(q, c);
     w->queue_class = c;

@@ -5,6 +5,7 @@
 #include "actors/scheduler/core/podspec.h"
 #include "actors/scheduler/core/selectors.h"
 #include "bus/base/check.h"
+#include "bus/base/grow.h"
 
 #include <stdlib.h>
 
@@ -417,11 +418,7 @@ static void list_of_class(struct kb_volumes *v, const struct kb_policy_volume *v
             names->v[i--] = names->v[--names->n];
     if (!add)
         return;
-    if (names->n == names->cap) {
-        names->cap = names->cap ? names->cap * 2 : 8;
-        names->v = realloc(names->v, names->cap * sizeof(*names->v));
-        KB_ASSERT(names->v != NULL);
-    }
+    KB_GROW(names->v, names->n, names->cap, 8);
     names->v[names->n++] = volume->name;
 }
 
@@ -523,11 +520,7 @@ static void use_claim(struct kb_volume_uses *u, struct kb_policy_claim_name clai
         }
         return;
     }
-    if (u->claims_n == u->claims_cap) {
-        u->claims_cap = u->claims_cap ? u->claims_cap * 2 : 4;
-        u->claims = realloc(u->claims, u->claims_cap * sizeof(*u->claims));
-        KB_ASSERT(u->claims != NULL);
-    }
+    KB_GROW(u->claims, u->claims_n, u->claims_cap, 4);
     u->claims[u->claims_n++] = claim;
 }
 
@@ -542,11 +535,7 @@ static void use_disk(struct kb_volume_uses *u, struct kb_policy_disk disk, int b
         }
         return;
     }
-    if (u->disks_n == u->disks_cap) {
-        u->disks_cap = u->disks_cap ? u->disks_cap * 2 : 4;
-        u->disks = realloc(u->disks, u->disks_cap * sizeof(*u->disks));
-        KB_ASSERT(u->disks != NULL);
-    }
+    KB_GROW(u->disks, u->disks_n, u->disks_cap, 4);
     u->disks[u->disks_n++] = disk;
 }
 

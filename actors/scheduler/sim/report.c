@@ -87,6 +87,23 @@ static int write_decisions(const struct kb_sim *sim, const char *dir, struct kb_
     return finish(f, path, err);
 }
 
+/* The columns of all metrics, each with a comma before it, and the end of the line. */
+static void put_metric_names(FILE *f)
+{
+#define X(member, key, title, unit) fputs("," key, f);
+    KB_SIM_METRIC_MAP(X)
+#undef X
+    fputc('\n', f);
+}
+
+static void put_metrics(FILE *f, const struct kb_sim_values *v)
+{
+#define X(member, key, title, unit) fprintf(f, ",%.4f", v->member);
+    KB_SIM_METRIC_MAP(X)
+#undef X
+    fputc('\n', f);
+}
+
 static int write_series(const struct kb_sim *sim, const char *dir, struct kb_err *err)
 {
     KB_AUTO(kb_auto_free) char *path = NULL;
@@ -97,18 +114,12 @@ static int write_series(const struct kb_sim *sim, const char *dir, struct kb_err
     if (f == NULL)
         return -err->code;
     fputs("time_s,arrived,running,arrived_gpu_pct", f);
-#define X(member, key, title, unit) fputs("," key, f);
-    KB_SIM_METRIC_MAP(X)
-#undef X
-    fputc('\n', f);
+    put_metric_names(f);
     for (size_t i = 0; i < n; i++) {
         struct kb_sim_values v = kb_sim_values_of(&p[i], &total);
         fprintf(f, "%.3f,%u,%u,%.4f", (double)p[i].at_ms / 1000, p[i].arrived, p[i].running,
                 total.gpu > 0 ? 100 * (double)p[i].arrived_gpu / (double)total.gpu : 0);
-#define X(member, key, title, unit) fprintf(f, ",%.4f", v.member);
-        KB_SIM_METRIC_MAP(X)
-#undef X
-        fputc('\n', f);
+        put_metrics(f, &v);
     }
     return finish(f, path, err);
 }
@@ -129,10 +140,7 @@ static int write_runs(const struct kb_sim_runs *runs, const char *dir, struct kb
     if (f == NULL)
         return -err->code;
     fputs("workload,policy,seed,nodes,gpus,pods,bound,unplaced,wait_p99_s,peak_waiting,seconds", f);
-#define X(member, key, title, unit) fputs("," key, f);
-    KB_SIM_METRIC_MAP(X)
-#undef X
-    fputc('\n', f);
+    put_metric_names(f);
     for (size_t i = 0; i < runs->n; i++) {
         const struct kb_sim_result *r = &runs->at[i];
         put_text(f, r->workload);
@@ -141,10 +149,7 @@ static int write_runs(const struct kb_sim_runs *runs, const char *dir, struct kb
         fprintf(f, ",%llu,%u,%.0f,%u,%u,%u,%.3f,%.0f,%.3f", (unsigned long long)r->seed, r->nodes,
                 r->gpus, r->pods, r->bound, r->unplaced, r->wait_p99_s, r->peak_waiting,
                 r->seconds);
-#define X(member, key, title, unit) fprintf(f, ",%.4f", r->value.member);
-        KB_SIM_METRIC_MAP(X)
-#undef X
-        fputc('\n', f);
+        put_metrics(f, &r->value);
     }
     return finish(f, path, err);
 }

@@ -4,6 +4,7 @@
 #include "actors/scheduler/scheduler_core.h"
 #include "actors/scheduler/sim/fragmentation.h"
 #include "bus/base/check.h"
+#include "bus/base/grow.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -65,16 +66,6 @@ struct kb_sim {
     size_t points_n, points_cap;
 };
 
-static void *room(void *array, size_t n, size_t *cap, size_t size)
-{
-    if (n < *cap)
-        return array;
-    *cap = *cap ? *cap * 2 : 1024;
-    array = realloc(array, *cap * size);
-    KB_ASSERT(array != NULL);
-    return array;
-}
-
 /* ---- what a pod asks for ---- */
 
 static void measure(struct kb_sim *s, struct sim_pod *pod, bool tell)
@@ -90,7 +81,7 @@ static void measure(struct kb_sim *s, struct sim_pod *pod, bool tell)
 
 static struct sim_pod *add_pod(struct kb_sim *s, const struct kb_trace_pod *of, char *key)
 {
-    s->pods = room(s->pods, s->pods_n, &s->pods_cap, sizeof(*s->pods));
+    KB_GROW(s->pods, s->pods_n, s->pods_cap, 1024);
     struct sim_pod *pod = &s->pods[s->pods_n++];
     *pod = (struct sim_pod){.of = of, .key = key};
     return pod;
@@ -363,7 +354,7 @@ static struct kb_sim_decision *decision_of(struct kb_sim *s, const struct sim_po
 
 static void arrive(struct kb_sim *s, struct sim_pod *pod, bool again)
 {
-    s->decisions = room(s->decisions, s->decisions_n, &s->decisions_cap, sizeof(*s->decisions));
+    KB_GROW(s->decisions, s->decisions_n, s->decisions_cap, 1024);
     pod->decision = s->decisions_n++;
     *decision_of(s, pod) = (struct kb_sim_decision){.key = pod->key,
                                                     .arrived_ms = s->now,
@@ -616,7 +607,7 @@ bool kb_sim_run(struct kb_sim *s, size_t steps)
         s->now_point.at_ms = s->now;
         if (s->points_n > 0 && s->points[s->points_n - 1].at_ms == s->now)
             s->points_n--; /* a pod came and went in no time: one moment, one point */
-        s->points = room(s->points, s->points_n, &s->points_cap, sizeof(*s->points));
+        KB_GROW(s->points, s->points_n, s->points_cap, 1024);
         s->points[s->points_n++] = s->now_point;
     }
     return true;

@@ -2,6 +2,7 @@
 
 #include "bus/base/check.h"
 #include "bus/base/file.h"
+#include "bus/base/grow.h"
 #include "bus/base/limits.h"
 
 #include <math.h>
@@ -32,39 +33,29 @@ void kb_trace_finish(struct kb_trace *t)
     *t = (struct kb_trace){0};
 }
 
-static void *room(void *array, size_t n, size_t *cap, size_t size)
-{
-    if (n < *cap)
-        return array;
-    *cap = *cap ? *cap * 2 : 64;
-    array = realloc(array, *cap * size);
-    KB_ASSERT(array != NULL);
-    return array;
-}
-
 void kb_trace_add_node(struct kb_trace *t, kb_str name, const struct kb_doc *doc)
 {
-    t->nodes = room(t->nodes, t->nodes_n, &t->nodes_cap, sizeof(*t->nodes));
+    KB_GROW(t->nodes, t->nodes_n, t->nodes_cap, 64);
     t->nodes[t->nodes_n++] = (struct kb_trace_node){kb_str_dup(name), kb_doc_ref(doc)};
 }
 
 void kb_trace_add_pod(struct kb_trace *t, kb_str key, const struct kb_doc *doc, kb_ms arrive_ms,
                       kb_ms run_ms)
 {
-    t->pods = room(t->pods, t->pods_n, &t->pods_cap, sizeof(*t->pods));
+    KB_GROW(t->pods, t->pods_n, t->pods_cap, 64);
     t->pods[t->pods_n++] =
         (struct kb_trace_pod){kb_str_dup(key), kb_doc_ref(doc), arrive_ms, run_ms};
 }
 
 void kb_trace_add_object(struct kb_trace *t, kb_str key, const struct kb_doc *doc)
 {
-    t->objects = room(t->objects, t->objects_n, &t->objects_cap, sizeof(*t->objects));
+    KB_GROW(t->objects, t->objects_n, t->objects_cap, 64);
     t->objects[t->objects_n++] = (struct kb_trace_object){kb_str_dup(key), kb_doc_ref(doc)};
 }
 
 void kb_trace_add_fault(struct kb_trace *t, kb_str key, kb_str node, kb_ms at_ms, kb_ms for_ms)
 {
-    t->faults = room(t->faults, t->faults_n, &t->faults_cap, sizeof(*t->faults));
+    KB_GROW(t->faults, t->faults_n, t->faults_cap, 64);
     t->faults[t->faults_n++] = (struct kb_trace_fault){
         key.n ? kb_str_dup(key) : NULL, node.n ? kb_str_dup(node) : NULL, at_ms, for_ms};
 }
