@@ -2,15 +2,8 @@
 #include "actors/api/logic/rules.h"
 #include "bus/model/json.h"
 #include "bus/model/kind.h"
+#include "tests/lib/nodes.h"
 #include "tests/lib/test.h"
-
-static struct kb_node *parse(struct kb_arena *a, const char *json)
-{
-    struct kb_err err = {0};
-    struct kb_node *node = NULL;
-    KB_CHECK_OK(kb_json_parse(a, kb_str_of(json), NULL, &node, &err), &err);
-    return node;
-}
 
 static void default_as(struct kb_arena *a, const char *resource, struct kb_node *obj)
 {
@@ -44,7 +37,7 @@ static void check_pods(const struct pod_case *cases, size_t n)
         struct kb_causes causes = {.arena = &a};
         struct kb_at at = kb_at_field(NULL, "spec");
         kb_str json = kb_arena_printf(&a, "{\"spec\":{%s}}", cases[i].spec);
-        struct kb_node *pod = parse(&a, json.p);
+        struct kb_node *pod = kb_test_node(&a, json.p);
         default_as(&a, "pods", pod);
         kb_rules_pod_default(&a, kb_node_get(pod, "spec"));
         kb_rules_pod_spec(kb_node_get(pod, "spec"), &at, false, &causes);
@@ -167,7 +160,7 @@ KB_TEST(rules, quality_of_service)
     for (size_t i = 0; i < KB_COUNT(cases); i++) {
         KB_AUTO(kb_arena_finish) struct kb_arena a = {0};
         kb_str json = kb_arena_printf(&a, "{\"containers\":%s}", cases[i].containers);
-        KB_CHECK_STR(kb_rules_pod_qos(parse(&a, json.p)), cases[i].want);
+        KB_CHECK_STR(kb_rules_pod_qos(kb_test_node(&a, json.p)), cases[i].want);
     }
 }
 
@@ -175,8 +168,9 @@ static void check_update(const char *old_spec, const char *new_spec, const char 
 {
     KB_AUTO(kb_arena_finish) struct kb_arena a = {0};
     struct kb_causes causes = {.arena = &a};
-    const struct kb_node *was = parse(&a, kb_arena_printf(&a, "{\"spec\":{%s}}", old_spec).p);
-    const struct kb_node *is = parse(&a, kb_arena_printf(&a, "{\"spec\":{%s}}", new_spec).p);
+    const struct kb_node *was =
+        kb_test_node(&a, kb_arena_printf(&a, "{\"spec\":{%s}}", old_spec).p);
+    const struct kb_node *is = kb_test_node(&a, kb_arena_printf(&a, "{\"spec\":{%s}}", new_spec).p);
     kb_rules_pod_update(was, is, &causes);
     check_causes(&causes, want, new_spec);
 }
@@ -204,7 +198,7 @@ static void check_workload(const char *kind, const char *resource, const char *s
 {
     KB_AUTO(kb_arena_finish) struct kb_arena a = {0};
     struct kb_causes causes = {.arena = &a};
-    struct kb_node *obj = parse(&a, kb_arena_printf(&a, "{\"spec\":{%s}}", spec).p);
+    struct kb_node *obj = kb_test_node(&a, kb_arena_printf(&a, "{\"spec\":{%s}}", spec).p);
     default_as(&a, resource, obj);
     kb_rules_workload_default(kb_str_of(kind), &a, obj);
     kb_rules_workload(kb_str_of(kind), obj, &causes);
@@ -248,9 +242,9 @@ static void check_service(const char *old_spec, const char *spec, const char *wa
     KB_AUTO(kb_arena_finish) struct kb_arena a = {0};
     struct kb_causes causes = {.arena = &a};
     struct kb_node *old = NULL;
-    struct kb_node *obj = parse(&a, kb_arena_printf(&a, "{\"spec\":{%s}}", spec).p);
+    struct kb_node *obj = kb_test_node(&a, kb_arena_printf(&a, "{\"spec\":{%s}}", spec).p);
     if (old_spec != NULL)
-        old = parse(&a, kb_arena_printf(&a, "{\"spec\":{%s}}", old_spec).p);
+        old = kb_test_node(&a, kb_arena_printf(&a, "{\"spec\":{%s}}", old_spec).p);
     default_as(&a, "services", obj);
     kb_rules_service(obj, old, &causes);
     check_causes(&causes, want, spec);
@@ -280,8 +274,9 @@ KB_TEST(rules, secrets)
 {
     KB_AUTO(kb_arena_finish) struct kb_arena a = {0};
     struct kb_causes causes = {.arena = &a};
-    struct kb_node *secret = parse(&a, "{\"type\":\"kubernetes.io/tls\",\"data\":{\"k\":\"eA==\"},"
-                                       "\"stringData\":{\"tls.crt\":\"hallo\",\"k\":\"neu\"}}");
+    struct kb_node *secret =
+        kb_test_node(&a, "{\"type\":\"kubernetes.io/tls\",\"data\":{\"k\":\"eA==\"},"
+                         "\"stringData\":{\"tls.crt\":\"hallo\",\"k\":\"neu\"}}");
     kb_rules_secret_default(&a, secret);
     KB_CHECK(kb_node_get(secret, "stringData") == NULL);
     KB_CHECK_STRN(kb_node_text(kb_node_get(kb_node_get(secret, "data"), "tls.crt")), "aGFsbG8=");
@@ -294,12 +289,12 @@ KB_TEST(rules, configmaps_and_events)
 {
     KB_AUTO(kb_arena_finish) struct kb_arena a = {0};
     struct kb_causes causes = {.arena = &a}, others = {.arena = &a};
-    kb_rules_configmap(parse(&a, "{\"data\":{\"k\":\"v\"},\"binaryData\":{\"k\":\"eA==\"}}"),
+    kb_rules_configmap(kb_test_node(&a, "{\"data\":{\"k\":\"v\"},\"binaryData\":{\"k\":\"eA==\"}}"),
                        &causes);
     check_causes(&causes, "data[k]: Invalid value: \"k\": duplicate of key present in binaryData",
                  "a key in both");
-    kb_rules_event(parse(&a, "{\"metadata\":{\"namespace\":\"x\"},\"involvedObject\":{"
-                             "\"namespace\":\"y\"}}"),
+    kb_rules_event(kb_test_node(&a, "{\"metadata\":{\"namespace\":\"x\"},\"involvedObject\":{"
+                                    "\"namespace\":\"y\"}}"),
                    &others);
     check_causes(&others,
                  "involvedObject.namespace: Invalid value: \"y\": does not match event.namespace",
@@ -321,7 +316,7 @@ KB_TEST(rules, nothing_is_trusted)
     for (size_t i = 0; i < KB_COUNT(specs); i++) {
         KB_AUTO(kb_arena_finish) struct kb_arena a = {0};
         struct kb_causes causes = {.arena = &a};
-        struct kb_node *spec = parse(&a, specs[i]);
+        struct kb_node *spec = kb_test_node(&a, specs[i]);
         kb_rules_pod_default(&a, spec);
         kb_rules_pod_spec(spec, NULL, false, &causes);
         kb_rules_pod_qos(spec);

@@ -2,24 +2,10 @@
 #include "bus/model/json.h"
 #include "bus/model/kind.h"
 #include "bus/model/patch.h"
+#include "tests/lib/nodes.h"
 #include "tests/lib/test.h"
 
 #include <stdlib.h>
-
-static struct kb_node *parse(struct kb_arena *a, const char *json)
-{
-    struct kb_err err = {0};
-    struct kb_node *node = NULL;
-    KB_CHECK_OK(kb_json_parse(a, kb_str_of(json), NULL, &node, &err), &err);
-    return node;
-}
-
-static const char *text_of(struct kb_arena *a, const struct kb_node *node)
-{
-    KB_AUTO(kb_buf_finish) struct kb_buf out = {0};
-    kb_json_write_node(&out, node, KB_JSON_SORTED);
-    return kb_arena_str(a, kb_buf_str(&out)).p;
-}
 
 struct patch_case {
     const char *target, *patch, *result;
@@ -64,11 +50,11 @@ KB_TEST(patch, json_patch_follows_rfc_6902)
     for (size_t i = 0; i < KB_COUNT(cases); i++) {
         KB_AUTO(kb_arena_finish) struct kb_arena a = {0};
         struct kb_err err = {0};
-        struct kb_node *target = parse(&a, cases[i].target);
-        int rc = kb_patch_json(&a, &target, parse(&a, cases[i].patch), &err);
+        struct kb_node *target = kb_test_node(&a, cases[i].target);
+        int rc = kb_patch_json(&a, &target, kb_test_node(&a, cases[i].patch), &err);
         KB_CHECK_I64(rc, ==, -cases[i].code);
         if (rc == 0)
-            KB_CHECK_STR(text_of(&a, target), cases[i].result);
+            KB_CHECK_STR(kb_test_node_text(&a, target), cases[i].result);
     }
 }
 
@@ -85,9 +71,9 @@ KB_TEST(patch, merge_patch_follows_rfc_7386)
     };
     for (size_t i = 0; i < KB_COUNT(cases); i++) {
         KB_AUTO(kb_arena_finish) struct kb_arena a = {0};
-        struct kb_node *target = parse(&a, cases[i].target);
-        kb_patch_merge(&a, &target, parse(&a, cases[i].patch));
-        KB_CHECK_STR(text_of(&a, target), cases[i].result);
+        struct kb_node *target = kb_test_node(&a, cases[i].target);
+        kb_patch_merge(&a, &target, kb_test_node(&a, cases[i].patch));
+        KB_CHECK_STR(kb_test_node_text(&a, target), cases[i].result);
     }
 }
 
@@ -138,12 +124,12 @@ KB_TEST(patch, strategic_patch_merges_lists_by_their_keys)
     for (size_t i = 0; i < KB_COUNT(cases); i++) {
         KB_AUTO(kb_arena_finish) struct kb_arena a = {0};
         struct kb_err err = {0};
-        struct kb_node *target = parse(&a, cases[i].target);
+        struct kb_node *target = kb_test_node(&a, cases[i].target);
         int rc = kb_patch_strategic(schema_at("pods", "spec"), &a, &target,
-                                    parse(&a, cases[i].patch), &err);
+                                    kb_test_node(&a, cases[i].patch), &err);
         KB_CHECK_I64(rc, ==, -cases[i].code);
         if (rc == 0)
-            KB_CHECK_STR(text_of(&a, target), cases[i].result);
+            KB_CHECK_STR(kb_test_node_text(&a, target), cases[i].result);
     }
 }
 
@@ -151,12 +137,12 @@ KB_TEST(patch, strategic_patch_treats_lists_of_scalars_as_sets)
 {
     KB_AUTO(kb_arena_finish) struct kb_arena a = {0};
     struct kb_err err = {0};
-    struct kb_node *target = parse(&a, "{\"finalizers\":[\"a\",\"b\"]}");
-    struct kb_node *patch = parse(&a, "{\"$deleteFromPrimitiveList/finalizers\":[\"a\"],"
-                                      "\"$setElementOrder/finalizers\":[\"c\",\"b\"],"
-                                      "\"finalizers\":[\"c\",\"b\"]}");
+    struct kb_node *target = kb_test_node(&a, "{\"finalizers\":[\"a\",\"b\"]}");
+    struct kb_node *patch = kb_test_node(&a, "{\"$deleteFromPrimitiveList/finalizers\":[\"a\"],"
+                                             "\"$setElementOrder/finalizers\":[\"c\",\"b\"],"
+                                             "\"finalizers\":[\"c\",\"b\"]}");
     KB_CHECK_OK(kb_patch_strategic(schema_at("pods", "metadata"), &a, &target, patch, &err), &err);
-    KB_CHECK_STR(text_of(&a, target), "{\"finalizers\":[\"c\",\"b\"]}");
+    KB_CHECK_STR(kb_test_node_text(&a, target), "{\"finalizers\":[\"c\",\"b\"]}");
 }
 
 /* A random tree of maps without nulls. */

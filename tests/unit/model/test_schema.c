@@ -1,6 +1,7 @@
 #include "bus/base/clock.h"
 #include "bus/model/json.h"
 #include "bus/model/kind.h"
+#include "tests/lib/nodes.h"
 #include "tests/lib/test.h"
 
 #include <stdlib.h>
@@ -12,21 +13,6 @@ static const struct kb_kinds *kinds(void)
     if (all == NULL)
         all = kb_kinds_builtin();
     return all;
-}
-
-static struct kb_node *parse(struct kb_arena *a, const char *json)
-{
-    struct kb_err err = {0};
-    struct kb_node *node = NULL;
-    KB_CHECK_OK(kb_json_parse(a, kb_str_of(json), NULL, &node, &err), &err);
-    return node;
-}
-
-static const char *text_of(struct kb_arena *a, const struct kb_node *node)
-{
-    KB_AUTO(kb_buf_finish) struct kb_buf out = {0};
-    kb_json_write_node(&out, node, KB_JSON_SORTED);
-    return kb_arena_str(a, kb_buf_str(&out)).p;
 }
 
 static const struct kb_kind *kind_of(const char *resource)
@@ -104,7 +90,7 @@ KB_TEST(schema, decoding_prunes_and_refuses_as_kubernetes_does)
         KB_AUTO(kb_buf_finish) struct kb_buf unknown = {0};
         struct kb_unknowns unknowns = {.arena = &a};
         struct kb_err err = {0};
-        struct kb_node *node = parse(&a, cases[i].in);
+        struct kb_node *node = kb_test_node(&a, cases[i].in);
         int rc = kb_schema_decode(kind_of(cases[i].resource)->schema, &a, node, &unknowns, &err);
         if (cases[i].error) {
             KB_CHECK_I64(rc, ==, -KB_EINVAL);
@@ -112,7 +98,7 @@ KB_TEST(schema, decoding_prunes_and_refuses_as_kubernetes_does)
             continue;
         }
         KB_CHECK_OK(rc, &err);
-        KB_CHECK_STR(text_of(&a, node), cases[i].out);
+        KB_CHECK_STR(kb_test_node_text(&a, node), cases[i].out);
         for (size_t u = 0; u < unknowns.count; u++)
             kb_buf_printf(&unknown, "%s" KB_STR_FMT, u ? "," : "", KB_STR_ARG(unknowns.paths[u]));
         KB_CHECK_STR(unknown.n ? unknown.p : "", cases[i].unknown ? cases[i].unknown : "");
@@ -122,11 +108,11 @@ KB_TEST(schema, decoding_prunes_and_refuses_as_kubernetes_does)
 KB_TEST(schema, defaults_of_a_pod_are_those_of_kubernetes)
 {
     KB_AUTO(kb_arena_finish) struct kb_arena a = {0};
-    struct kb_node *pod =
-        parse(&a, "{\"spec\":{\"containers\":[{\"name\":\"a\",\"image\":\"nginx\",\"ports\":[{"
-                  "\"containerPort\":80}],\"resources\":{\"limits\":{\"cpu\":\"1\"}},"
-                  "\"livenessProbe\":{\"httpGet\":{\"port\":80}}}],"
-                  "\"volumes\":[{\"name\":\"v\"}]}}");
+    struct kb_node *pod = kb_test_node(
+        &a, "{\"spec\":{\"containers\":[{\"name\":\"a\",\"image\":\"nginx\",\"ports\":[{"
+            "\"containerPort\":80}],\"resources\":{\"limits\":{\"cpu\":\"1\"}},"
+            "\"livenessProbe\":{\"httpGet\":{\"port\":80}}}],"
+            "\"volumes\":[{\"name\":\"v\"}]}}");
     kb_schema_default(kind_of("pods")->schema, &a, pod);
     KB_CHECK_STRN(kb_node_text_at(pod, "spec.restartPolicy"), "Always");
     KB_CHECK_STRN(kb_node_text_at(pod, "spec.dnsPolicy"), "ClusterFirst");
@@ -141,9 +127,9 @@ KB_TEST(schema, defaults_of_a_pod_are_those_of_kubernetes)
                  ==, 10);
     KB_CHECK(kb_node_at(pod, "spec.volumes[0].emptyDir") != NULL);
     KB_CHECK(kb_node_at(pod, "spec.securityContext") != NULL);
-    const char *once = text_of(&a, pod);
+    const char *once = kb_test_node_text(&a, pod);
     kb_schema_default(kind_of("pods")->schema, &a, pod);
-    KB_CHECK_STR(text_of(&a, pod), once);
+    KB_CHECK_STR(kb_test_node_text(&a, pod), once);
 }
 
 struct validate_case {
@@ -195,7 +181,7 @@ KB_TEST(schema, validation_speaks_as_kubernetes_does)
         KB_AUTO(kb_arena_finish) struct kb_arena a = {0};
         KB_AUTO(kb_buf_finish) struct kb_buf text = {0};
         struct kb_causes causes = {.arena = &a};
-        struct kb_node *node = parse(&a, cases[i].in);
+        struct kb_node *node = kb_test_node(&a, cases[i].in);
         const struct kb_schema *schema = kind_of(cases[i].resource)->schema;
         kb_schema_default(schema, &a, node);
         kb_schema_validate(schema, node, NULL, &causes);
@@ -269,14 +255,14 @@ KB_TEST(schema, user_defined_kinds_follow_the_rules_of_structural_schemas)
         KB_AUTO(kb_arena_finish) struct kb_arena a = {0};
         KB_AUTO(kb_buf_finish) struct kb_buf text = {0};
         struct kb_causes causes = {.arena = &a};
-        struct kb_node *node = parse(&a, cases[i].in);
+        struct kb_node *node = kb_test_node(&a, cases[i].in);
         KB_CHECK_OK(kb_schema_decode(schema, &a, node, NULL, &err), &err);
         kb_schema_default(schema, &a, node);
         kb_schema_validate(schema, node, NULL, &causes);
         kb_causes_text(&causes, &text);
         KB_CHECK_STR(text.n ? text.p : "", cases[i].errors);
         if (cases[i].out)
-            KB_CHECK_STR(text_of(&a, node), cases[i].out);
+            KB_CHECK_STR(kb_test_node_text(&a, node), cases[i].out);
     }
 }
 
@@ -308,7 +294,7 @@ KB_TEST(schema, what_was_decoded_and_defaulted_stays_as_it_is)
         KB_AUTO(kb_arena_finish) struct kb_arena a = {0};
         struct kb_err err = {0};
         const struct kb_schema *schema = kb_kinds_index(kinds(), i)->schema;
-        struct kb_node *node = parse(&a, "{\"metadata\":{\"name\":\"x\"},\"spec\":{}}");
+        struct kb_node *node = kb_test_node(&a, "{\"metadata\":{\"name\":\"x\"},\"spec\":{}}");
         kb_schema_decode(schema, &a, node, NULL, &err);
         kb_schema_default(schema, &a, node);
         KB_AUTO(kb_doc_destroy) struct kb_doc *doc = kb_node_doc(node);
@@ -327,7 +313,7 @@ KB_TEST(schema, duplicates_are_found_in_short_and_long_lists)
         KB_AUTO(kb_arena_finish) struct kb_arena a = {0};
         KB_AUTO(kb_buf_finish) struct kb_buf text = {0};
         struct kb_causes causes = {.arena = &a};
-        struct kb_node *service = parse(&a, "{\"spec\":{\"ports\":[]}}");
+        struct kb_node *service = kb_test_node(&a, "{\"spec\":{\"ports\":[]}}");
         struct kb_node *ports = kb_node_at(service, "spec.ports");
         for (int i = 0; i < lengths[l]; i++) {
             struct kb_node *port = kb_node_map(&a);
