@@ -236,13 +236,6 @@ void kb_job_forget(struct kb_job **job_p)
         job->forgotten = true;
 }
 
-void kb_job_kill(struct kb_job **job_p)
-{
-    if (*job_p != NULL && (*job_p)->pid > 0 && !(*job_p)->reaped)
-        kill((*job_p)->pid, SIGKILL);
-    kb_job_forget(job_p);
-}
-
 /* ---- programs ---- */
 
 struct spawn {

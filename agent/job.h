@@ -42,8 +42,6 @@ struct kb_job *kb_job_start(struct kb_ev *ev, const struct kb_job_calls *calls, 
 pid_t kb_job_pid(const struct kb_job *job);
 /* The owner goes away: no callback any more. The process runs on. *job_p becomes NULL. */
 void kb_job_forget(struct kb_job **job_p);
-/* Kill the process and forget it. */
-void kb_job_kill(struct kb_job **job_p);
 
 /* Run a program and wait for it, inside a job: argv[0] is looked up in PATH; `input` on its
  * standard input; its output is appended to `out` (NULL: dropped). Fails with the tail of what it

@@ -85,12 +85,6 @@ struct kb_pod_wish *kb__pod_wish(struct kb_pod_out *out, enum kb_pod_wish_kind k
     return wish;
 }
 
-void kb_pod_out_clear(struct kb_pod_out *out)
-{
-    kb_arena_reset(&out->arena);
-    out->n = 0;
-}
-
 void kb_pod_out_finish(struct kb_pod_out *out)
 {
     kb_arena_finish(&out->arena);

@@ -55,7 +55,6 @@ struct kb_pod_out {
     struct kb_pod_wish *wishes;
     size_t n, cap;
 };
-void kb_pod_out_clear(struct kb_pod_out *out);
 void kb_pod_out_finish(struct kb_pod_out *out);
 
 /* What the node adds to a status. */

@@ -96,11 +96,6 @@ pid_t kb_runtime_pid(struct kb_runtime *rt, const struct kb_rt_ref *ref)
     return rt->impl->pid != NULL ? rt->impl->pid(rt, ref) : 0;
 }
 
-char *kb_runtime_netns(struct kb_runtime *rt, const char *uid)
-{
-    return rt->impl->netns != NULL ? rt->impl->netns(rt, uid) : NULL;
-}
-
 int kb_runtime_stats(struct kb_runtime *rt, const struct kb_rt_ref *ref, struct kb_rt_stats *ret)
 {
     return rt->impl->stats != NULL ? rt->impl->stats(rt, ref, ret) : -KB_ENOTFOUND;

@@ -171,8 +171,6 @@ void kb_runtime_wipe(struct kb_runtime *rt);
 char *kb_runtime_pod_dir(struct kb_runtime *rt, const char *uid);
 /* The pid of a running container in the agent's eyes, for probes by namespace; 0 when unknown. */
 pid_t kb_runtime_pid(struct kb_runtime *rt, const struct kb_rt_ref *ref);
-/* The pinned network namespace of the pod; NULL for the host's. Caller frees. */
-char *kb_runtime_netns(struct kb_runtime *rt, const char *uid);
 
 struct kb_rt_stats {
     uint64_t cpu_ns, memory_bytes, memory_working_set_bytes, pids;

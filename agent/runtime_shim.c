@@ -594,16 +594,6 @@ static pid_t shim_pid(struct kb_runtime *base, const struct kb_rt_ref *ref)
     return box != NULL && box->state == KB_RT_RUNNING ? box->pid : 0;
 }
 
-static char *shim_netns(struct kb_runtime *base, const char *uid)
-{
-    struct kb_shim_rt *rt = (struct kb_shim_rt *)base;
-    char *path = kb_strf("%s/pods/%s/sandbox/net", rt->dir, uid);
-    if (kb_path_exists(path))
-        return path;
-    free(path);
-    return NULL;
-}
-
 static int shim_stats(struct kb_runtime *base, const struct kb_rt_ref *ref, struct kb_rt_stats *ret)
 {
     struct kb_shim_rt *rt = (struct kb_shim_rt *)base;
@@ -712,5 +702,5 @@ int kb__shim_rt_new(const struct kb_runtime_impl *impl, bool oci,
     .exec = kb__shim_exec, .attach = kb__shim_attach
 
 const struct kb_runtime_impl kb__shim_impl_oci = {
-    .name = "oci", COMMON, .netns = shim_netns, .stats = shim_stats, .wipe = shim_wipe};
+    .name = "oci", COMMON, .stats = shim_stats, .wipe = shim_wipe};
 const struct kb_runtime_impl kb__shim_impl_process = {.name = "process", COMMON};

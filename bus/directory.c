@@ -121,9 +121,3 @@ void kb__resolve(struct kb_peer *peer)
                                  RESOLVE_WAIT_MS + RESOLVE_GRACE_MS, on_resolved, peer);
 }
 
-void kb__resolve_cancel(struct kb_peer *peer)
-{
-    if (peer->resolve_call)
-        kb_call_cancel(kb_actor_peer(peer->actor, "kernel"), peer->resolve_call);
-    peer->resolve_call = 0;
-}

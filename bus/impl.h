@@ -105,7 +105,6 @@ void kb__call_send(struct kb__call *call, const char *method, kb_val body);
 
 /* Find where the peer's service listens; answers by kb__peer_resolved, perhaps at once. */
 void kb__resolve(struct kb_peer *peer);
-void kb__resolve_cancel(struct kb_peer *peer);
 /* "ipc://RUN/NAME.sock"; a '/' in the name becomes '~'. Caller frees. */
 char *kb__endpoint(const struct kb_actor *actor, const char *service, const char *suffix);
 

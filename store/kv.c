@@ -358,13 +358,6 @@ void kb_kv_cursor_end(struct kb_kv_cursor **cursor_p)
     free(cursor);
 }
 
-int kb_kv_cursor_renew(struct kb_kv_cursor *cursor, struct kb_err *err)
-{
-    int rc = mdb_cursor_renew(cursor->txn->txn, cursor->cursor);
-    cursor->deleted = false;
-    return rc == 0 ? 0 : fail(err, rc, "renew a cursor");
-}
-
 static int move(struct kb_kv_cursor *cursor, kb_str key, MDB_cursor_op op, kb_str *ret_key,
                 kb_str *ret_val, struct kb_err *err)
 {
@@ -392,12 +385,6 @@ int kb_kv_next(struct kb_kv_cursor *cursor, kb_str *ret_key, kb_str *ret_val, st
     kb_str none = {0};
     /* After a delete LMDB's MDB_NEXT goes to the entry that took the place: no skip. */
     return move(cursor, none, MDB_NEXT, ret_key, ret_val, err);
-}
-
-int kb_kv_last(struct kb_kv_cursor *cursor, kb_str *ret_key, kb_str *ret_val, struct kb_err *err)
-{
-    kb_str none = {0};
-    return move(cursor, none, MDB_LAST, ret_key, ret_val, err);
 }
 
 int kb_kv_cursor_del(struct kb_kv_cursor *cursor, struct kb_err *err)

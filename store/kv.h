@@ -78,13 +78,10 @@ int kb_kv_del(struct kb_kv_txn *txn, enum kb_kv_table table, kb_str key,
 int kb_kv_cursor(struct kb_kv_txn *txn, enum kb_kv_table table, struct kb_kv_cursor **ret_cursor,
                  struct kb_err *err);
 void kb_kv_cursor_end(struct kb_kv_cursor **cursor_p);
-/* A cursor of a read transaction that was renewed. */
-int kb_kv_cursor_renew(struct kb_kv_cursor *cursor, struct kb_err *err);
-/* To the first key ≥ `key`; to the next; to the last. -KB_ENOTFOUND at the end, err left alone. */
+/* To the first key ≥ `key`; to the next. -KB_ENOTFOUND at the end, err left alone. */
 int kb_kv_seek(struct kb_kv_cursor *cursor, kb_str key, kb_str *ret_key, kb_str *ret_val,
                struct kb_err *err);
 int kb_kv_next(struct kb_kv_cursor *cursor, kb_str *ret_key, kb_str *ret_val, struct kb_err *err);
-int kb_kv_last(struct kb_kv_cursor *cursor, kb_str *ret_key, kb_str *ret_val, struct kb_err *err);
 /* Delete the entry that a write cursor stands at; the next kb_kv_next goes on behind it. */
 int kb_kv_cursor_del(struct kb_kv_cursor *cursor, struct kb_err *err);
 

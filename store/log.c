@@ -62,7 +62,7 @@ struct segment {
 struct kb_log {
     struct kb_log_config config;
     char *dir;
-    bool torn, failed;
+    bool failed;
     bool unsettled;       /* the folders of a new log are not synced yet */
     struct segment now;   /* the one that is written */
     struct segment spare; /* the one after it, taken for a batch that was too large for the disk */
@@ -316,7 +316,6 @@ static int cut_tail(struct kb_log *log, struct kb_err *err)
     int rc = io->read(io, log->now.fd, &h, sizeof(h), (off_t)log->end.offset);
     if (rc >= 0 && (h.magic != BATCH_MAGIC || h.segment != log->now.number))
         return 0;
-    log->torn = true;
     if (rc >= 0)
         rc = void_tail(log);
     return rc < 0 ? kb_err_sys(err, -rc, "log: cut the torn tail off") : 0;
@@ -470,11 +469,6 @@ void kb_log_close(struct kb_log **log_p)
     pthread_mutex_destroy(&log->lock);
     free(log->dir);
     free(log);
-}
-
-bool kb_log_was_torn(const struct kb_log *log)
-{
-    return log->torn;
 }
 
 bool kb_log_failed(const struct kb_log *log)

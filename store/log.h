@@ -42,7 +42,6 @@ typedef int kb_log_replay_fn(void *user, const struct kb_log_pos *next, const vo
 int kb_log_open(const struct kb_log_config *config, const struct kb_log_pos *from,
                 kb_log_replay_fn *replay, void *user, struct kb_log **ret_log, struct kb_err *err);
 void kb_log_close(struct kb_log **log_p);
-bool kb_log_was_torn(const struct kb_log *log);
 /* Where the next batch will go. Not while an append is under way. */
 struct kb_log_pos kb_log_end(const struct kb_log *log);
 

@@ -237,18 +237,6 @@ void kb_kernel_resolve(struct kb_kernel *kernel, kb_str name, kb_ms wait_ms, voi
     kernel->waiters = w;
 }
 
-void kb_kernel_forget(struct kb_kernel *kernel, void *token)
-{
-    for (struct waiter **at = &kernel->waiters; *at; at = &(*at)->next)
-        if ((*at)->token == token) {
-            struct waiter *w = *at;
-            *at = w->next;
-            free(w->name);
-            free(w);
-            return;
-        }
-}
-
 /* ---- starting and ending ---- */
 
 static void forget_process(struct kb_kernel_actor *actor)

@@ -102,8 +102,6 @@ int kb_kernel_beat(struct kb_kernel *kernel, kb_str name, kb_str instance, bool 
 /* Where does it serve? Answered by a wish, at the latest when `wait_ms` are over. */
 void kb_kernel_resolve(struct kb_kernel *kernel, kb_str name, kb_ms wait_ms, void *token,
                        kb_ms now_ms);
-/* The one who asked has gone: no answer. */
-void kb_kernel_forget(struct kb_kernel *kernel, void *token);
 
 /* Stop one actor and hold it, or (NULL) all of them and then end. -KB_ENOTFOUND. */
 int kb_kernel_stop(struct kb_kernel *kernel, const char *name, kb_ms now_ms, struct kb_err *err);

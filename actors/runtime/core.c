@@ -171,11 +171,6 @@ void kb_core_destroy(kb_controller **core_p)
     free(c);
 }
 
-const char *kb_core_name(const kb_controller *core)
-{
-    return core->plugin.name;
-}
-
 void kb_core_time(kb_controller *core, kb_ms now_ms, int64_t wall_us)
 {
     KB_CHECK_OBJ(core, CORE_MAGIC);

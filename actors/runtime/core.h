@@ -26,7 +26,6 @@ struct kb_core_stats {
 KB_API int kb_core_new(const struct kb_core_config *config, kb_controller **ret_core,
                        struct kb_err *err);
 KB_API void kb_core_destroy(kb_controller **core_p);
-KB_API const char *kb_core_name(const kb_controller *core);
 KB_API struct kb_core_stats kb_core_stats(const kb_controller *core);
 
 /* Time, before any of the functions below: monotonic ms, and wall clock in microseconds. */

@@ -108,7 +108,7 @@ static int frame_done(struct kb_ws_reader *reader, struct kb_ws_message *ret)
         return 0;
     reader->in_message = false;
     reader->deliver = true;
-    if (reader->message_opcode == KB_WS_TEXT && !kb_utf8_valid(kb_buf_str(&reader->message)))
+    if (reader->message_opcode == KB_WS_TEXT && !kb_str_is_utf8(kb_buf_str(&reader->message)))
         return broken(reader, KB_WS_NOT_UTF8);
     *ret = (struct kb_ws_message){reader->message_opcode, kb_buf_str(&reader->message)};
     return 1;
@@ -185,36 +185,10 @@ int kb_ws_close_parse(kb_str body, int *ret_code, kb_str *ret_reason)
     if (body.n >= 2) {
         code = (unsigned char)body.p[0] << 8 | (unsigned char)body.p[1];
         reason = kb_str_n(body.p + 2, body.n - 2);
-        if (!close_code_valid(code) || !kb_utf8_valid(reason))
+        if (!close_code_valid(code) || !kb_str_is_utf8(reason))
             return -KB_EINVAL;
     }
     *ret_code = code;
     *ret_reason = reason;
     return 0;
-}
-
-bool kb_utf8_valid(kb_str s)
-{
-    const unsigned char *p = (const unsigned char *)s.p;
-    for (size_t i = 0; i < s.n;) {
-        unsigned char c = p[i];
-        if (c < 0x80) {
-            i++;
-            continue;
-        }
-        size_t more = c >= 0xc2 && c <= 0xdf   ? 1
-                      : c >= 0xe0 && c <= 0xef ? 2
-                      : c >= 0xf0 && c <= 0xf4 ? 3
-                                               : 0;
-        if (more == 0 || s.n - i <= more)
-            return false;
-        for (size_t k = 1; k <= more; k++)
-            if ((p[i + k] & 0xc0) != 0x80)
-                return false;
-        if ((c == 0xe0 && p[i + 1] < 0xa0) || (c == 0xed && p[i + 1] > 0x9f) ||
-            (c == 0xf0 && p[i + 1] < 0x90) || (c == 0xf4 && p[i + 1] > 0x8f))
-            return false;
-        i += more + 1;
-    }
-    return true;
 }

@@ -69,7 +69,4 @@ void kb_ws_accept_key(kb_str key, char out[KB_WS_ACCEPT_BYTES]);
 /* Body of a close frame; parse gives 1005 ("no status") for an empty one. */
 int kb_ws_close_parse(kb_str body, int *ret_code, kb_str *ret_reason);
 
-/* Well-formed UTF-8: no overlong form, no surrogate, nothing above U+10FFFF. */
-bool kb_utf8_valid(kb_str s);
-
 #endif

@@ -42,26 +42,10 @@ kb_str kb_schema_name(const struct kb_schema *s)
     return s ? s->name : (kb_str){0};
 }
 
-enum kb_list_type kb_schema_list_type(const struct kb_schema *s)
-{
-    return s ? (enum kb_list_type)s->list_type : KB_LIST_ATOMIC;
-}
-
-size_t kb_schema_list_keys(const struct kb_schema *s, const kb_str **ret_keys)
-{
-    *ret_keys = s ? s->list_keys : NULL;
-    return s ? s->nlist_keys : 0;
-}
-
 unsigned kb_schema_patch(const struct kb_schema *s, kb_str *ret_merge_key)
 {
     *ret_merge_key = s ? s->merge_key : (kb_str){0};
     return s ? s->patch : 0;
-}
-
-bool kb_schema_map_atomic(const struct kb_schema *s)
-{
-    return s && s->map_atomic;
 }
 
 void kb__bind(const struct kb_schema *s, const struct kb_node *map, struct kb__bound *bound)

@@ -23,13 +23,9 @@ KB_API kb_val kb_schema_source(const struct kb_schema *schema);
 KB_API kb_str kb_schema_name(const struct kb_schema *schema); /* of the definition, or empty */
 
 enum kb_list_type { KB_LIST_ATOMIC, KB_LIST_SET, KB_LIST_MAP };
-KB_API enum kb_list_type kb_schema_list_type(const struct kb_schema *schema);
-/* Keys of a list-map; returns their number. */
-KB_API size_t kb_schema_list_keys(const struct kb_schema *schema, const kb_str **ret_keys);
 /* What a strategic merge patch does here. */
 enum { KB_PATCH_MERGE = 1, KB_PATCH_RETAIN_KEYS = 2 };
 KB_API unsigned kb_schema_patch(const struct kb_schema *schema, kb_str *ret_merge_key);
-KB_API bool kb_schema_map_atomic(const struct kb_schema *schema);
 
 /* ---- decode ---- */
 

@@ -268,9 +268,6 @@ static int compile_scalar_words(struct kb__schemas *set, kb_val source, struct k
     compile_flag(source, "nullable", &s->nullable);
     compile_flag(source, "x-kubernetes-preserve-unknown-fields", &s->preserve);
     compile_flag(source, "x-kubus-zero-is-unset", &s->zero_is_unset);
-    kb_str map_type = kb_val_str(kb_val_get(source, "x-kubernetes-map-type"));
-    if (map_type.n)
-        s->map_atomic = kb_str_is(map_type, "atomic");
     compile_limits(source, s);
     compile_lists_words(set, source, s);
     kb_val enumeration = kb_val_get(source, "enum");

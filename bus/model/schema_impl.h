@@ -60,7 +60,7 @@ struct kb_schema {
     uint8_t patch;     /* KB_PATCH_* */
     uint8_t format, key_format;
     bool custom; /* rules of a CRD: null is not absence, wrong types are causes */
-    bool nullable, preserve, map_atomic, zero_is_unset;
+    bool nullable, preserve, zero_is_unset;
     bool deep; /* a default is somewhere at or below */
     bool has_min, has_max, has_min_length, has_max_length, has_max_items, has_min_items;
     bool int32;

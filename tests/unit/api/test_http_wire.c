@@ -90,9 +90,9 @@ KB_TEST(utf8, tells_well_formed_from_ill_formed)
         "\x80",         "\xc0\x80",         "\xc3",    "\xed\xa0\x80", "\xf4\x90\x80\x80",
         "\xe0\x80\x80", "\xf5\x80\x80\x80", "\xe2\x82"};
     for (size_t i = 0; i < KB_COUNT(good); i++)
-        KB_CHECK(kb_utf8_valid(kb_str_of(good[i])));
+        KB_CHECK(kb_str_is_utf8(kb_str_of(good[i])));
     for (size_t i = 0; i < KB_COUNT(bad); i++)
-        KB_CHECK(!kb_utf8_valid(kb_str_of(bad[i])));
+        KB_CHECK(!kb_str_is_utf8(kb_str_of(bad[i])));
 }
 
 /* Any message, cut into any pieces, fed in any portions, comes out whole. */
