@@ -54,62 +54,87 @@ static void count_up(struct kb_agent *agent, const char *ns, const struct counte
     kb__call_and_forget(agent, "object.patch", kb_w_val(&w));
 }
 
-static void w_involved(struct kb_w *w, const struct kb__pod *pod, int container)
+/* What is spoken of: a pod, one of its containers, or the node itself. */
+struct subject {
+    const struct kb__node *node;
+    const struct kb__pod *pod; /* NULL: the node */
+    int container;             /* -1: the whole pod */
+};
+
+static const char *ns_of(const struct subject *s)
+{
+    return s->pod != NULL ? kb_pod_core_ns(s->pod->core) : "default";
+}
+
+static const char *name_of(const struct subject *s)
+{
+    return s->pod != NULL ? kb_pod_core_name(s->pod->core) : s->node->name;
+}
+
+/* A node goes by its name, as kubelet has it: that is where `kubectl describe node` looks. */
+static const char *uid_of(const struct subject *s)
+{
+    return s->pod != NULL ? kb_pod_core_uid(s->pod->core) : s->node->name;
+}
+
+static void w_field_path(struct kb_w *w, const struct subject *s)
+{
+    kb_val pod = kb_doc_root(kb_pod_core_doc(s->pod->core));
+    bool init = s->container < (int)kb_val_count(kb_val_at(pod, "spec.initContainers"));
+    KB_AUTO(kb_auto_free)
+    char *path = kb_strf("spec.%s{%s}", init ? "initContainers" : "containers",
+                         kb_pod_core_container_name(s->pod->core, s->container));
+    kb_w_kcstr(w, "fieldPath", path);
+}
+
+static void w_involved(struct kb_w *w, const struct subject *s)
 {
     kb_w_kmap(w, "involvedObject");
     kb_w_kcstr(w, "apiVersion", "v1");
-    kb_w_kcstr(w, "kind", "Pod");
-    kb_w_kcstr(w, "namespace", kb_pod_core_ns(pod->core));
-    kb_w_kcstr(w, "name", kb_pod_core_name(pod->core));
-    kb_w_kcstr(w, "uid", kb_pod_core_uid(pod->core));
-    if (container >= 0) {
-        bool init = kb_val_at(kb_doc_root(kb_pod_core_doc(pod->core)), "spec.initContainers").p &&
-                    container < (int)kb_val_count(kb_val_at(kb_doc_root(kb_pod_core_doc(pod->core)),
-                                                            "spec.initContainers"));
-        KB_AUTO(kb_auto_free)
-        char *path = kb_strf("spec.%s{%s}", init ? "initContainers" : "containers",
-                             kb_pod_core_container_name(pod->core, container));
-        kb_w_kcstr(w, "fieldPath", path);
-    }
+    kb_w_kcstr(w, "kind", s->pod != NULL ? "Pod" : "Node");
+    if (s->pod != NULL)
+        kb_w_kcstr(w, "namespace", ns_of(s));
+    kb_w_kcstr(w, "name", name_of(s));
+    kb_w_kcstr(w, "uid", uid_of(s));
+    if (s->pod != NULL && s->container >= 0)
+        w_field_path(w, s);
     kb_w_end(w);
 }
 
-static void create(struct kb_agent *agent, const struct kb__pod *pod, int container,
-                   const struct counted *counted, const char *const words[3], const char *now)
+static void create(struct kb_agent *agent, const struct subject *s, const struct counted *counted,
+                   const char *const words[3], const char *now)
 {
     KB_AUTO(kb_w_finish) struct kb_w w = {0};
-    const char *node = pod->node->name;
     kb_w_map(&w);
     kb_w_kcstr(&w, "resource", "events");
-    kb_w_kcstr(&w, "ns", kb_pod_core_ns(pod->core));
+    kb_w_kcstr(&w, "ns", ns_of(s));
     kb_w_kmap(&w, "doc");
     kb_w_kcstr(&w, "apiVersion", "v1");
     kb_w_kcstr(&w, "kind", "Event");
     kb_w_kmap(&w, "metadata");
     kb_w_kcstr(&w, "name", counted->name);
-    kb_w_kcstr(&w, "namespace", kb_pod_core_ns(pod->core));
+    kb_w_kcstr(&w, "namespace", ns_of(s));
     kb_w_end(&w);
-    w_involved(&w, pod, container);
+    w_involved(&w, s);
     kb_w_kcstr(&w, "type", words[0]);
     kb_w_kcstr(&w, "reason", words[1]);
     kb_w_kcstr(&w, "message", words[2]);
     kb_w_kmap(&w, "source");
     kb_w_kcstr(&w, "component", "kubelet");
-    kb_w_kcstr(&w, "host", node);
+    kb_w_kcstr(&w, "host", s->node->name);
     kb_w_end(&w);
     kb_w_kcstr(&w, "firstTimestamp", now);
     kb_w_kcstr(&w, "lastTimestamp", now);
     kb_w_kint(&w, "count", 1);
     kb_w_kcstr(&w, "reportingComponent", "kubelet");
-    kb_w_kcstr(&w, "reportingInstance", node);
+    kb_w_kcstr(&w, "reportingInstance", s->node->name);
     kb_w_end(&w);
     kb_w_kcstr(&w, "manager", "kubelet");
     kb_w_end(&w);
     kb__call_and_forget(agent, "object.create", kb_w_val(&w));
 }
 
-void kb__event(struct kb_agent *agent, const struct kb__pod *pod, int container, bool warning,
-               const char *reason, const char *message)
+static void tell(struct kb_agent *agent, const struct subject *s, const char *const words[3])
 {
     char now[KB_TIME_BYTES];
     int64_t wall_us = kb_ev_wall_us(agent->ev);
@@ -117,21 +142,37 @@ void kb__event(struct kb_agent *agent, const struct kb__pod *pod, int container,
         return;
     kb_time_format(wall_us, now);
     KB_AUTO(kb_auto_free)
-    char *key = kb_strf("%s/%d/%s/%s", kb_pod_core_uid(pod->core), container, reason, message);
+    char *key = kb_strf("%s/%d/%s/%s", uid_of(s), s->container, words[1], words[2]);
     struct counted *counted = kb_map_get(&agent->event_counts, kb_str_of(key));
     if (counted != NULL) {
         counted->count++;
-        count_up(agent, kb_pod_core_ns(pod->core), counted, now);
+        count_up(agent, ns_of(s), counted, now);
         return;
     }
     if (agent->event_counts.count >= COUNTS_MAX)
         kb__events_free_all(agent); /* begin anew: at worst an Event appears a second time */
     counted = calloc(1, sizeof *counted);
     KB_ASSERT(counted != NULL);
-    snprintf(counted->name, sizeof counted->name, "%.253s.%llx", kb_pod_core_name(pod->core),
+    snprintf(counted->name, sizeof counted->name, "%.253s.%llx", name_of(s),
              (unsigned long long)(wall_us * 1000 + (int64_t)kb_rand_below(&agent->rand, 1000)));
     counted->count = 1;
     kb_map_put(&agent->event_counts, kb_str_of(key), counted);
-    const char *words[3] = {warning ? "Warning" : "Normal", reason, message};
-    create(agent, pod, container, counted, words, now);
+    create(agent, s, counted, words, now);
+}
+
+void kb__event(struct kb_agent *agent, const struct kb__pod *pod, int container, bool warning,
+               const char *reason, const char *message)
+{
+    const struct subject subject = {pod->node, pod, container};
+    tell(agent, &subject, (const char *const[]){warning ? "Warning" : "Normal", reason, message});
+}
+
+void kb__node_event(struct kb__node *node, const char *reason)
+{
+    const struct subject subject = {node, NULL, -1};
+    KB_AUTO(kb_auto_free)
+    char *message = strcmp(reason, "Starting") == 0
+                        ? kb_strf("Starting kubelet.")
+                        : kb_strf("Node %s status is now: %s", node->name, reason);
+    tell(node->agent, &subject, (const char *const[]){"Normal", reason, message});
 }

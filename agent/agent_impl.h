@@ -68,7 +68,7 @@ struct kb__node {
     struct kb_agent *agent;
     char name[64], ip[16], cidr[24];
     struct kb_view *view;
-    bool registered, ready_seen, lease_made, synced;
+    bool registered, started_told, ready_told, cordoned, ready_seen, lease_made, synced;
     bool follow; /* its pods are to be followed, once there is an epoch */
     struct kb_amounts allocatable;
     struct kb_link pods; /* of struct kb__pod */
@@ -169,6 +169,8 @@ void kb__node_images_changed(struct kb_agent *agent); /* say it in the status, s
 /* agent_events.c */
 void kb__event(struct kb_agent *agent, const struct kb__pod *pod, int container, bool warning,
                const char *reason, const char *message);
+/* "Starting", "NodeReady", "NodeNotSchedulable", "NodeSchedulable". */
+void kb__node_event(struct kb__node *node, const char *reason);
 void kb__events_free_all(struct kb_agent *agent);
 
 /* agent_streams.c */

@@ -210,6 +210,9 @@ static void on_registered(void *user, const struct kb_err *err, kb_val body)
         return;
     }
     node->registered = true;
+    if (!node->started_told)
+        kb__node_event(node, "Starting");
+    node->started_told = true;
     kb__node_follow_pods(node);
     bool whole = err == NULL && kb_val_count(kb_val_at(body, "doc.status.conditions")) > 0;
     if (whole)
@@ -351,6 +354,21 @@ static struct kb__node *node_named(struct kb_agent *agent, kb_str name)
     return &agent->nodes[index];
 }
 
+/* What people look for in `kubectl describe node`: when it was ready, who has cordoned it when. */
+static void tell_changes(struct kb__node *node, kb_val doc)
+{
+    enum { FRESH_US = 60000000 }; /* an older one was told by an agent before us */
+    int64_t since_us = kb_time_at(kb_cond_get(doc, "Ready"), "lastTransitionTime");
+    bool ready = kb_cond_is(doc, "Ready", "True");
+    bool cordoned = kb_val_bool_at(doc, "spec.unschedulable", false);
+    if (ready && !node->ready_told && kb_ev_wall_us(node->agent->ev) - since_us < FRESH_US)
+        kb__node_event(node, "NodeReady");
+    if (cordoned != node->cordoned)
+        kb__node_event(node, cordoned ? "NodeNotSchedulable" : "NodeSchedulable");
+    node->ready_told = ready;
+    node->cordoned = cordoned;
+}
+
 /* Somebody removed our Node, or thinks that we are not ready: say otherwise at once. */
 void kb__node_seen(struct kb_agent *agent, const struct kb_change *change)
 {
@@ -358,8 +376,10 @@ void kb__node_seen(struct kb_agent *agent, const struct kb_change *change)
     if (kb_key_parse(change->key, &key, NULL) < 0)
         return;
     struct kb__node *node = node_named(agent, key.name);
-    if (node != NULL && change->op == KB_PUT)
+    if (node != NULL && change->op == KB_PUT) {
         node->allocatable = kb_admit_allocatable(change->doc);
+        tell_changes(node, change->doc);
+    }
     if (node == NULL || !node->registered)
         return;
     if (change->op == KB_DEL)

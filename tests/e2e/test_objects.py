@@ -410,13 +410,20 @@ class Nodes(Case):
             self.assertEqual(len(set(image["names"])), len(image["names"]))
             self.assertGreater(image["sizeBytes"], 100_000)
 
+    def until_told(self, node, reason):
+        until(lambda: re.search(rf"(?m)^  Normal +{reason} .* kubelet ", self.c.kubectl("describe", "node", node).out),
+              what=f"the event {reason} of the node")
+
     def test_cordon_and_taint(self):
         node = self.c.get("nodes")["items"][0]["metadata"]["name"]
         self.assertEqual(self.c.kubectl("cordon", node).out, f"node/{node} cordoned\n")
         try:
             self.assertRegex(self.c.kubectl("get", "node", node).out, r" Ready,SchedulingDisabled ")
+            for reason in "Starting", "NodeReady", "NodeNotSchedulable":
+                self.until_told(node, reason)
         finally:
             self.assertEqual(self.c.kubectl("uncordon", node).out, f"node/{node} uncordoned\n")
+        self.until_told(node, "NodeSchedulable")
         self.assertEqual(self.c.kubectl("taint", "node", node, "a=b:PreferNoSchedule").out, f"node/{node} tainted\n")
         self.assertEqual(self.c.kubectl("taint", "node", node, "a-").out, f"node/{node} untainted\n")
 
