@@ -175,6 +175,7 @@ int kb_agent_new(struct kb_actor *actor, const struct kb_agent_options *options,
     agent->ev_watch =
         kb_loop_fd_add(kb_actor_loop(actor), kb_ev_pollfd(agent->ev), EPOLLIN, on_ev, agent);
     kb__fence_start(agent);
+    kb__usage_start(agent);
     open_node_view(agent);
     if (agent->found.count > 0)
         kb__node_follow_pods(&agent->nodes[0]);
@@ -195,6 +196,7 @@ void kb_agent_destroy(struct kb_agent **agent_p)
         kb__node_stop(&agent->nodes[i]);
         kb_view_close(&agent->nodes[i].view);
     }
+    kb__usage_stop(agent);
     kb__streams_free_all(agent);
     kb__pod_free_all(agent);
     kb__refs_free_all(agent);

@@ -59,6 +59,7 @@ struct kb_agent {
     struct kb_map pulls;
 
     struct kb_map event_counts;
+    struct kb_ev_timer usage_timer;
     struct kb_link streams;
 };
 
@@ -128,6 +129,8 @@ struct kb__pod *kb__pod_named(struct kb_agent *agent, kb_str ns, kb_str name);
 char *kb__pod_log_path(const struct kb__pod *pod, const char *container, int attempt);
 struct kb_pod_time kb__now(const struct kb_agent *agent);
 
+/* The node takes its room back, and says why. */
+void kb__pod_evict(struct kb__pod *pod, const char *why);
 /* Begin with a pod, or reject it. */
 void kb__pod_begin(struct kb__pod *pod);
 /* Send statuses that waited, as far as there is room. */
@@ -144,6 +147,10 @@ void kb__fence_write(const struct kb_agent *agent, struct kb_w *w);
 bool kb__admit_refuses(const struct kb__pod *pod, struct kb_refusal *ret);
 /* Those that came with the first listing, now that all that run are known: the oldest first. */
 void kb__admit_newcomers(struct kb__node *node);
+
+/* agent_usage.c */
+void kb__usage_start(struct kb_agent *agent);
+void kb__usage_stop(struct kb_agent *agent);
 
 /* agent_refs.c */
 void kb__refs_of_pod(struct kb__pod *pod);

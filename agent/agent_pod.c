@@ -716,6 +716,11 @@ void kb__pod_found(void *arg, const char *uid, const struct kb_rt_sandbox_info *
         (struct found_box){kb_str_dup(kb_str_of(ref->container)), ref->attempt};
 }
 
+void kb__pod_evict(struct kb__pod *pod, const char *why)
+{
+    TELL(pod, kb_pod_core_evict(pod->core, why, now, out));
+}
+
 void kb__pod_unclaimed(struct kb_agent *agent)
 {
     kb_str key;

@@ -81,6 +81,9 @@ void kb_pod_core_update(struct kb_pod_core *core, const struct kb_doc *pod, stru
                         struct kb_pod_out *out);
 /* The API object is gone without our doing: stop at once and tear down. */
 void kb_pod_core_removed(struct kb_pod_core *core, struct kb_pod_time now, struct kb_pod_out *out);
+/* The node takes its room back: it ends within a second, Failed for the reason "Evicted". */
+void kb_pod_core_evict(struct kb_pod_core *core, const char *why, struct kb_pod_time now,
+                       struct kb_pod_out *out);
 void kb_pod_core_prepared(struct kb_pod_core *core, const struct kb_err *err,
                           struct kb_pod_time now, struct kb_pod_out *out);
 void kb_pod_core_sandbox(struct kb_pod_core *core, const struct kb_err *err,

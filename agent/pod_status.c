@@ -202,6 +202,18 @@ static void set_cond(struct kb_arena *a, struct kb_node *status, const char *typ
         kb_node_put(a, node, "lastProbeTime", kb_node_nil(a));
 }
 
+/* Why an evicted pod had to go, for controllers that treat that unlike a failure of its own. */
+static void put_disruption(struct kb_arena *a, const struct kb_pod_core *core,
+                           struct kb_node *status, int64_t now_us)
+{
+    struct kb_cond cond = {.type = "DisruptionTarget",
+                           .status = "True",
+                           .reason = "TerminationByKubelet",
+                           .message = core->message};
+    if (core->reason != NULL && strcmp(core->reason, "Evicted") == 0)
+        (void)kb_cond_set(a, status, &cond, now_us);
+}
+
 /* Readiness gates: conditions of others that the pod's own readiness waits for. What is wrong with
  * them, or NULL. */
 static const char *closed_gates(struct kb_arena *a, const struct kb_pod_core *core)
@@ -248,6 +260,7 @@ static void put_conditions(struct kb_arena *a, const struct kb_pod_core *core,
              now_us);
     if (kb_cond_node(status, "PodScheduled") == NULL)
         set_cond(a, status, "PodScheduled", true, NULL, NULL, now_us);
+    put_disruption(a, core, status, now_us);
 }
 
 /* ---- the whole ---- */

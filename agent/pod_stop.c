@@ -7,7 +7,10 @@
 
 #include <signal.h>
 
-enum { KILL_LEAST_MS = 2000 }; /* between SIGTERM and SIGKILL, when the grace is used up */
+enum {
+    KILL_LEAST_MS = 2000, /* between SIGTERM and SIGKILL, when the grace is used up */
+    EVICTION_GRACE_MS = 1000,
+};
 
 kb_ms kb__pod_grace_ms(const struct kb_pod_core *core)
 {
@@ -154,4 +157,17 @@ void kb__pod_sync_end(struct kb_pod_core *core, struct kb_pod_time now, struct k
         if (!core->object_gone)
             kb__pod_wish(out, KB_POD_DELETE, -1);
     }
+}
+
+void kb_pod_core_evict(struct kb_pod_core *core, const char *why, struct kb_pod_time now,
+                       struct kb_pod_out *out)
+{
+    if (!core->begun || core->deleting || core->failed || core->finished)
+        return;
+    core->failed = true;
+    core->grace_deadline_ms = now.ms + EVICTION_GRACE_MS;
+    kb__pod_text(&core->reason, "Evicted");
+    kb__pod_text(&core->message, why);
+    kb__pod_event(core, out, -1, true, "Evicted", "%s", why);
+    kb_pod_core_tick(core, now, out);
 }

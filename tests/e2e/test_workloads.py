@@ -63,6 +63,21 @@ class Run(Case):
         until(lambda: self.out("logs", "init").count("\n") >= 4, what="four lines")
         self.assertEqual(self.out("logs", "init").split("\n")[:3], ["made by init", "from-config", "from-secret"])
 
+    def test_what_takes_more_disk_than_it_may_is_evicted(self):
+        fill = "dd if=/dev/zero of={} bs=1M count=5; " + " ".join(STAY[2:])
+        self.apply(pod("volume", ["sh", "-c", fill.format("/e/x")], volumes=[{"name": "e", "emptyDir": {"sizeLimit": "1Mi"}}],
+                       container={"volumeMounts": [{"name": "e", "mountPath": "/e"}]}),
+                   pod("layer", ["sh", "-c", fill.format("/x")],
+                       container={"resources": {"limits": {"ephemeral-storage": "2Mi"}}}),
+                   pod("modest", container={"resources": {"limits": {"ephemeral-storage": "9Mi"}}}))
+        for name, message in (("volume", 'Usage of EmptyDir volume "e" exceeds the limit "1Mi". '),
+                              ("layer", 'Container main exceeded its local ephemeral storage limit "2Mi". ')):
+            self.until_path(f"pod/{name}", ".status.reason", "Evicted")
+            status = self.get("pod", name)["status"]
+            self.assertEqual((status["phase"], status["message"]), ("Failed", message))
+            until(lambda: "Evicted" in self.events(name), what="the event")
+        self.until_path("pod/modest", ".status.phase", "Running")
+
     def test_an_image_that_cannot_be_had(self):
         self.apply(pod("none", image=BAD, container={"imagePullPolicy": "Never"}))
         until(lambda: "ErrImageNeverPull" in self.out("get", "pod", "none"), what="ErrImageNeverPull")

@@ -347,6 +347,26 @@ KB_TEST(pod_core, deletion_in_the_middle_of_a_start_waits_for_it_and_starts_noth
     world_free(w);
 }
 
+KB_TEST(pod_core, an_evicted_pod_ends_at_once_and_says_why)
+{
+    struct world *w = world_new(ONE);
+    ground(w);
+    started(w, "web");
+    forget(w);
+    DO(w, kb_pod_core_evict(w->core, "it takes too much. ", now(w), out));
+    KB_CHECK(said(w, "event Evicted") && said(w, "signal web 15"));
+    run(w, 3000);
+    KB_CHECK(said(w, "signal web 9"));
+    exits(w, "web", 137);
+    KB_CHECK_STRN(status(w, "phase"), "Failed");
+    KB_CHECK_STRN(status(w, "reason"), "Evicted");
+    KB_CHECK_STRN(status(w, "message"), "it takes too much. ");
+    KB_CHECK_STRN(condition(w, "DisruptionTarget", "reason"), "TerminationByKubelet");
+    run(w, 600000);
+    KB_CHECK(!said(w, "image web"));
+    world_free(w);
+}
+
 #define PROBED                                                                                     \
     "{\"containers\":[{\"name\":\"web\",\"image\":\"b\",\"startupProbe\":{\"periodSeconds\":1,"    \
     "\"failureThreshold\":3},\"livenessProbe\":{\"periodSeconds\":5,\"failureThreshold\":2},"      \
