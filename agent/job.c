@@ -103,7 +103,6 @@ static void on_limit(void *arg)
         return;
     }
     kill(-job->pid, SIGKILL);
-    kill(job->pid, SIGKILL); /* before it made a group of its own */
     kb_buf_clear(&job->report);
     kb_buf_printf(&job->report, "error-%d did not end within %lld ms", KB_ETIMEOUT,
                   (long long)job->limit_ms);
@@ -205,8 +204,10 @@ struct kb_job *kb_job_start(struct kb_ev *ev, const struct kb_job_calls *calls, 
     job->pid = fds[0] < 0 ? -1 : fork();
     if (job->pid == 0)
         child(job, calls->fn, fds[1]);
-    if (job->pid > 0)
+    if (job->pid > 0) {
+        (void)setpgid(job->pid, job->pid); /* whoever of the two comes first */
         job->pid_fd = (int)syscall(SYS_pidfd_open, job->pid, 0);
+    }
     if (job->pid < 0 || job->pid_fd < 0) {
         kb_auto_close(&fds[0]);
         kb_auto_close(&fds[1]);
