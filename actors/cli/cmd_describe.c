@@ -21,9 +21,14 @@ static void show_object(const struct kb_session *session, struct kb_node *object
 static int show_events(struct kb_session *session, const struct kb_node *object, struct kb_err *err)
 {
     KB_AUTO(kb_buf_finish) struct kb_buf path = {0};
+    kb_str name = kb_node_text_at(object, "metadata.name");
+    kb_str uid = kb_node_text_at(object, "metadata.uid");
+    /* What its agent tells of a node carries the node's name for a UID, as a kubelet's does. */
+    bool node = kb_str_is(kb_node_text_at(object, "kind"), "Node");
     KB_AUTO(kb_auto_free)
-    char *selector = kb_strf("involvedObject.uid=" KB_STR_FMT,
-                             KB_STR_ARG(kb_node_text_at(object, "metadata.uid")));
+    char *selector =
+        node ? kb_strf("involvedObject.kind=Node,involvedObject.name=" KB_STR_FMT, KB_STR_ARG(name))
+             : kb_strf("involvedObject.uid=" KB_STR_FMT, KB_STR_ARG(uid));
     struct kb_node *list = NULL;
     kb_buf_puts(&path, "/api/v1/events");
     kb_query_add(&path, "fieldSelector", kb_str_of(selector));

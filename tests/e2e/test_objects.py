@@ -421,6 +421,7 @@ class Nodes(Case):
             self.assertRegex(self.c.kubectl("get", "node", node).out, r" Ready,SchedulingDisabled ")
             for reason in "Starting", "NodeReady", "NodeNotSchedulable":
                 self.until_told(node, reason)
+            self.assertIn("NodeNotSchedulable", self.c.kubus("describe", "node", node).out)
         finally:
             self.assertEqual(self.c.kubectl("uncordon", node).out, f"node/{node} uncordoned\n")
         self.until_told(node, "NodeSchedulable")
