@@ -60,11 +60,14 @@ static void get_answer_entry(struct get *get, struct kb__hub *hub, struct kb_cac
 {
     struct kb__api *api = get->op.api;
     struct kb_buf json = {0};
-    if (get->look.accept.form == KB_FORM_OBJECT)
-        kb_buf_add_str(&json, kb_blob_str(kb_cache_json(hub->cache, entry)));
-    else
+    if (get->look.accept.form == KB_FORM_OBJECT) {
+        kb_str text = kb_blob_str(kb_cache_json(hub->cache, entry));
+        kb_buf_reserve(&json, text.n + 1); /* with the newline */
+        kb_buf_add_str(&json, text);
+    } else {
         kb__render(&get->look, kb_doc_root(entry->doc), entry->rev,
                    kb_clock_wall_us(kb_actor_clock(api->actor)), true, &json);
+    }
     kb_buf_putc(&json, '\n');
     kb__answer_json(api, get->op.req, 200, &get->look.accept, NULL, &json);
 }
