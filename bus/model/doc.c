@@ -350,10 +350,7 @@ kb_val kb_val_getn(kb_val map, kb_str key)
     return (kb_val){NULL, NULL};
 }
 
-kb_val kb_val_get(kb_val map, const char *key)
-{
-    return kb_val_getn(map, kb_str_of(key));
-}
+extern inline kb_val kb_val_get(kb_val map, const char *key);
 
 kb_val kb_val_index(kb_val array, size_t at)
 {

@@ -60,8 +60,12 @@ KB_API size_t kb_val_count(kb_val val);       /* members of a map or array, else
 KB_API size_t kb_val_size(kb_val val);        /* its bytes */
 KB_API bool kb_val_equal(kb_val a, kb_val b); /* deep; the order of map members does not matter */
 
-KB_API kb_val kb_val_get(kb_val map, const char *key);
 KB_API kb_val kb_val_getn(kb_val map, kb_str key); /* keys with dots: labels */
+/* Inline, so that the length of a key that is written out costs nothing. */
+KB_API inline kb_val kb_val_get(kb_val map, const char *key)
+{
+    return kb_val_getn(map, (kb_str){key, strlen(key)});
+}
 KB_API kb_val kb_val_index(kb_val array, size_t at);
 /* Walk a path of member names and [n]: "spec.containers[0].image". A key with dots cannot be
  * written here. */
@@ -103,7 +107,10 @@ KB_API void kb_w_array(struct kb_w *w);
 KB_API void kb_w_end(struct kb_w *w);
 KB_API void kb_w_key(struct kb_w *w, const char *key);
 KB_API void kb_w_str(struct kb_w *w, kb_str s); /* also as a key */
-KB_API void kb_w_cstr(struct kb_w *w, const char *s);
+KB_API inline void kb_w_cstr(struct kb_w *w, const char *s)
+{
+    kb_w_str(w, (kb_str){s, s ? strlen(s) : 0});
+}
 KB_API void kb_w_int(struct kb_w *w, int64_t i);
 KB_API void kb_w_bool(struct kb_w *w, bool b);
 KB_API void kb_w_double(struct kb_w *w, double d);

@@ -116,10 +116,7 @@ void kb_w_str(struct kb_w *w, kb_str s)
     w->buf.n = (size_t)(at - w->buf.p) + s.n;
 }
 
-void kb_w_cstr(struct kb_w *w, const char *s)
-{
-    kb_w_str(w, kb_str_of(s));
-}
+extern inline void kb_w_cstr(struct kb_w *w, const char *s);
 
 void kb_w_key(struct kb_w *w, const char *key)
 {

@@ -47,10 +47,7 @@ struct kb_node *kb_node_str(struct kb_arena *a, kb_str s)
     return node;
 }
 
-struct kb_node *kb_node_cstr(struct kb_arena *a, const char *s)
-{
-    return kb_node_str(a, kb_str_of(s));
-}
+extern inline struct kb_node *kb_node_cstr(struct kb_arena *a, const char *s);
 
 struct kb_node *kb_node_map(struct kb_arena *a)
 {
@@ -140,10 +137,7 @@ struct kb_node *kb_node_getn(const struct kb_node *map, kb_str key)
     return member ? member->val : NULL;
 }
 
-struct kb_node *kb_node_get(const struct kb_node *map, const char *key)
-{
-    return kb_node_getn(map, kb_str_of(key));
-}
+extern inline struct kb_node *kb_node_get(const struct kb_node *map, const char *key);
 
 struct kb_node *kb_node_at(const struct kb_node *node, const char *path)
 {
@@ -282,10 +276,8 @@ void kb_node_putn(struct kb_arena *a, struct kb_node *map, kb_str key, struct kb
     map->items[map->count - 1].key = kb_arena_str(a, key);
 }
 
-void kb_node_put(struct kb_arena *a, struct kb_node *map, const char *key, struct kb_node *val)
-{
-    kb_node_putn(a, map, kb_str_of(key), val);
-}
+extern inline void kb_node_put(struct kb_arena *a, struct kb_node *map, const char *key,
+                               struct kb_node *val);
 
 bool kb_node_deln(struct kb_node *map, kb_str key)
 {

@@ -35,7 +35,10 @@ KB_API struct kb_node *kb_node_bool(struct kb_arena *a, bool b);
 KB_API struct kb_node *kb_node_int(struct kb_arena *a, int64_t i);
 KB_API struct kb_node *kb_node_double(struct kb_arena *a, double d);
 KB_API struct kb_node *kb_node_str(struct kb_arena *a, kb_str s); /* copies the text */
-KB_API struct kb_node *kb_node_cstr(struct kb_arena *a, const char *s);
+KB_API inline struct kb_node *kb_node_cstr(struct kb_arena *a, const char *s)
+{
+    return kb_node_str(a, (kb_str){s, s ? strlen(s) : 0});
+}
 KB_API struct kb_node *kb_node_map(struct kb_arena *a);
 KB_API struct kb_node *kb_node_array(struct kb_arena *a);
 /* Decode a value; texts are borrowed from the value's document. KB_NONE gives NULL. */
@@ -43,8 +46,11 @@ KB_API struct kb_node *kb_node_of(struct kb_arena *a, kb_val val);
 KB_API struct kb_node *kb_node_copy(struct kb_arena *a, const struct kb_node *node); /* deep */
 
 /* ---- reading: NULL in, NULL or the default out ---- */
-KB_API struct kb_node *kb_node_get(const struct kb_node *map, const char *key);
 KB_API struct kb_node *kb_node_getn(const struct kb_node *map, kb_str key);
+KB_API inline struct kb_node *kb_node_get(const struct kb_node *map, const char *key)
+{
+    return kb_node_getn(map, (kb_str){key, strlen(key)});
+}
 KB_API struct kb_node *kb_node_at(const struct kb_node *node, const char *path); /* as kb_val_at */
 KB_API kb_str kb_node_text(const struct kb_node *node); /* empty when it is not a string */
 KB_API int64_t kb_node_num(const struct kb_node *node, int64_t otherwise);
@@ -55,9 +61,12 @@ KB_API bool kb_node_equal(const struct kb_node *a, const struct kb_node *b);
 
 /* ---- changing ---- */
 /* Set a member, replacing one of that name. The key's text is copied when it is new. */
-KB_API void kb_node_put(struct kb_arena *a, struct kb_node *map, const char *key,
-                        struct kb_node *val);
 KB_API void kb_node_putn(struct kb_arena *a, struct kb_node *map, kb_str key, struct kb_node *val);
+KB_API inline void kb_node_put(struct kb_arena *a, struct kb_node *map, const char *key,
+                               struct kb_node *val)
+{
+    kb_node_putn(a, map, (kb_str){key, strlen(key)}, val);
+}
 KB_API bool kb_node_del(struct kb_node *map, const char *key); /* true: it was there */
 KB_API bool kb_node_deln(struct kb_node *map, kb_str key);
 KB_API void kb_node_append(struct kb_arena *a, struct kb_node *array, struct kb_node *val);
