@@ -62,7 +62,7 @@ static void big_take(struct big *b, struct kb_quantity *q)
 }
 
 struct suffix {
-    const char *text;
+    char text[4];
     int exponent; /* of ten, or of two for the binary ones */
 };
 static const struct suffix decimals[] = {{"n", -9}, {"u", -6}, {"m", -3}, {"", 0},   {"k", 3},
@@ -75,6 +75,8 @@ static bool suffix_read(kb_str s, int64_t *ret_ten, int *ret_two, enum kb_quanti
 {
     *ret_ten = *ret_two = 0;
     *ret = KB_DECIMAL_SI;
+    if (s.n == 0)
+        return true;
     for (size_t i = 0; i < KB_COUNT(decimals); i++)
         if (kb_str_is(s, decimals[i].text)) {
             *ret_ten = decimals[i].exponent;
@@ -248,56 +250,82 @@ struct kb_quantity kb_quantity_from_milli(int64_t milli, enum kb_quantity_format
 
 /* ---- writing ---- */
 
-/* The least power of 1000 (0, -1, -2, -3) at which it is an integer, and that integer with its
- * thousands taken out. Returns the power; *ret_digits is without sign. */
-static int canonical_thousands(struct kb_quantity q, char digits[KB_QUANTITY_BYTES])
+static char *put_text(char *p, const char *text)
 {
-    snprintf(digits, KB_QUANTITY_BYTES, "%lld%09d", (long long)q.whole, (int)q.nano);
-    size_t n = strlen(digits);
-    int power = -3;
-    while (n > 3 && memcmp(digits + n - 3, "000", 3) == 0 && power < 6) {
-        n -= 3;
-        power++;
-    }
-    digits[n] = '\0';
-    size_t zeros = strspn(digits, "0");
-    memmove(digits, digits + zeros, n - zeros + 1);
-    return power;
+    size_t n = strlen(text);
+    memcpy(p, text, n);
+    return p + n;
 }
 
-static void format_decimal(struct kb_quantity q, char out[KB_QUANTITY_BYTES])
+/* In decimal, with zeros in front up to `width` digits. */
+static char *put_number(char *p, uint64_t n, int width)
 {
-    char digits[KB_QUANTITY_BYTES];
-    int power = canonical_thousands(q, digits);
-    const char *sign = q.negative ? "-" : "";
+    char digits[20];
+    int count = 0;
+    for (; n > 0 || count < width; n /= 10)
+        digits[count++] = (char)('0' + n % 10);
+    while (count > 0)
+        *p++ = digits[--count];
+    return p;
+}
+
+/* The integer at the greatest power of 1000 (from -3 to 6) at which it is one. Returns its end. */
+static char *put_thousands(char *p, struct kb_quantity q, int *ret_power)
+{
+    uint64_t whole = (uint64_t)q.whole, rest = (uint64_t)q.nano;
+    int power = q.nano ? -3 : 0;
+    if (rest) {
+        for (; rest % 1000 == 0; power++)
+            rest /= 1000;
+        p = put_number(p, whole, 0);
+        p = put_number(p, rest, whole ? -3 * power : 0);
+    } else {
+        for (; whole % 1000 == 0 && power < 6; power++)
+            whole /= 1000;
+        p = put_number(p, whole, 1);
+    }
+    *ret_power = power;
+    return p;
+}
+
+static char *put_decimal(char *p, struct kb_quantity q)
+{
+    int power;
+    p = put_thousands(p, q, &power);
     if (q.format != KB_DECIMAL_EXPONENT)
-        snprintf(out, KB_QUANTITY_BYTES, "%s%.30s%s", sign, digits, decimals[power + 3].text);
-    else if (power == 0)
-        snprintf(out, KB_QUANTITY_BYTES, "%s%.30s", sign, digits);
-    else
-        snprintf(out, KB_QUANTITY_BYTES, "%s%.30se%d", sign, digits, power * 3);
+        return put_text(p, decimals[power + 3].text);
+    if (power == 0)
+        return p;
+    p = put_text(p, power < 0 ? "e-" : "e");
+    return put_number(p, (uint64_t)(power < 0 ? -power : power) * 3, 1);
 }
 
-void kb_quantity_format(struct kb_quantity q, char out[KB_QUANTITY_BYTES])
+static char *put_binary(char *p, struct kb_quantity q)
 {
-    if (kb_quantity_is_zero(q)) {
-        snprintf(out, KB_QUANTITY_BYTES, "0");
-        return;
-    }
-    if (q.format != KB_BINARY_SI || q.whole < 1024) {
-        if (q.format == KB_BINARY_SI)
-            q.format = KB_DECIMAL_SI;
-        format_decimal(q, out);
-        return;
-    }
     uint64_t value = (uint64_t)q.whole + (q.nano > 0);
     size_t power = 0;
     while (value % 1024 == 0 && power + 1 < KB_COUNT(binaries)) {
         value /= 1024;
         power++;
     }
-    snprintf(out, KB_QUANTITY_BYTES, "%s%llu%s", q.negative ? "-" : "", (unsigned long long)value,
-             binaries[power].text);
+    return put_text(put_number(p, value, 1), binaries[power].text);
+}
+
+void kb_quantity_format(struct kb_quantity q, char out[KB_QUANTITY_BYTES])
+{
+    char *p = out;
+    if (q.negative && !kb_quantity_is_zero(q))
+        *p++ = '-';
+    if (kb_quantity_is_zero(q)) {
+        *p++ = '0';
+    } else if (q.format == KB_BINARY_SI && q.whole >= 1024) {
+        p = put_binary(p, q);
+    } else {
+        if (q.format == KB_BINARY_SI)
+            q.format = KB_DECIMAL_SI;
+        p = put_decimal(p, q);
+    }
+    *p = '\0';
 }
 
 /* ---- arithmetic ---- */
