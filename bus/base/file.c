@@ -91,12 +91,21 @@ int kb_dir_make(const char *path, mode_t mode, struct kb_err *err)
 static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
 {
     (void)st, (void)type, (void)ftw;
-    return remove(path);
+    return remove(path) < 0 && errno != ENOENT ? -1 : 0;
 }
 
+/* What others remove or make in it meanwhile ends a walk early: it is walked again. */
 int kb_dir_remove(const char *path, struct kb_err *err)
 {
-    if (nftw(path, remove_one, 32, FTW_DEPTH | FTW_PHYS | FTW_MOUNT) < 0 && errno != ENOENT)
-        return kb_err_sys(err, errno, "remove '%s'", path);
-    return 0;
+    enum { WALKS = 16 };
+    struct stat st;
+    int walks = 0, error = 0;
+    do {
+        if (nftw(path, remove_one, 32, FTW_DEPTH | FTW_PHYS | FTW_MOUNT) == 0)
+            return 0;
+        error = errno;
+        if (error == ENOENT && lstat(path, &st) < 0)
+            return 0;
+    } while (++walks < WALKS && (error == ENOENT || error == ENOTEMPTY || error == EEXIST));
+    return kb_err_sys(err, error, "remove '%s'", path);
 }

@@ -13,7 +13,8 @@ KB_API int kb_file_read(const char *path, size_t max_bytes, struct kb_buf *buf, 
 KB_API int kb_file_write(const char *path, kb_str data, mode_t mode, struct kb_err *err);
 /* mkdir -p. */
 KB_API int kb_dir_make(const char *path, mode_t mode, struct kb_err *err);
-/* rm -rf; a path that is not there is fine. Does not follow links, does not cross mounts. */
+/* rm -rf; a path that is not there is fine, and so are others that remove from it too. Does not
+ * follow links, does not cross mounts. */
 KB_API int kb_dir_remove(const char *path, struct kb_err *err);
 
 #endif

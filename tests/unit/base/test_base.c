@@ -9,7 +9,9 @@
 #include "tests/lib/test.h"
 
 #include <stdlib.h>
+#include <sys/wait.h>
 #include <time.h>
+#include <unistd.h>
 
 KB_TEST(err, wrapping_puts_the_place_before_the_cause)
 {
@@ -173,6 +175,34 @@ KB_TEST(buf, what_is_printed_fits_wherever_the_memory_ends)
         kb_buf_puti(&buf, 0);
         KB_CHECK_STR(buf.p + before, "answer=42-92233720368547758080");
         KB_CHECK_U64(buf.n, ==, strlen(buf.p));
+    }
+}
+
+static void fill(const char *folder)
+{
+    struct kb_err err = {0};
+    for (int i = 0; i < 60; i++) {
+        KB_AUTO(kb_auto_free) char *dir = kb_strf("%s/%d/%d", folder, i % 6, i);
+        KB_AUTO(kb_auto_free) char *file = kb_strf("%s/f", dir);
+        KB_CHECK_OK(kb_dir_make(dir, 0755, &err), &err);
+        KB_CHECK_OK(kb_file_write(file, kb_str_of("x"), 0644, &err), &err);
+    }
+}
+
+KB_TEST(file, a_folder_that_two_remove_at_once_is_gone_for_both)
+{
+    char folder[] = "/tmp/kubus-test-XXXXXX";
+    struct kb_err err = {0};
+    KB_CHECK(mkdtemp(folder) != NULL);
+    for (int round = 0; round < 30; round++) {
+        fill(folder);
+        pid_t other = fork();
+        if (other == 0)
+            _exit(kb_dir_remove(folder, NULL) < 0 || access(folder, F_OK) == 0);
+        KB_CHECK_OK(kb_dir_remove(folder, &err), &err);
+        KB_CHECK(access(folder, F_OK) < 0);
+        int status = 0;
+        KB_CHECK(waitpid(other, &status, 0) == other && status == 0);
     }
 }
 
