@@ -509,13 +509,6 @@ bool kb_selector_is_everything(const struct kb_selector *selector)
     return !selector->nothing && selector->count == 0;
 }
 
-size_t kb_selector_requirements(const struct kb_selector *selector,
-                                const struct kb_requirement **ret_requirements)
-{
-    *ret_requirements = selector->reqs;
-    return selector->count;
-}
-
 static void req_format(const struct kb_requirement *req, struct kb_buf *out)
 {
     if (req->op == KB_SEL_NOT_EXISTS)

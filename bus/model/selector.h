@@ -50,9 +50,6 @@ KB_API bool kb_selector_match_object(const struct kb_selector *selector, kb_val 
 
 KB_API bool kb_selector_is_nothing(const struct kb_selector *selector);
 KB_API bool kb_selector_is_everything(const struct kb_selector *selector);
-/* The requirements, sorted by key; valid as long as the selector. */
-KB_API size_t kb_selector_requirements(const struct kb_selector *selector,
-                                       const struct kb_requirement **ret_requirements);
 /* Append the canonical text, which parses to the same selector ("nothing" appends nothing). */
 KB_API void kb_selector_format(const struct kb_selector *selector, struct kb_buf *out);
 

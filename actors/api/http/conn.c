@@ -96,14 +96,13 @@ void kb__conn_watch(struct kb__conn *conn)
     conn->interest = want;
 }
 
-void kb__conn_accept(struct kb_http_server *server, int fd, const char *peer)
+void kb__conn_accept(struct kb_http_server *server, int fd)
 {
     struct kb__conn *conn = calloc(1, sizeof(*conn));
     KB_ASSERT(conn != NULL);
     conn->magic = KB__CONN_MAGIC;
     conn->server = server;
     conn->fd = fd;
-    kb_str_copy(kb_str_of(peer), conn->peer, sizeof(conn->peer));
     kb_list_init(&conn->reqs);
     kb_list_init(&conn->dirty);
     kb_list_init(&conn->ready);

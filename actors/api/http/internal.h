@@ -168,14 +168,13 @@ struct kb__conn {
     struct kb_ws_reader ws;
     bool ws_close_sent;
 
-    char peer[64];
     enum kb_http_cert cert;
     char *user;
     char *groups[KB__GROUPS_MAX];
     size_t groups_n;
 };
 
-void kb__conn_accept(struct kb_http_server *server, int fd, const char *peer);
+void kb__conn_accept(struct kb_http_server *server, int fd);
 void kb__conn_event(struct kb__conn *conn, uint32_t events);
 void kb__conn_continue(struct kb__conn *conn); /* take up what is in conn->in */
 void kb__conn_flush(struct kb__conn *conn);

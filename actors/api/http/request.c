@@ -320,11 +320,6 @@ kb_str kb_http_req_path(const struct kb_http_req *req)
     return req->path;
 }
 
-kb_str kb_http_req_query(const struct kb_http_req *req)
-{
-    return req->query;
-}
-
 size_t kb_http_req_segments(const struct kb_http_req *req)
 {
     return req->segments_n;
@@ -374,19 +369,9 @@ kb_str kb_http_req_body(const struct kb_http_req *req)
     return kb_buf_str(&req->body);
 }
 
-kb_str kb_http_req_peer(const struct kb_http_req *req)
-{
-    return kb_str_of(req->conn->peer);
-}
-
 int kb_http_req_protocol(const struct kb_http_req *req)
 {
     return req->conn->h2 ? 2 : 1;
-}
-
-bool kb_http_req_tls(const struct kb_http_req *req)
-{
-    return req->conn->ssl != NULL;
 }
 
 enum kb_http_cert kb_http_req_cert(const struct kb_http_req *req)

@@ -210,24 +210,6 @@ kb_ms kb_http_server_wait_ms(const struct kb_http_server *server, kb_ms now_ms)
     return wait_ms;
 }
 
-static void peer_text(const struct sockaddr_storage *peer, char out[64])
-{
-    char address[INET6_ADDRSTRLEN] = "?";
-    if (peer->ss_family == AF_INET) {
-        const struct sockaddr_in *v4 = (const struct sockaddr_in *)peer;
-        inet_ntop(AF_INET, &v4->sin_addr, address, sizeof(address));
-        snprintf(out, 64, "%s:%u", address, ntohs(v4->sin_port));
-        return;
-    }
-    const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)peer;
-    bool mapped = IN6_IS_ADDR_V4MAPPED(&v6->sin6_addr);
-    if (mapped)
-        inet_ntop(AF_INET, v6->sin6_addr.s6_addr + 12, address, sizeof(address));
-    else
-        inet_ntop(AF_INET6, &v6->sin6_addr, address, sizeof(address));
-    snprintf(out, 64, mapped ? "%s:%u" : "[%s]:%u", address, ntohs(v6->sin6_port));
-}
-
 static void socket_options(int fd)
 {
     int one = 1, idle_s = 30, interval_s = 10, probes = 3, unacked_ms = 60000;
@@ -249,23 +231,18 @@ static void accept_pause(struct kb_http_server *server)
 static void accept_some(struct kb_http_server *server)
 {
     for (int i = 0; i < ACCEPTS_MAX; i++) {
-        struct sockaddr_storage peer = {0};
-        socklen_t n = sizeof(peer);
-        char text[64];
         if (server->stats.conns >= server->config.max_conns) {
             accept_pause(server);
             return;
         }
-        int fd =
-            accept4(server->listener, (struct sockaddr *)&peer, &n, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        int fd = accept4(server->listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd < 0 && (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM))
             accept_pause(server);
         if (fd < 0)
             return;
         socket_options(fd);
-        peer_text(&peer, text);
         server->stats.accepted++;
-        kb__conn_accept(server, fd, text);
+        kb__conn_accept(server, fd);
     }
 }
 
@@ -357,19 +334,6 @@ void kb_http_server_stop(struct kb_http_server *server)
 bool kb_http_server_idle(const struct kb_http_server *server)
 {
     return kb_list_empty(&server->conns);
-}
-
-int kb_http_server_reload_tls(struct kb_http_server *server, struct kb_err *err)
-{
-    SSL_CTX *ctx = NULL;
-    if (!server->cert_file)
-        return 0;
-    int rc = kb__tls_ctx(&server->config, &ctx, err);
-    if (rc < 0)
-        return rc;
-    SSL_CTX_free(server->ctx); /* connections hold their own reference */
-    server->ctx = ctx;
-    return 0;
 }
 
 void kb_http_server_stats(const struct kb_http_server *server, struct kb_http_stats *ret)

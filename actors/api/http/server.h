@@ -90,9 +90,6 @@ void kb_http_server_step(struct kb_http_server *server, kb_ms now_ms);
 void kb_http_server_stop(struct kb_http_server *server);
 bool kb_http_server_idle(const struct kb_http_server *server);
 
-/* New certificate files for handshakes from now on; on an error the old ones stay. */
-int kb_http_server_reload_tls(struct kb_http_server *server, struct kb_err *err);
-
 struct kb_http_stats {
     uint64_t accepted, requests, bytes_in, bytes_out, overflows, timeouts, protocol_errors;
     uint64_t tls_failures;
@@ -122,7 +119,6 @@ enum kb_http_method kb_http_req_method(const struct kb_http_req *req);
 kb_str kb_http_req_method_name(const struct kb_http_req *req);
 kb_str kb_http_req_target(const struct kb_http_req *req); /* as sent: path and query */
 kb_str kb_http_req_path(const struct kb_http_req *req);   /* as sent, still encoded */
-kb_str kb_http_req_query(const struct kb_http_req *req);  /* as sent, without '?' */
 /* Segments of the path, decoded, empty ones left out: "/api/v1/pods" has 3. */
 size_t kb_http_req_segments(const struct kb_http_req *req);
 kb_str kb_http_req_segment(const struct kb_http_req *req, size_t at); /* empty when out of range */
@@ -135,9 +131,7 @@ bool kb_http_req_param(const struct kb_http_req *req, const char *name, kb_str *
  * ", " as RFC 9110 says. */
 kb_str kb_http_req_header(const struct kb_http_req *req, const char *lower_name);
 kb_str kb_http_req_body(const struct kb_http_req *req);
-kb_str kb_http_req_peer(const struct kb_http_req *req);  /* "127.0.0.1:4711", "[::1]:4711" */
 int kb_http_req_protocol(const struct kb_http_req *req); /* 1 or 2: the major version of HTTP */
-bool kb_http_req_tls(const struct kb_http_req *req);
 
 /* Who speaks, by the client certificate. BAD: one was shown, and it does not verify: answer 401. */
 enum kb_http_cert { KB_HTTP_CERT_NONE, KB_HTTP_CERT_OK, KB_HTTP_CERT_BAD };

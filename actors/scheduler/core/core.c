@@ -644,42 +644,6 @@ bool kb_core_decide(struct kb_core *core, struct kb_podspec *spec, uint32_t *ret
     return true;
 }
 
-static void unreserve(const struct kb_profile *profile, struct kb_plan *plan, uint32_t i,
-                      uint32_t slot)
-{
-    if (profile->at[i].policy->unreserve)
-        KB_ASK(profile, i, KB_POINT_RESERVE,
-               profile->at[i].policy->unreserve(kb_plan_cycle(plan, i), slot));
-}
-
-bool kb_core_reserve(struct kb_core *core, struct kb_podspec *spec, uint32_t slot)
-{
-    const struct kb_profile *profile = kb__core_profile(core, spec->profile);
-    struct kb_plan *plan = kb__core_plan(core, spec);
-    for (uint32_t i = 0; i < profile->n; i++) {
-        const struct kb_policy *p = profile->at[i].policy;
-        enum kb_policy_status s = KB_POLICY_OK;
-        if (p->reserve)
-            KB_ASK(profile, i, KB_POINT_RESERVE, s = p->reserve(kb_plan_cycle(plan, i), slot));
-        if (s == KB_POLICY_OK)
-            continue;
-        if ((uint32_t)s > KB_POLICY_ERROR)
-            kb_guard_blame(&core->guard, profile, i, "status %d of reserve is none", (int)s);
-        while (i-- > 0)
-            unreserve(profile, plan, i, slot);
-        return false;
-    }
-    return true;
-}
-
-void kb_core_unreserve(struct kb_core *core, struct kb_podspec *spec, uint32_t slot)
-{
-    const struct kb_profile *profile = kb__core_profile(core, spec->profile);
-    struct kb_plan *plan = kb__core_plan(core, spec);
-    for (uint32_t i = profile->n; i-- > 0;)
-        unreserve(profile, plan, i, slot);
-}
-
 struct kb_lifecycle *kb__core_life(const struct kb_core *core)
 {
     return core->life;

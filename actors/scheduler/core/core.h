@@ -107,9 +107,6 @@ void kb_core_lift(struct kb_core *core, struct kb_core_pod *pod);
 
 /* The best node for such a pod; false: none fits. Does not place. */
 bool kb_core_decide(struct kb_core *core, struct kb_podspec *spec, uint32_t *ret_slot);
-/* The policies' reserve and, when one refuses, unreserve of those before it. */
-bool kb_core_reserve(struct kb_core *core, struct kb_podspec *spec, uint32_t slot);
-void kb_core_unreserve(struct kb_core *core, struct kb_podspec *spec, uint32_t slot);
 /* The GPUs of the node that the pod shall have, by the policies or by default; 0: none, or the node
  * does not have them. To be put into kb_core_pod before placing. */
 uint32_t kb_core_assign(struct kb_core *core, struct kb_podspec *spec, uint32_t slot);

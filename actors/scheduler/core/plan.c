@@ -680,11 +680,6 @@ void kb_plan_overrule(struct kb_plan *plan, const struct kb_overruled *list, uin
     total_up(plan, &u, total);
 }
 
-void kb_plan_distrust(struct kb_plan *plan)
-{
-    plan->evaluated = false;
-}
-
 /* ---- reading ---- */
 
 bool kb_plan_fits_any(const struct kb_plan *plan)

@@ -38,8 +38,6 @@ size_t kb_plan_bytes(const struct kb_plan *plan);
 
 /* Bring up to date. O(slots changed since), or O(slots). */
 void kb_plan_update(struct kb_plan *plan);
-/* Judge everything anew at the next update: policies were asked about a cluster that is not. */
-void kb_plan_distrust(struct kb_plan *plan);
 /* Nodes that a pod may not have although all policies agree, because room on them is promised to
  * others: as if these verdicts (from kb_plan_try) were theirs. Replaces the list before; it is
  * borrowed until then. O(nodes), unless both are empty. Up to date plans only. */
