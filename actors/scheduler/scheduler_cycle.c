@@ -224,7 +224,7 @@ static bool resume_next(struct kb_sched *s, struct kb_sched_out *out)
  * that another one is to have. Returns how many. */
 static size_t decide_batch(struct kb_sched *s, size_t most, struct kb_sched_out *out)
 {
-    struct kb_waiting *pods[KB_BATCH_PODS];
+    struct kb_waiting *pods[KB_BATCH_PODS] = {0};
     uint32_t slots[KB_BATCH_PODS];
     size_t n = 0;
     most = most < KB_BATCH_PODS ? most : KB_BATCH_PODS;
