@@ -94,7 +94,7 @@ bool kb_admit_fits(const struct kb_amounts *pod, const struct kb_amounts *used,
 
 struct host_port {
     int64_t port;
-    kb_str protocol, ip; /* ip: KB_STR_EMPTY for all addresses */
+    kb_str protocol, ip; /* ip: empty for all addresses */
 };
 
 /* The next host port of a pod; `containers` and `ports` are the position. */

@@ -24,10 +24,6 @@ struct kb_cgroup_limits {
     int64_t pids;         /* 0: none */
 };
 
-struct kb_cgroup_stats {
-    uint64_t cpu_ns, memory_bytes, working_set_bytes, pids;
-};
-
 /* What this machine has; NONE when nothing can be written. */
 void kb_cgroups_probe(struct kb_cgroups *cgroups, const char *root);
 
@@ -46,7 +42,5 @@ void kb_cgroup_kill(const struct kb_cgroups *cgroups, const char *path);
 int kb_cgroup_remove(const struct kb_cgroups *cgroups, const char *path, struct kb_err *err);
 /* The file whose "oom_kill N" line counts kills. Caller frees; NULL without cgroups. */
 char *kb_cgroup_oom_file(const struct kb_cgroups *cgroups, const char *path);
-int kb_cgroup_stats(const struct kb_cgroups *cgroups, const char *path, struct kb_cgroup_stats *ret,
-                    struct kb_err *err);
 
 #endif

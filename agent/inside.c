@@ -119,8 +119,10 @@ int kb_inside_bind(int fd, const char *target, struct kb_err *err)
     while (umount2(target, MNT_DETACH | UMOUNT_NOFOLLOW) == 0)
         ;
     (void)remove(target);
-    if (fstat(fd, &st) < 0 || kb_dir_make(folder, 0755, err) < 0)
-        return kb_err_sys(err, errno, "make '%s'", folder);
+    if (fstat(fd, &st) < 0)
+        return kb_err_sys(err, errno, "'%s'", source);
+    if (kb_dir_make(folder, 0755, err) < 0)
+        return -err->code;
     int rc = S_ISDIR(st.st_mode) ? mkdir(target, 0755) : mknod(target, S_IFREG | 0644, 0);
     if (rc < 0)
         return kb_err_sys(err, errno, "make '%s'", target);

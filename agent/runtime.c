@@ -96,11 +96,6 @@ pid_t kb_runtime_pid(struct kb_runtime *rt, const struct kb_rt_ref *ref)
     return rt->impl->pid != NULL ? rt->impl->pid(rt, ref) : 0;
 }
 
-int kb_runtime_stats(struct kb_runtime *rt, const struct kb_rt_ref *ref, struct kb_rt_stats *ret)
-{
-    return rt->impl->stats != NULL ? rt->impl->stats(rt, ref, ret) : -KB_ENOTFOUND;
-}
-
 struct kb_rt_exec *kb_runtime_exec(struct kb_runtime *rt, const struct kb_rt_exec_spec *spec,
                                    const struct kb_rt_exec_handlers *handlers, void *arg)
 {

@@ -172,11 +172,6 @@ char *kb_runtime_pod_dir(struct kb_runtime *rt, const char *uid);
 /* The pid of a running container in the agent's eyes, for probes by namespace; 0 when unknown. */
 pid_t kb_runtime_pid(struct kb_runtime *rt, const struct kb_rt_ref *ref);
 
-struct kb_rt_stats {
-    uint64_t cpu_ns, memory_bytes, memory_working_set_bytes, pids;
-};
-int kb_runtime_stats(struct kb_runtime *rt, const struct kb_rt_ref *ref, struct kb_rt_stats *ret);
-
 /* ---- exec ---- */
 
 struct kb_rt_exec;

@@ -4,7 +4,7 @@
 
 #include "agent/runtime.h"
 
-/* The functions of runtime.h, one to one; all but `look`, `pid`, `stats`, `wipe` are required. */
+/* The functions of runtime.h, one to one; all but `look`, `pid`, `wipe` are required. */
 struct kb_runtime_impl {
     const char *name;
     void (*destroy)(struct kb_runtime *rt);
@@ -19,7 +19,6 @@ struct kb_runtime_impl {
     void (*wipe)(struct kb_runtime *rt);
     char *(*pod_dir)(struct kb_runtime *rt, const char *uid);
     pid_t (*pid)(struct kb_runtime *rt, const struct kb_rt_ref *ref);
-    int (*stats)(struct kb_runtime *rt, const struct kb_rt_ref *ref, struct kb_rt_stats *ret);
     struct kb_rt_exec *(*exec)(struct kb_runtime *rt, const struct kb_rt_exec_spec *spec,
                                const struct kb_rt_exec_handlers *handlers, void *arg);
     struct kb_rt_exec *(*attach)(struct kb_runtime *rt, const struct kb_rt_exec_spec *spec,

@@ -594,22 +594,6 @@ static pid_t shim_pid(struct kb_runtime *base, const struct kb_rt_ref *ref)
     return box != NULL && box->state == KB_RT_RUNNING ? box->pid : 0;
 }
 
-static int shim_stats(struct kb_runtime *base, const struct kb_rt_ref *ref, struct kb_rt_stats *ret)
-{
-    struct kb_shim_rt *rt = (struct kb_shim_rt *)base;
-    struct kb_box *box = kb__shim_box(rt, ref);
-    struct kb_cgroup_stats stats;
-    if (box == NULL)
-        return -KB_ENOTFOUND;
-    KB_AUTO(kb_auto_free) char *pod = kb__shim_pod_cgroup(rt, ref->uid);
-    KB_AUTO(kb_auto_free) char *group = kb_strf("%s/%s", pod, box->id);
-    if (kb_cgroup_stats(&rt->cgroups, group, &stats, NULL) < 0)
-        return -KB_ENOTFOUND;
-    *ret =
-        (struct kb_rt_stats){stats.cpu_ns, stats.memory_bytes, stats.working_set_bytes, stats.pids};
-    return 0;
-}
-
 /* ---- life ---- */
 
 static void shim_wipe(struct kb_runtime *base)
@@ -701,6 +685,5 @@ int kb__shim_rt_new(const struct kb_runtime_impl *impl, bool oci,
     .remove_pod = shim_remove_pod, .pod_dir = shim_pod_dir, .pid = shim_pid,                       \
     .exec = kb__shim_exec, .attach = kb__shim_attach
 
-const struct kb_runtime_impl kb__shim_impl_oci = {
-    .name = "oci", COMMON, .stats = shim_stats, .wipe = shim_wipe};
+const struct kb_runtime_impl kb__shim_impl_oci = {.name = "oci", COMMON, .wipe = shim_wipe};
 const struct kb_runtime_impl kb__shim_impl_process = {.name = "process", COMMON};

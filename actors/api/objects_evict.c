@@ -12,6 +12,7 @@
  * the eviction was asked for must count, and a view may be late. */
 #include "actors/api/objects_impl.h"
 
+#include "bus/model/meta.h"
 #include "bus/model/selector.h"
 
 #include <stdio.h>
@@ -53,14 +54,6 @@ void kb__op_start_evict(struct kb_object_op *op)
 
 /* ---- the pod ---- */
 
-static const struct kb_node *condition_of(const struct kb_node *conditions, const char *type)
-{
-    for (uint32_t i = 0; conditions && conditions->type == KB_ARRAY && i < conditions->count; i++)
-        if (kb_str_is(kb_node_text_at(conditions->items[i].val, "type"), type))
-            return conditions->items[i].val;
-    return NULL;
-}
-
 /* One that has ended, has not begun or is on its way out disrupts nobody. */
 static bool needs_no_leave(const struct kb_node *pod)
 {
@@ -71,40 +64,15 @@ static bool needs_no_leave(const struct kb_node *pod)
 
 static bool is_ready(const struct kb_node *pod)
 {
-    const struct kb_node *ready = condition_of(kb_node_at(pod, "status.conditions"), "Ready");
+    const struct kb_node *ready = kb_cond_node(kb_node_get(pod, "status"), "Ready");
     return kb_str_is(kb_node_text_at(ready, "status"), "True");
-}
-
-/* The condition `type`, empty but for its type and the time of its last transition. */
-static struct kb_node *renewed(struct kb_object_op *op, struct kb_node *object, const char *type,
-                               const char *status)
-{
-    struct kb_arena *a = &op->arena;
-    struct kb_node *in = kb_node_ensure(a, object, "status");
-    struct kb_node *conditions = kb_node_get(in, "conditions");
-    if (conditions == NULL || conditions->type != KB_ARRAY) {
-        conditions = kb_node_array(a);
-        kb_node_put(a, in, "conditions", conditions);
-    }
-    struct kb_node *condition = (struct kb_node *)condition_of(conditions, type);
-    if (condition == NULL) {
-        condition = kb_node_map(a);
-        kb_node_append(a, conditions, condition);
-    }
-    bool stays = kb_str_is(kb_node_text_at(condition, "status"), status);
-    struct kb_node *since = stays ? kb_node_get(condition, "lastTransitionTime") : NULL;
-    condition->count = 0;
-    kb_node_set_cstr(a, condition, "type", type);
-    kb_node_set_cstr(a, condition, "status", status);
-    kb_node_put(a, condition, "lastTransitionTime", since ? since : kb_node_cstr(a, op->now));
-    return condition;
 }
 
 void kb__op_mark_evicted(struct kb_object_op *op)
 {
-    struct kb_node *condition = renewed(op, op->obj, "DisruptionTarget", "True");
-    kb_node_set_cstr(&op->arena, condition, "reason", "EvictionByEvictionAPI");
-    kb_node_set_cstr(&op->arena, condition, "message", "Eviction API: evicting");
+    static const struct kb_cond evicted = {"DisruptionTarget", "True", "EvictionByEvictionAPI",
+                                           "Eviction API: evicting", false};
+    kb_cond_set(&op->arena, kb_node_ensure(&op->arena, op->obj, "status"), &evicted, op->now_us);
 }
 
 void kb__op_evict(struct kb_object_op *op)
@@ -227,9 +195,11 @@ static void draw(struct kb_object_op *op)
     }
     kb_node_putn(a, notes, op->req.name, kb_node_cstr(a, op->now));
     if (left == 0) {
-        struct kb_node *allowed = renewed(op, op->budget, "DisruptionAllowed", "False");
-        kb_node_set_cstr(a, allowed, "reason", "InsufficientPods");
-        kb_node_set_cstr(a, allowed, "message", "");
+        static const struct kb_cond none = {"DisruptionAllowed", "False", "InsufficientPods", NULL,
+                                            false};
+        kb_cond_set(a, status, &none, op->now_us);
+        struct kb_node *allowed = kb_cond_node(status, none.type);
+        kb_node_set_cstr(a, allowed, "message", ""); /* required, and empty */
         kb_node_set_int(a, allowed, "observedGeneration",
                         number(op->budget, "status.observedGeneration"));
     }

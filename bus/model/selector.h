@@ -9,25 +9,6 @@
 
 /* ---- labels ---- */
 
-enum kb_selector_op {
-    KB_SEL_IN,
-    KB_SEL_NOT_IN,
-    KB_SEL_EXISTS,
-    KB_SEL_NOT_EXISTS,
-    KB_SEL_GT,
-    KB_SEL_LT
-};
-
-/* One requirement; `a=b` is IN (b), `a!=b` is NOT_IN (b). Values are sorted and distinct. */
-struct kb_requirement {
-    kb_str key;
-    enum kb_selector_op op;
-    bool equality; /* was written with = or != */
-    uint32_t value_count;
-    const kb_str *values;
-    int64_t bound; /* of GT and LT */
-};
-
 struct kb_selector;
 
 /* "a=b,c in (x,y),!d,e!=f,g notin (z),h,i>5"; the empty text selects everything. -KB_EINVAL. */

@@ -43,6 +43,15 @@ class ProcessTest(unittest.TestCase):
             self.assertLess(time.monotonic(), deadline, f"not within {timeout} s: {what}")
             time.sleep(0.02)
 
+    def object_call(self, method, resource, ns, **body):
+        """Call the gateway about objects. One that is to be made and is there already: True."""
+        try:
+            return self.bus.call("api", method, {"resource": resource, "ns": ns, **body}, timeout=3)
+        except CallError as error:
+            if error.reason == "AlreadyExists":
+                return True
+            raise
+
     def actors(self):
         return self.bus.call("kernel", "kernel.status", timeout=1)["actors"]
 

@@ -21,18 +21,10 @@ class Agent(ProcessTest):
             "api": ["actor", "api", "--listen", f"127.0.0.1:{free_port()}"],
             AGENT: ["actor", "agent", "--node", "hollow", "--runtime", "hollow",
                     "--hollow-nodes", "1"]})
-        self.until(lambda: self.call("object.create", "pods", "default", doc={
+        self.until(lambda: self.object_call("object.create", "pods", "default", doc={
             "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "namespace": "default"},
             "spec": {"nodeName": NODE, "containers": [{"name": "c", "image": "x"}]}}), "the pod is made")
         self.until(lambda: self.pod()["status"].get("phase") == "Running", "the pod runs")
-
-    def call(self, method, resource, ns, **body):
-        try:
-            return self.bus.call("api", method, {"resource": resource, "ns": ns, **body}, timeout=3)
-        except CallError as error:
-            if error.reason == "AlreadyExists":
-                return True
-            raise
 
     def pod(self):
         return self.bus.call("store", "store.get", {"key": "pods/default/p"}, timeout=3)["doc"]
@@ -51,7 +43,7 @@ class Agent(ProcessTest):
 
     def late(self, epoch):
         """A status that a process with this epoch had sent arrives now."""
-        return self.call("object.patch", "pods", "default", name="p", subresource="status", type="merge",
+        return self.object_call("object.patch", "pods", "default", name="p", subresource="status", type="merge",
                          patch={"status": {"phase": "Pending"}}, lease={"name": AGENT, "epoch": epoch})
 
     def refused_as_late(self, epoch):
@@ -63,7 +55,7 @@ class Agent(ProcessTest):
 
     def delete(self):
         """Ask for the pod's end: its agent has something to write."""
-        self.until(lambda: self.call("object.delete", "pods", "default", name="p"), "it is asked for")
+        self.until(lambda: self.object_call("object.delete", "pods", "default", name="p"), "it is asked for")
 
     def gone(self):
         try:
@@ -82,7 +74,7 @@ class Agent(ProcessTest):
     def test_an_agent_whose_epoch_has_passed_gets_a_new_one_and_goes_on(self):
         epoch = self.acquire()
         for name in ("q", "r"):
-            self.until(lambda name=name: self.call("object.create", "pods", "default", doc={
+            self.until(lambda name=name: self.object_call("object.create", "pods", "default", doc={
                 "apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": "default"},
                 "spec": {"nodeName": NODE, "containers": [{"name": "c", "image": "x"}]}}), "the pod is made")
         self.until(lambda: all(p["doc"]["status"].get("phase") == "Running" for p in self.bus.call(

@@ -10,7 +10,6 @@ import unittest
 TOP = pathlib.Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(TOP / "tests" / "lib")]
 
-from kubus_bus import CallError  # noqa: E402
 from ports import free_port  # noqa: E402
 from processes import ProcessTest  # noqa: E402
 
@@ -36,16 +35,8 @@ class Controllers(ProcessTest):
                   "api": ["actor", "api", "--listen", f"127.0.0.1:{free_port()}"]}
         actors |= {name: ["actor", "controller", "--plugin", name] for name in CONTROLLERS}
         self.start("controllers", actors)
-        self.until(lambda: self.call("object.create", "namespaces", "", doc={
+        self.until(lambda: self.object_call("object.create", "namespaces", "", doc={
             "apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}}), "the namespace is made")
-
-    def call(self, method, resource, ns, **body):
-        try:
-            return self.bus.call("api", method, {"resource": resource, "ns": ns, **body}, timeout=3)
-        except CallError as error:
-            if error.reason == "AlreadyExists":
-                return True
-            raise
 
     def objects(self, view):
         return self.bus.call("store", "store.list", {"view": view}, timeout=3)["items"]
@@ -65,7 +56,7 @@ class Controllers(ProcessTest):
         wanted = {}
         for app in ("a", "b", "c"):
             wanted[app] = (10, "x:0")
-            self.until(lambda app=app: self.call("object.create", "deployments.apps", "shop",
+            self.until(lambda app=app: self.object_call("object.create", "deployments.apps", "shop",
                                                  doc=deployment(app, 10, "x:0")), "the deployment is made")
         # Few of each, for the kernel restarts what dies often ever later.
         victims = ["store", "api", *CONTROLLERS] * 3 + ["replicaset", "deployment"] * 2
@@ -74,7 +65,7 @@ class Controllers(ProcessTest):
             wanted[app] = (self.random.randrange(30), f"x:{self.random.randrange(3)}")
             patch = {"spec": {"replicas": wanted[app][0], "template": {"spec": {"containers": [
                 {"name": "c", "image": wanted[app][1]}]}}}}
-            self.until(lambda: self.call("object.patch", "deployments.apps", "shop", name=app, type="merge",
+            self.until(lambda: self.object_call("object.patch", "deployments.apps", "shop", name=app, type="merge",
                                          patch=patch), "the deployment is changed")
             victim = victims.pop(self.random.randrange(len(victims)))
             self.until(lambda: self.kill(victim) or True, "something is killed")
@@ -84,10 +75,10 @@ class Controllers(ProcessTest):
         for pod in self.objects("pods?ns=shop"):
             self.assertIn(pod["doc"]["metadata"]["ownerReferences"][0]["uid"], owners)
 
-        self.call("object.delete", "deployments.apps", "shop", name="a")
+        self.object_call("object.delete", "deployments.apps", "shop", name="a")
         self.until(lambda: not self.pods("a"), "the garbage collector takes pods of a deleted deployment")
         self.kill("namespace")
-        self.call("object.delete", "namespaces", "", name="shop")
+        self.object_call("object.delete", "namespaces", "", name="shop")
         self.until(lambda: not any(o["key"] == "namespaces//shop" for o in self.objects("namespaces")),
                    "the namespace goes", timeout=120)
         for resource in ("pods", "replicasets.apps", "deployments.apps", "serviceaccounts", "configmaps", "events"):

@@ -47,17 +47,22 @@ static void on_exec_done(void *arg, int rc, const struct kb_err *err, int code)
 
 static const struct kb_rt_exec_handlers exec_handlers = {on_exec_ready, on_exec_done};
 
-static void exec_sh(struct world *w, const char *script, bool tty, bool with_stdin)
+/* Until it has ended and all that it said is in w->out. */
+static void exec_to_the_end(struct world *w, const struct kb_rt_exec_spec *spec)
 {
-    const char *const argv[] = {"sh", "-c", script, NULL};
-    struct kb_rt_exec_spec spec = {{"u-1", "c", 0}, argv, tty, with_stdin, 40, 120};
     unsigned before = w->exec_done;
     kb_buf_clear(&w->out);
-    struct kb_rt_exec *exec = kb_runtime_exec(w->rt, &spec, &exec_handlers, w);
+    struct kb_rt_exec *exec = kb_runtime_exec(w->rt, spec, &exec_handlers, w);
     world_until(w, &w->exec_done, before + 1);
     while (w->out_watch != NULL)
         kb_ev_run(w->ev, -1);
     kb_rt_exec_destroy(&exec);
+}
+
+static void exec_sh(struct world *w, const char *script, bool tty, bool with_stdin)
+{
+    const char *const argv[] = {"sh", "-c", script, NULL};
+    exec_to_the_end(w, &(struct kb_rt_exec_spec){{"u-1", "c", 0}, argv, tty, with_stdin, 40, 120});
 }
 
 /* The shim ignores signals; neither the container's program nor one that is run in it does: a shell
@@ -91,14 +96,7 @@ static void exec_many(struct world *w)
     const char *argv[WORDS + 1] = {"sh", "-c", "shift 995; echo $# $1"};
     for (int i = 3; i < WORDS; i++)
         argv[i] = i == WORDS - 1 ? "last" : "word";
-    struct kb_rt_exec_spec spec = {{"u-1", "c", 0}, argv, false, false, 0, 0};
-    unsigned before = w->exec_done;
-    kb_buf_clear(&w->out);
-    struct kb_rt_exec *exec = kb_runtime_exec(w->rt, &spec, &exec_handlers, w);
-    world_until(w, &w->exec_done, before + 1);
-    while (w->out_watch != NULL)
-        kb_ev_run(w->ev, -1);
-    kb_rt_exec_destroy(&exec);
+    exec_to_the_end(w, &(struct kb_rt_exec_spec){{"u-1", "c", 0}, argv, false, false, 0, 0});
     KB_CHECK_STRN(kb_buf_str(&w->out), "1 last\n");
 }
 

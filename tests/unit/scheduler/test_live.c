@@ -295,12 +295,7 @@ static void something_happens(struct world *w, struct kb_rand *rand)
 KB_TEST(live_property, reconfigured_at_any_moment_no_pod_is_lost_or_placed_where_it_must_not_be)
 {
     KB_AUTO(world_end) struct world w;
-    struct kb_rand rand;
-    uint64_t seed = kb_test_seed();
-    kb_rand_init(&rand, seed);
-    world_start(&w);
-    kb_rand_init(&w.rand, seed + 1);
-    w.lose = 7;
+    struct kb_rand rand = world_start_random(&w, 7);
     world_node(&w, "n1", "400");
     world_node(&w, "n2", "400");
     world_walk(&w, &rand, 8000, something_happens, NULL);

@@ -256,12 +256,7 @@ static void check_bound_or_too_large(struct world *w)
 KB_TEST(step_property, in_any_order_no_node_is_overfull_and_what_fits_is_bound)
 {
     KB_AUTO(world_end) struct world w;
-    struct kb_rand rand;
-    uint64_t seed = kb_test_seed();
-    kb_rand_init(&rand, seed);
-    world_start(&w);
-    kb_rand_init(&w.rand, seed + 1);
-    w.lose = 5;
+    struct kb_rand rand = world_start_random(&w, 5);
     world_node(&w, "n1", "4");
     world_node(&w, "n2", "3");
     world_walk(&w, &rand, 6000, something_happens, check_nodes);

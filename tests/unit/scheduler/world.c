@@ -36,6 +36,17 @@ void world_start(struct world *w)
     world_start_with(w, NULL, 0);
 }
 
+struct kb_rand world_start_random(struct world *w, uint64_t lose)
+{
+    struct kb_rand rand;
+    uint64_t seed = kb_test_seed();
+    kb_rand_init(&rand, seed);
+    world_start(w);
+    kb_rand_init(&w->rand, seed + 1);
+    w->lose = lose;
+    return rand;
+}
+
 struct object *world_find(struct world *w, const char *key)
 {
     for (int i = 0; i < w->n; i++)

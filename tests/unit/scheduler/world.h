@@ -49,6 +49,9 @@ struct world {
 /* With the default profile, or with a policy more. */
 void world_start(struct world *w);
 void world_start_with(struct world *w, const struct kb_policy *const *policies, size_t n);
+/* For a story in random order: a printed seed, and `lose` as below. Returns the story's own
+ * generator. */
+struct kb_rand world_start_random(struct world *w, uint64_t lose);
 void world_end(struct world *w);
 /* Kill -9, and a new one that is told all that the store has before it decides anything. */
 void world_restart(struct world *w);
