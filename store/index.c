@@ -1,6 +1,7 @@
 #include "store/index.h"
 
 #include "bus/base/check.h"
+#include "bus/model/path.h"
 
 #include <endian.h>
 #include <stdio.h>
@@ -47,10 +48,11 @@ struct kb_index *kb_index_find(const struct kb_resource *resource, kb_str name)
 static bool path_good(kb_str path)
 {
     static const char label[] = "@label:";
-    if (path.n == 0 || path.n > KB_PATH_MAX_BYTES || memchr(path.p, '\0', path.n))
+    char text[KB_PATH_MAX_BYTES + 1];
+    if (memchr(path.p, '\0', path.n) || !kb_str_copy(path, text, sizeof(text)))
         return false;
-    if (path.p[0] != '@')
-        return true;
+    if (text[0] != '@')
+        return kb_path_is_good(text);
     return kb_str_is(path, "@owner") || (kb_str_starts(path, label) && path.n > sizeof(label) - 1);
 }
 

@@ -11,6 +11,7 @@
 #include "bus/base/check.h"
 #include "bus/base/limits.h"
 #include "bus/model/head.h"
+#include "bus/model/path.h"
 
 #include <math.h>
 #include <stdatomic.h>
@@ -364,23 +365,10 @@ kb_val kb_val_index(kb_val array, size_t at)
 
 kb_val kb_val_at(kb_val val, const char *path)
 {
-    while (*path && val.p) {
-        if (*path == '[') {
-            char *after;
-            val = kb_val_index(val, strtoul(path + 1, &after, 10));
-            KB_ASSERT(*after == ']');
-            path = after + 1;
-        } else {
-            size_t n = 0;
-            while (path[n] && path[n] != '.' && path[n] != '[')
-                n++;
-            val = kb_val_getn(val, kb_str_n(path, n));
-            path += n;
-        }
-        if (*path == '.')
-            path++;
-    }
-    return val;
+    struct kb_path_step step;
+    while (val.p && kb_path_next(&path, &step))
+        val = step.is_index ? kb_val_index(val, step.index) : kb_val_getn(val, step.name);
+    return *path ? (kb_val){NULL, NULL} : val;
 }
 
 kb_val kb_doc_at(const struct kb_doc *doc, const char *path)

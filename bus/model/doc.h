@@ -67,8 +67,7 @@ KB_API inline kb_val kb_val_get(kb_val map, const char *key)
     return kb_val_getn(map, (kb_str){key, strlen(key)});
 }
 KB_API kb_val kb_val_index(kb_val array, size_t at);
-/* Walk a path of member names and [n]: "spec.containers[0].image". A key with dots cannot be
- * written here. */
+/* Walk a path (bus/model/path.h): "spec.containers[0].image". KB_NONE where it leads nowhere. */
 KB_API kb_val kb_val_at(kb_val val, const char *path);
 KB_API kb_val kb_doc_at(const struct kb_doc *doc, const char *path);
 KB_API kb_str kb_val_str_at(kb_val val, const char *path);

@@ -3,6 +3,7 @@
 #include "bus/base/check.h"
 #include "bus/base/map.h"
 #include "bus/model/head.h"
+#include "bus/model/path.h"
 
 #include <stdlib.h>
 
@@ -139,25 +140,18 @@ struct kb_node *kb_node_getn(const struct kb_node *map, kb_str key)
 
 extern inline struct kb_node *kb_node_get(const struct kb_node *map, const char *key);
 
+static struct kb_node *node_index(const struct kb_node *array, size_t at)
+{
+    return array->type == KB_ARRAY && at < array->count ? array->items[at].val : NULL;
+}
+
 struct kb_node *kb_node_at(const struct kb_node *node, const char *path)
 {
     struct kb_node *at = (struct kb_node *)node;
-    while (*path && at) {
-        if (*path == '[') {
-            char *after;
-            unsigned long index = strtoul(path + 1, &after, 10);
-            KB_ASSERT(*after == ']');
-            at = at->type == KB_ARRAY && index < at->count ? at->items[index].val : NULL;
-            path = after + 1;
-        } else {
-            size_t n = strcspn(path, ".[");
-            at = kb_node_getn(at, kb_str_n(path, n));
-            path += n;
-        }
-        if (*path == '.')
-            path++;
-    }
-    return at;
+    struct kb_path_step step;
+    while (at && kb_path_next(&path, &step))
+        at = step.is_index ? node_index(at, step.index) : kb_node_getn(at, step.name);
+    return *path ? NULL : at;
 }
 
 kb_str kb_node_text(const struct kb_node *node)

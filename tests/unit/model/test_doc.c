@@ -1,6 +1,8 @@
 #include "bus/base/rand.h"
+#include "bus/model/json.h"
 #include "bus/model/key.h"
 #include "bus/model/node.h"
+#include "bus/model/path.h"
 #include "tests/lib/test.h"
 
 #include <stdlib.h>
@@ -37,6 +39,39 @@ KB_TEST(doc, a_path_is_read_in_place)
     KB_CHECK(kb_val_bool_at(kb_doc_root(doc), "ok", false));
     KB_CHECK(kb_val_type(kb_doc_at(doc, "spec.containers[2].image")) == KB_NONE);
     KB_CHECK(kb_val_type(kb_doc_at(doc, "ok.more.still")) == KB_NONE);
+}
+
+static const struct {
+    const char *path;
+    bool good;
+} paths[] = {
+    {"spec", true},     {"spec.containers[1].image", true},
+    {"a[0][12]", true}, {"[0].a", true},
+    {"", false},        {".", false},
+    {".a", false},      {"a.", false},
+    {"a..b", false},    {"a.[0]", false},
+    {"a[0]b", false},   {"a[", false},
+    {"a[]", false},     {"a[x]", false},
+    {"a[1", false},     {"a[-1]", false},
+    {"a[ 1]", false},   {"a[1234567890]", false},
+    {"a[0].", false},   {"]", true}, /* a name as any */
+};
+
+KB_TEST(doc, a_malformed_path_is_told_and_leads_nowhere)
+{
+    static const char json[] = "{\"\":{\"\":1},\"a\":[{\"b\":1},{\"\":1}],\"spec\":{\"\":1}}";
+    struct kb_err err;
+    KB_AUTO(kb_doc_destroy) struct kb_doc *doc = NULL;
+    KB_CHECK_OK(kb_json_doc(kb_str_of(json), &doc, &err), &err);
+    KB_AUTO(kb_arena_finish) struct kb_arena arena = {0};
+    struct kb_node *tree = kb_node_of(&arena, kb_doc_root(doc));
+    for (size_t i = 0; i < KB_COUNT(paths); i++) {
+        KB_CHECK(kb_path_is_good(paths[i].path) == paths[i].good);
+        if (paths[i].good || paths[i].path[0] == '\0')
+            continue;
+        KB_CHECK(kb_val_type(kb_doc_at(doc, paths[i].path)) == KB_NONE);
+        KB_CHECK(kb_node_at(tree, paths[i].path) == NULL);
+    }
 }
 
 KB_TEST(doc, what_is_malformed_is_refused)

@@ -121,6 +121,23 @@ static void declare(void)
                  ==, 0);
 }
 
+KB_TEST(store, an_index_over_a_malformed_path_is_refused)
+{
+    static const char *const paths[] = {
+        "", "spec.", "spec..x", "spec.ports[", "spec.ports[4", "spec.ports[x]", "@", "@label:"};
+    start();
+    put("pods/a/x", 1, "n1");
+    for (size_t i = 0; i < KB_COUNT(paths); i++) {
+        char json[256];
+        snprintf(json, sizeof(json),
+                 "{\"resources\":[{\"resource\":\"pods\",\"indices\":[{\"name\":"
+                 "\"node\",\"path\":\"%s\"}]}]}",
+                 paths[i]);
+        KB_CHECK_I64(ask(KB_STORE_DECLARE, json), ==, -KB_EINVAL);
+    }
+    declare();
+}
+
 /* ---- transactions ---- */
 
 KB_TEST(store, a_refusal_says_which_operation_and_what_is_there)
