@@ -5,12 +5,14 @@
  */
 #include "bus/impl.h"
 
+#include "bus/base/limits.h"
 #include "bus/base/log.h"
 
 struct kb_request {
     struct kb__served served;
     struct kb_message *message;
     const struct kb__method *method;
+    size_t bytes; /* of the message */
     kb_val body;
     kb_ms due_ms; /* 0: none */
     int64_t credit;
@@ -56,8 +58,30 @@ void kb__served_free(struct kb__served *served)
 {
     kb__table_del(&served->actor->served, &served->entry);
     struct kb_request *request = KB_CONTAINER(served, struct kb_request, served);
+    served->actor->served_bytes -= request->bytes;
     kb_message_destroy(&request->message);
     free(request);
+}
+
+static size_t message_bytes(const struct kb_message *message)
+{
+    size_t bytes = 0;
+    for (size_t i = 0; i < message->n; i++)
+        bytes += message->frame[i].n;
+    return bytes;
+}
+
+/* May it be taken in? Callers that do not wait for answers must not fill our memory. */
+static int admit(const struct kb_actor *actor, kb_str route, uint64_t id, size_t bytes,
+                 struct kb_err *err)
+{
+    if (served_find(actor, route, id))
+        return kb_err_set(err, KB_EINVAL, "call id %llu is in use", (unsigned long long)id);
+    if (actor->served.count >= KB_SERVED_MAX ||
+        (actor->served.count > 0 && actor->served_bytes + bytes > KB_SERVED_MAX_BYTES))
+        return kb_err_set(err, KB_EFULL, "%s has %zu calls under way", actor->name,
+                          actor->served.count);
+    return 0;
 }
 
 static void serve_call(struct kb_actor *actor, struct kb_message **message_p,
@@ -72,8 +96,8 @@ static void serve_call(struct kb_actor *actor, struct kb_message **message_p,
         refuse(actor, route, head->id, &err);
         return;
     }
-    if (served_find(actor, route, head->id)) {
-        kb_err_set(&err, KB_EINVAL, "call id %llu is in use", (unsigned long long)head->id);
+    size_t bytes = message_bytes(*message_p);
+    if (admit(actor, route, head->id, bytes, &err) < 0) {
         refuse(actor, route, head->id, &err);
         return;
     }
@@ -84,6 +108,8 @@ static void serve_call(struct kb_actor *actor, struct kb_message **message_p,
     memcpy(request->served.route, route.p, route.n);
     request->message = KB_STEAL(*message_p);
     request->method = method;
+    request->bytes = bytes;
+    actor->served_bytes += bytes;
     request->body = body;
     request->due_ms = head->deadline_ms ? kb_loop_now(actor->loop) + head->deadline_ms : 0;
     request->credit = head->credit;

@@ -74,7 +74,8 @@ static int write_trailer(int fd, uint64_t rev, uint64_t *ret_bytes, struct kb_er
 int kb__backup_write(struct kb_engine *e, const char *file, uint64_t *ret_bytes, struct kb_err *err)
 {
     KB_AUTO(kb_auto_free) char *part = kb_strf("%s.part", file);
-    KB_AUTO(kb_auto_close) int fd = open(part, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    KB_AUTO(kb_auto_close)
+    int fd = open(part, O_RDWR | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (fd < 0)
         return kb_err_sys(err, errno, "backup: %s", part);
     int rc = kb_kv_copy(e->kv, fd, err);
@@ -91,6 +92,22 @@ int kb__backup_write(struct kb_engine *e, const char *file, uint64_t *ret_bytes,
     return failed < 0 ? kb_err_sys(err, -failed, "backup: sync %s", part) : 0;
 }
 
+/* Is it one of the store's own files, which a backup must not replace? */
+static bool is_ours(const struct kb_engine *e, const char *file)
+{
+    KB_AUTO(kb_auto_free) char *folder = kb_strf("%.*s/", (int)(strrchr(file, '/') - file), file);
+    KB_AUTO(kb_auto_free) char *db = kb_strf("%s/db", e->dir);
+    KB_AUTO(kb_auto_free) char *where = realpath(folder, NULL);
+    KB_AUTO(kb_auto_free) char *dir = realpath(e->dir, NULL);
+    KB_AUTO(kb_auto_free) char *ours = realpath(db, NULL);
+    size_t n = ours ? strlen(ours) : 0;
+    if (where == NULL || ours == NULL)
+        return false;
+    if (strncmp(where, ours, n) == 0 && (where[n] == '/' || where[n] == '\0'))
+        return true;
+    return dir && strcmp(where, dir) == 0 && strcmp(strrchr(file, '/'), "/lock") == 0;
+}
+
 int kb_engine_backup(struct kb_engine *e, const char *file, struct kb_err *err)
 {
     pthread_mutex_lock(&e->lock);
@@ -100,6 +117,8 @@ int kb_engine_backup(struct kb_engine *e, const char *file, struct kb_err *err)
         return kb_err_set(err, KB_EFULL, "a backup is being made");
     if (file[0] != '/')
         return kb_err_set(err, KB_EINVAL, "backup: '%s' is not an absolute path", file);
+    if (is_ours(e, file))
+        return kb_err_set(err, KB_EINVAL, "backup: '%s' is a file of the store's own", file);
     free(e->backup_file);
     e->backup_file = kb_str_dup(kb_str_of(file));
     e->backup_rev = e->durable_rev;

@@ -65,7 +65,7 @@ static bool name_good(kb_str name)
         if (!((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-'))
             return false;
     }
-    static const char *const taken[] = {"ns", "name", "owner-shard", "labels", "with"};
+    static const char *const taken[] = {"ns", "name", "owner-shard", "labels", "fields", "with"};
     for (size_t i = 0; i < KB_COUNT(taken); i++)
         if (kb_str_is(name, taken[i]))
             return false;

@@ -2,6 +2,8 @@
 
 #include <stdlib.h>
 
+enum { SMALL_TXN_OPS = 16 }; /* these are below KB_TXN_MAX_BYTES, whatever they replace */
+
 static const kb_val none;
 
 /* Not now, but later without the caller's doing? */
@@ -124,6 +126,27 @@ static bool stage(struct kb_store_core *core, void *token, kb_val body,
     return true;
 }
 
+/* What a transaction writes and what it replaces may come together in one answer, one event, one
+ * page of a replay: neither may be larger than a frame. */
+static int check_total(const struct kb_store_core *core, const struct kb_write_op *ops, size_t n,
+                       struct kb_err *err)
+{
+    size_t total = 0;
+    for (size_t i = 0; n > SMALL_TXN_OPS && i < n; i++) {
+        struct kb_item item;
+        struct kb_err unused;
+        total += kb_val_size(ops[i].doc);
+        if (kb_engine_staged(core->engine, ops[i].key, &item, &unused) == 0)
+            total += kb_val_size(item.doc);
+        if (total > KB_TXN_MAX_BYTES)
+            return kb_err_set(err, KB_E2BIG,
+                              "the documents of a transaction, and those that it replaces, are "
+                              "larger than %u bytes",
+                              KB_TXN_MAX_BYTES);
+    }
+    return 0;
+}
+
 bool kb__txn(struct kb_store_core *core, void *token, kb_val body)
 {
     enum { FEW = 4 };
@@ -148,6 +171,10 @@ bool kb__txn(struct kb_store_core *core, void *token, kb_val body)
             return true;
         }
         want_old = want_old || kb_val_bool_at(it.val, "old", false);
+    }
+    if (check_total(core, ops, n, &err) < 0) {
+        kb__fail(core, token, &err, none);
+        return true;
     }
     struct kb_write write = {.ops = ops,
                              .n = n,
@@ -182,9 +209,32 @@ static struct kb_doc *empty_doc(void)
     return doc;
 }
 
+/* None twice: a declaration that has to wait half-way begins anew, and must find what it had staged
+ * by then unchanged. */
+static int check_resources(kb_val list, struct kb_err *err)
+{
+    KB_AUTO(kb_map_finish) struct kb_map seen = {0};
+    if (kb_val_count(list) > KB_DECLARE_MAX)
+        return kb_err_set(err, KB_E2BIG, "declare: more than %u resources", KB_DECLARE_MAX);
+    for (struct kb_iter it = kb_iter(list); kb_iter_next(&it);) {
+        kb_str name = kb_val_str_at(it.val, "resource");
+        if (name.n > KB_NAME_MAX_BYTES)
+            return kb_err_set(err, KB_EINVAL, "declare: the name of a resource is too long");
+        if (kb_map_put(&seen, name, &seen))
+            return kb_err_set(err, KB_EINVAL, "declare: '" KB_STR_FMT "' stands twice",
+                              KB_STR_ARG(name));
+    }
+    return 0;
+}
+
 bool kb__declare(struct kb_store_core *core, void *token, kb_val body)
 {
     bool staged = false;
+    struct kb_err bad;
+    if (check_resources(kb_val_get(body, "resources"), &bad) < 0) {
+        kb__fail(core, token, &bad, none);
+        return true;
+    }
     for (struct kb_iter it = kb_iter(kb_val_get(body, "resources")); kb_iter_next(&it);) {
         struct kb_err err;
         int rc = kb_engine_declare(core->engine, kb_val_str_at(it.val, "resource"),
@@ -274,10 +324,13 @@ static bool lease_parse(struct kb_store_core *core, void *token, kb_val body, bo
     *ret = (struct lease_call){kb_val_str_at(body, "name"), kb_val_str_at(body, "holder"),
                                (uint64_t)kb_val_int_at(body, "epoch", 0),
                                kb_val_int_at(body, "ttl_ms", 0)};
-    if (ret->name.n && ret->holder.n &&
+    if (ret->name.n && ret->name.n <= KB_NAME_MAX_BYTES && ret->holder.n &&
+        ret->holder.n <= KB_NAME_MAX_BYTES &&
         (!needs_ttl || (ret->ttl_ms > 0 && ret->ttl_ms <= INT64_C(86400000) * 366)))
         return true;
-    kb_err_set(&err, KB_EINVAL, "a lease call has name, holder, and ttl_ms > 0");
+    kb_err_set(&err, KB_EINVAL,
+               "a lease call has name and holder of up to %u bytes, and ttl_ms > 0",
+               KB_NAME_MAX_BYTES);
     kb__fail(core, token, &err, none);
     return false;
 }

@@ -16,7 +16,7 @@
 
 #include <stdlib.h>
 
-enum { BODY_KEEP_BYTES = 256 * 1024 };
+enum { BODY_KEEP_BYTES = 256 * 1024, SPELLINGS_MAX = 100 };
 
 struct shape;
 
@@ -30,6 +30,7 @@ struct view {
     uint64_t batch_rev;
     struct view *next_touched;
     bool touched;
+    bool lost; /* this batch's event would be too large */
 };
 
 struct shape {
@@ -99,7 +100,7 @@ static void view_values(const struct view *v, struct kb_buf *out)
     kb_query_values(&v->query, out);
 }
 
-static void view_link(struct kb_views *views, struct view *v)
+static int view_link(struct kb_views *views, struct view *v, struct kb_err *err)
 {
     struct resource *r = resource_of(views, v->query.resource);
     if (r == NULL) {
@@ -112,7 +113,11 @@ static void view_link(struct kb_views *views, struct view *v)
     /* A second spelling of a query is a shape of its own, so that a shape has one view a value. */
     view_values(v, &views->before);
     struct shape *s = shape_of(r, views->name.p);
+    size_t plain = views->name.n;
     for (int twin = 1; kb_map_get(&s->views, kb_buf_str(&views->before)); twin++) {
+        if (twin == SPELLINGS_MAX)
+            return kb_err_set(err, KB_EFULL, "view: more than %d spellings", SPELLINGS_MAX);
+        views->name.n = plain;
         kb_buf_printf(&views->name, "#%d", twin);
         s = shape_of(r, views->name.p);
     }
@@ -120,6 +125,7 @@ static void view_link(struct kb_views *views, struct view *v)
     s->any = v;
     v->shape = s;
     resource_update(r);
+    return 0;
 }
 
 static void shape_drop(struct kb_views *views, kb_str resource, struct shape *s)
@@ -171,8 +177,10 @@ static int view_parse(struct kb_views *views, struct view *v, const struct kb_in
     if (rc < 0)
         return rc;
     v->last_rev = rev;
-    view_link(views, v);
-    return 0;
+    rc = view_link(views, v, err);
+    if (rc < 0)
+        kb_query_finish(&v->query);
+    return rc;
 }
 
 int kb_views_add(struct kb_views *views, kb_str topic, const struct kb_indices *declared,
@@ -303,7 +311,13 @@ static void touch(struct kb_views *views, struct view *v, bool put, const struct
         kb_w_karray(&v->body, "changes");
     }
     v->batch_rev = c->rev;
+    if (v->lost)
+        return;
     write_change(&v->body, put, c, doc, &v->query);
+    if (v->body.buf.n > KB_EVENT_MAX_BYTES) {
+        v->lost = true;
+        kb_w_finish(&v->body);
+    }
 }
 
 static struct view *view_of(const struct shape *s, struct kb_key key, kb_val doc,
@@ -342,6 +356,11 @@ static kb_str topic_of(const struct view *v)
     return kb_str_n(v->topic, v->topic_n + 1);
 }
 
+static struct kb_views_event beat_of(const struct view *v)
+{
+    return (struct kb_views_event){topic_of(v), v->last_rev, v->last_rev, {NULL, NULL}};
+}
+
 /* The event that was taken last is over. */
 static void sent_done(struct kb_views *views)
 {
@@ -363,17 +382,18 @@ bool kb_views_next_event(struct kb_views *views, struct kb_views_event *ret)
     if (views->touched == NULL)
         views->touched_end = &views->touched;
     v->touched = false;
+    if (v->lost) { /* a beat from ahead: subscribers replay what is missing, in pages */
+        v->lost = false;
+        v->last_rev = v->batch_rev;
+        *ret = beat_of(v);
+        return true;
+    }
     views->sent = v;
     kb_w_end(&v->body);
     kb_w_end(&v->body);
     *ret = (struct kb_views_event){topic_of(v), v->batch_rev, v->last_rev, kb_w_val(&v->body)};
     v->last_rev = v->batch_rev;
     return true;
-}
-
-static struct kb_views_event beat_of(const struct view *v)
-{
-    return (struct kb_views_event){topic_of(v), v->last_rev, v->last_rev, {NULL, NULL}};
 }
 
 bool kb_views_beat(const struct kb_views *views, size_t *cursor, struct kb_views_event *ret)

@@ -122,8 +122,8 @@ static void on_batch(void *user, const struct kb_err *err, kb_val body)
     struct collection *c = user;
     (void)body;
     c->call = 0;
-    if (err &&
-        (err->code == KB_ECONFLICT || err->code == KB_ENOTFOUND || err->code == KB_EEXISTS)) {
+    if (err && (err->code == KB_ECONFLICT || err->code == KB_ENOTFOUND || err->code == KB_EEXISTS ||
+                err->code == KB_E2BIG)) {
         delete_singly(c);
         return;
     }

@@ -246,6 +246,20 @@ static void on_logs(void *user)
 
 /* ---- methods ---- */
 
+/* A process that says to be one of the plan's, but is not the one that was started or found: it has
+ * to hold the lock of that name, for kubusd will signal it. */
+static int check_claim(const struct kernel *kernel, const struct kb_kernel_registration *r,
+                       struct kb_err *err)
+{
+    const struct kb_kernel_actor *actor = kb_kernel_find(kernel->core, r->name);
+    if (actor == NULL || !actor->ours || actor->pid == r->pid)
+        return 0;
+    if (kb_run_lock_holder(kernel->run_dir, actor->name) == r->pid)
+        return 0;
+    return kb_err_set(err, KB_ECONFLICT, "process %d does not hold the lock of '%s'", r->pid,
+                      actor->name);
+}
+
 static void serve_register(void *user, struct kb_request *request, kb_val body)
 {
     struct kernel *kernel = user;
@@ -259,7 +273,8 @@ static void serve_register(void *user, struct kb_request *request, kb_val body)
         .ready = kb_val_bool_at(body, "ready", false),
         .restarts = kb_val_int_at(body, "restarts", 0),
     };
-    if (kb_kernel_register(kernel->core, &r, now(kernel), &err) < 0) {
+    if (check_claim(kernel, &r, &err) < 0 ||
+        kb_kernel_register(kernel->core, &r, now(kernel), &err) < 0) {
         kb_warn("registration refused: %s", err.text);
         kb_request_fail(&request, &err);
         return;

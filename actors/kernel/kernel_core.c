@@ -24,6 +24,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+enum {
+    ACTORS_MAX = 16384,
+    NAME_MAX_BYTES = 128,
+    ENDPOINT_MAX_BYTES = 256,
+    GAUGES_MAX_BYTES = 16384,
+    RESTARTS_MAX = 1000000000,
+};
+
 /*  STOPPED --spawn--> STARTING --ready--> READY --no beats--> HUNG
  *  STARTING, READY, HUNG --exit--> BACKOFF or HELD --due--> STARTING
  *  STARTING, READY, HUNG --stop--> STOPPING --exit--> STOPPED
@@ -423,11 +431,60 @@ static void set_text(char **at, kb_str text)
     *at = text.n ? kb_str_dup(text) : NULL;
 }
 
+/* Of services, of nodes, of processes by the way: printable, and no more than a file's name. */
+static bool name_is_good(kb_str name)
+{
+    for (size_t i = 0; i < name.n; i++)
+        if (name.p[i] <= ' ' || name.p[i] > '~')
+            return false;
+    return name.n > 0 && name.n <= NAME_MAX_BYTES;
+}
+
+static bool endpoint_is_good(kb_str endpoint)
+{
+    return endpoint.n == 0 ||
+           (endpoint.n <= ENDPOINT_MAX_BYTES && !memchr(endpoint.p, '\0', endpoint.n) &&
+            (kb_str_starts(endpoint, "ipc://") || kb_str_starts(endpoint, "tcp://")));
+}
+
+/* Those that came by themselves and have gone are remembered for `kernel.status`, but not all that
+ * ever were. */
+static void forget_old(struct kb_kernel *kernel)
+{
+    for (size_t i = 0; kernel->n >= ACTORS_MAX && i < kernel->n; i++) {
+        struct kb_kernel_actor *actor = kernel->actors[i];
+        if (actor->planned || actor->ours || runs(actor) || actor->state != KB_KERNEL_STOPPED)
+            continue;
+        actor_free(actor);
+        kernel->n--;
+        memmove(kernel->actors + i, kernel->actors + i + 1,
+                (kernel->n - i) * sizeof(struct kb_kernel_actor *));
+        return;
+    }
+}
+
+static int check_registration(struct kb_kernel *kernel, const struct kb_kernel_registration *r,
+                              struct kb_err *err)
+{
+    if (!name_is_good(r->name) || r->pid <= 0 || r->instance.n != KB_UUID_BYTES - 1)
+        return kb_err_set(err, KB_EINVAL, "a registration needs name, pid and instance");
+    if (!endpoint_is_good(r->call) || !endpoint_is_good(r->events))
+        return kb_err_set(err, KB_EINVAL, "the registration of '" KB_STR_FMT "' has odd endpoints",
+                          KB_STR_ARG(r->name));
+    if (find(kernel, r->name) == NULL) {
+        forget_old(kernel);
+        if (kernel->n >= ACTORS_MAX)
+            return kb_err_set(err, KB_EFULL, "%zu actors are registered already", kernel->n);
+    }
+    return 0;
+}
+
 int kb_kernel_register(struct kb_kernel *kernel, const struct kb_kernel_registration *r,
                        kb_ms now_ms, struct kb_err *err)
 {
-    if (r->name.n == 0 || r->name.n > 128 || r->pid <= 0 || r->instance.n != KB_UUID_BYTES - 1)
-        return kb_err_set(err, KB_EINVAL, "a registration needs name, pid and instance");
+    int rc = check_registration(kernel, r, err);
+    if (rc < 0)
+        return rc;
     awake(kernel, now_ms);
     struct kb_kernel_actor *actor = add(kernel, r->name);
     if (runs(actor) && actor->pid != r->pid)
@@ -442,7 +499,7 @@ int kb_kernel_register(struct kb_kernel *kernel, const struct kb_kernel_registra
         actor->spawned_ms = now_ms;
     }
     actor->pid = r->pid;
-    if (r->restarts > actor->restarts)
+    if (r->restarts > actor->restarts && r->restarts < RESTARTS_MAX)
         actor->restarts = r->restarts;
     kb_str_copy(r->instance, actor->instance, sizeof(actor->instance));
     set_text(&actor->call, r->call);
@@ -464,7 +521,7 @@ int kb_kernel_beat(struct kb_kernel *kernel, kb_str name, kb_str instance, bool 
     heard(actor, now_ms);
     set_ready(kernel, actor, ready, now_ms);
     kb_doc_destroy(&actor->gauges);
-    if (kb_val_count(gauges) > 0)
+    if (kb_val_count(gauges) > 0 && kb_val_size(gauges) <= GAUGES_MAX_BYTES)
         actor->gauges = kb_doc_of(gauges);
     *ret_stop = actor->state == KB_KERNEL_STOPPING;
     return 0;

@@ -10,6 +10,7 @@
 
 #include "bus/base/check.h"
 #include "bus/base/limits.h"
+#include "bus/base/map.h"
 #include "bus/model/head.h"
 #include "bus/model/path.h"
 
@@ -391,10 +392,31 @@ bool kb_val_bool_at(kb_val val, const char *path, bool otherwise)
     return kb_val_bool(kb_val_at(val, path), otherwise);
 }
 
+/* In different orders: through an index of the places, for they may be as large as an object. */
+static bool maps_equal_indexed(kb_val a, kb_val b)
+{
+    KB_AUTO(kb_map_finish) struct kb_map places = {0};
+    for (struct kb_iter it = kb_iter(b); kb_iter_next(&it);)
+        kb_map_put(&places, it.key, (void *)(uintptr_t)it.val.p);
+    for (struct kb_iter it = kb_iter(a); kb_iter_next(&it);) {
+        const uint8_t *p = kb_map_get(&places, it.key);
+        if (p == NULL || !kb_val_equal(it.val, (kb_val){p, b.end}))
+            return false;
+    }
+    return true;
+}
+
+/* Equal maps mostly have one order. */
 static bool maps_equal(kb_val a, kb_val b)
 {
+    enum { LINEAR = 64 };
+    bool large = kb_val_count(b) > LINEAR;
+    struct kb_iter in = kb_iter(b);
     for (struct kb_iter it = kb_iter(a); kb_iter_next(&it);) {
-        kb_val other = kb_val_getn(b, it.key);
+        bool in_place = kb_iter_next(&in) && kb_str_eq(it.key, in.key);
+        if (!in_place && large)
+            return maps_equal_indexed(a, b);
+        kb_val other = in_place ? in.val : kb_val_getn(b, it.key);
         if (other.p == NULL || !kb_val_equal(it.val, other))
             return false;
     }

@@ -1,5 +1,6 @@
 #include "bus/model/patch.h"
 
+#include "bus/base/limits.h"
 #include "bus/model/patch_index.h"
 
 /* ---- JSON Pointer, RFC 6901 ---- */
@@ -47,14 +48,26 @@ static struct kb_node *child(const struct kb_node *node, kb_str step)
 struct place {
     struct kb_node *parent; /* NULL: the pointer means the whole document */
     kb_str last;
+    unsigned depth; /* of what stands there */
 };
 
 struct json_patch {
     struct kb_arena *a;
     struct kb_node *root;
-    size_t copied; /* nodes made by copies */
+    size_t copied; /* nodes that were copied or moved */
+    size_t walked; /* members that were looked at, or moved aside for others */
     struct kb_err *err;
 };
+
+/* Thousands of operations on one long list would keep everybody waiting. */
+static int walk(struct json_patch *p, const struct kb_node *at)
+{
+    enum { WALKED_MAX = 50000000 };
+    p->walked += at->type == KB_MAP || at->type == KB_ARRAY ? at->count : 0;
+    return p->walked <= WALKED_MAX
+               ? 0
+               : kb_err_set(p->err, KB_E2BIG, "the patch has too many operations on long lists");
+}
 
 static int find_place(struct json_patch *p, kb_str pointer, struct place *ret)
 {
@@ -66,10 +79,12 @@ static int find_place(struct json_patch *p, kb_str pointer, struct place *ret)
                           KB_STR_ARG(pointer));
     kb_str rest = kb_str_n(pointer.p + 1, pointer.n - 1);
     struct kb_node *at = p->root;
-    for (;;) {
+    for (unsigned depth = 1;; depth++) {
         kb_str step = unescape(p->a, kb_str_cut(&rest, '/'));
+        if (walk(p, at) < 0)
+            return -p->err->code;
         if (rest.p == NULL) {
-            *ret = (struct place){at, step};
+            *ret = (struct place){at, step, depth};
             return 0;
         }
         at = child(at, step);
@@ -94,11 +109,33 @@ static struct kb_node *place_get(struct json_patch *p, struct place place)
     return place.parent ? child(place.parent, place.last) : p->root;
 }
 
+static unsigned depth_of(const struct kb_node *node)
+{
+    unsigned deepest = 0;
+    if (node->type != KB_MAP && node->type != KB_ARRAY)
+        return 0;
+    for (uint32_t i = 0; i < node->count; i++) {
+        unsigned depth = depth_of(node->items[i].val);
+        deepest = depth > deepest ? depth : deepest;
+    }
+    return deepest + 1;
+}
+
+/* Copies of copies would nest as deep as the patch is long, and more. */
+static int check_depth(struct json_patch *p, struct place place, const struct kb_node *value)
+{
+    return place.depth + depth_of(value) <= KB_DEPTH_MAX
+               ? 0
+               : kb_err_set(p->err, KB_E2BIG, "the patch nests deeper than %u", KB_DEPTH_MAX);
+}
+
 static int op_add(struct json_patch *p, kb_str path, struct kb_node *value)
 {
     struct place place;
     size_t index;
     int rc = find_place(p, path, &place);
+    if (rc == 0)
+        rc = check_depth(p, place, value);
     if (rc < 0)
         return rc;
     if (place.parent == NULL) {
@@ -140,6 +177,9 @@ static int op_replace(struct json_patch *p, kb_str path, struct kb_node *value)
         return rc;
     if (place_get(p, place) == NULL)
         return missing(p, "replace", path);
+    rc = check_depth(p, place, value);
+    if (rc < 0)
+        return rc;
     if (place.parent == NULL)
         p->root = value;
     else if (place.parent->type == KB_MAP)
@@ -189,15 +229,15 @@ static int op_move_or_copy(struct json_patch *p, bool move, kb_str from, kb_str 
     struct kb_node *value = place_get(p, place);
     if (value == NULL)
         return missing(p, move ? "move" : "copy", from);
+    p->copied += count_nodes(value);
+    if (p->copied > COPIED_MAX)
+        return kb_err_set(p->err, KB_E2BIG, "the patch copies too much");
     if (move) {
         if (is_below(path, from))
             return missing(p, "move", path);
         rc = op_remove(p, "move", from);
         return rc < 0 ? rc : op_add(p, path, value);
     }
-    p->copied += count_nodes(value);
-    if (p->copied > COPIED_MAX)
-        return kb_err_set(p->err, KB_E2BIG, "the patch copies too much");
     return op_add(p, path, kb_node_copy(p->a, value));
 }
 

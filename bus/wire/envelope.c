@@ -155,6 +155,8 @@ static void decode_field(struct kb_wire_head *head, kb_str key, kb_val val)
         break;
     case NAME('d', 'l', 0, 0):
         head->deadline_ms = kb_val_int(val, 0);
+        if (head->deadline_ms > INT32_MAX) /* a month: there is none */
+            head->deadline_ms = INT32_MAX;
         break;
     case NAME('c', 'r', 0, 0):
     case NAME('n', 0, 0, 0):

@@ -201,3 +201,36 @@ KB_TEST(call, carries_the_servers_error_and_the_callers_name)
     KB_CHECK_I64(seen.code, ==, KB_ENOSYS);
     pair_finish(&pair);
 }
+
+static void keep_many(void *user, struct kb_request *request, kb_val body)
+{
+    (void)request, (void)body; /* they end with the actor */
+    ++*(int *)user;
+}
+
+/* Callers that send and send, and do not care for answers, must not fill the server's memory. */
+KB_TEST(call, is_refused_while_too_much_is_under_way)
+{
+    enum { BYTES = 32 * 1024 * 1024, TAKEN = 256 / 32 - 1 };
+    static const struct kb_method method[] = {{"t.keep", keep_many}};
+    struct pair pair;
+    struct seen seen = {0};
+    int taken = 0;
+    KB_AUTO(kb_auto_free) char *text = calloc(1, BYTES);
+    KB_AUTO(kb_w_finish) struct kb_w w = {0};
+    pair_start(&pair);
+    kb_actor_serve(pair.server, method, 1, &taken);
+    kb_w_map(&w);
+    kb_w_kstr(&w, "text", kb_str_n(text, BYTES));
+    kb_w_end(&w);
+    for (int i = 1; i <= TAKEN; i++) {
+        kb_call(pair.peer, "t.keep", kb_w_val(&w), 60000, on_reply, &seen);
+        pair_until(&pair, &taken, i);
+    }
+    kb_call(pair.peer, "t.keep", kb_w_val(&w), 60000, on_reply, &seen);
+    pair_until(&pair, &seen.errors, 1);
+    KB_CHECK_I64(seen.code, ==, KB_EFULL);
+    call_n(pair.peer, "t.keep", 1, 60000, &seen); /* a small one still finds room */
+    pair_until(&pair, &taken, TAKEN + 1);
+    pair_finish(&pair);
+}

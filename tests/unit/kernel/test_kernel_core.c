@@ -420,3 +420,38 @@ KB_TEST(kernel, a_successor_learns_how_often_an_actor_was_started)
     KB_CHECK_I64(actor(&w, "c")->restarts, ==, 8);
     kb_kernel_destroy(&w.kernel);
 }
+
+KB_TEST(kernel_core, registrations_that_make_no_sense_are_refused)
+{
+    struct world w;
+    struct kb_err err = {0};
+    world_start(&w, three, 3);
+    static const struct kb_kernel_registration odd[] = {
+        {{"a\0b", 3}, {UUID, 36}, {"ipc://x", 7}, {0}, 5, true, 0},
+        {{"a b", 3}, {UUID, 36}, {"ipc://x", 7}, {0}, 5, true, 0},
+        {{"a", 1}, {UUID, 36}, {"inproc://x", 10}, {0}, 5, true, 0},
+        {{"a", 1}, {UUID, 36}, {"ipc://\0", 7}, {0}, 5, true, 0},
+        {{"a", 1}, {UUID, 36}, {"ipc://x", 7}, {"x", 1}, 5, true, 0},
+        {{"a", 1}, {UUID, 36}, {"ipc://x", 7}, {0}, 0, true, 0},
+    };
+    for (size_t i = 0; i < KB_COUNT(odd); i++)
+        KB_CHECK_I64(kb_kernel_register(w.kernel, &odd[i], w.now_ms, &err), ==, -KB_EINVAL);
+    KB_CHECK_I64((int64_t)kb_kernel_count(w.kernel), ==, 3);
+    kb_kernel_destroy(&w.kernel);
+}
+
+/* Names that were once registered do not stay for ever. */
+KB_TEST(kernel_core, those_who_came_and_went_are_forgotten_when_there_are_many)
+{
+    struct world w;
+    world_start(&w, three, 3);
+    for (int i = 0; i < 17000; i++) {
+        char name[32];
+        snprintf(name, sizeof(name), "guest-%d", i);
+        if (i == 16000)
+            passes(&w, 60000, NULL);
+        KB_CHECK_I64(registers(&w, name, 1000 + i, true), ==, 0);
+    }
+    KB_CHECK((int64_t)kb_kernel_count(w.kernel) <= 16384);
+    kb_kernel_destroy(&w.kernel);
+}

@@ -204,3 +204,43 @@ KB_TEST(patch, large_maps_are_patched_as_small_ones_are)
     KB_CHECK_OK(kb_patch_strategic(NULL, &a, &target, patch, &err), &err);
     KB_CHECK(kb_node_equal(target, want));
 }
+
+static int patch_json(const char *target, const char *patch)
+{
+    KB_AUTO(kb_arena_finish) struct kb_arena arena = {0};
+    struct kb_node *to, *ops;
+    struct kb_err err = {0};
+    KB_CHECK_OK(kb_json_parse(&arena, kb_str_of(target), NULL, &to, &err), &err);
+    KB_CHECK_OK(kb_json_parse(&arena, kb_str_of(patch), NULL, &ops, &err), &err);
+    return kb_patch_json(&arena, &to, ops, &err);
+}
+
+/* Each copy of a tree into its own deepest member doubles the depth: twenty would overflow any
+ * stack that a later reader has. */
+KB_TEST(patch, copies_of_copies_do_not_nest_without_end)
+{
+    KB_AUTO(kb_buf_finish) struct kb_buf patch = {0}, path = {0};
+    kb_buf_puts(&patch, "[");
+    kb_buf_puts(&path, "/a");
+    for (int i = 0, depth = 1; i < 15; i++, depth *= 2) {
+        kb_buf_printf(&patch, "%s{\"op\":\"copy\",\"from\":\"/a\",\"path\":\"%s/a\"}", i ? "," : "",
+                      path.p);
+        for (int k = 0; k < depth; k++)
+            kb_buf_puts(&path, "/a");
+    }
+    kb_buf_puts(&patch, "]");
+    KB_CHECK_I64(patch_json("{\"a\":{}}", patch.p), ==, -KB_E2BIG);
+}
+
+KB_TEST(patch, many_operations_on_a_long_list_are_refused)
+{
+    KB_AUTO(kb_buf_finish) struct kb_buf target = {0}, patch = {0};
+    kb_buf_puts(&target, "{\"a\":[0");
+    for (int i = 0; i < 100000; i++)
+        kb_buf_puts(&target, ",0");
+    kb_buf_puts(&target, "]}");
+    for (int i = 0; i < 9000; i++)
+        kb_buf_printf(&patch, "%c{\"op\":\"remove\",\"path\":\"/a/0\"}", i ? ',' : '[');
+    kb_buf_puts(&patch, "]");
+    KB_CHECK_I64(patch_json(target.p, patch.p), ==, -KB_E2BIG);
+}

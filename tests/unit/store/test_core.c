@@ -14,7 +14,7 @@ static struct kb_store_time now = {1000, 5000000};
 static struct kb_err err;
 
 /* What the core said since the last call of `take`. */
-static char events[4096];
+static char events[32768];
 static struct kb_doc *reply_doc;
 static int reply_code; /* 1: not answered */
 static char reply_text[256];
@@ -138,7 +138,103 @@ KB_TEST(store, an_index_over_a_malformed_path_is_refused)
     declare();
 }
 
+KB_TEST(store, a_declaration_names_a_resource_once)
+{
+    static const char twice[] =
+        "{\"resources\":[{\"resource\":\"pods\",\"indices\":[{\"name\":\"a\",\"path\":\"x\"}]},"
+        "{\"resource\":\"pods\",\"indices\":[{\"name\":\"a\",\"path\":\"y\"}]}]}";
+    start();
+    KB_CHECK_I64(ask(KB_STORE_DECLARE, twice), ==, -KB_EINVAL);
+    declare();
+}
+
+KB_TEST(store, a_lease_has_a_name_of_bounded_length)
+{
+    char name[300], json[400];
+    memset(name, 'x', sizeof(name));
+    name[sizeof(name) - 1] = '\0';
+    snprintf(json, sizeof(json), "{\"name\":\"%s\",\"holder\":\"h\",\"ttl_ms\":1}", name);
+    start();
+    KB_CHECK_I64(ask(KB_LEASE_ACQUIRE, json), ==, -KB_EINVAL);
+    KB_CHECK_I64(ask(KB_LEASE_RENEW, json), ==, -KB_EINVAL);
+}
+
+KB_TEST(store, a_backup_does_not_replace_the_stores_own_files)
+{
+    static const char *const files[] = {"db/data.mdb", "db/log/x", "db/../db/data.mdb", "lock"};
+    start();
+    for (size_t i = 0; i < KB_COUNT(files); i++) {
+        KB_AUTO(kb_auto_free)
+        char *json = kb_strf("{\"file\":\"%s/%s\"}", kb_test_dir(), files[i]);
+        KB_CHECK_I64(ask(KB_STORE_BACKUP, json), ==, -KB_EINVAL);
+    }
+}
+
 /* ---- transactions ---- */
+
+enum { LARGE = 24, LARGE_BYTES = 1400 * 1024 };
+
+/* {ops: [{op, key: pods/a/N, …}]} on all of the large objects, or one put. */
+static struct kb_doc *large_ops(const char *op, int from, int to)
+{
+    KB_AUTO(kb_w_finish) struct kb_w w = {0};
+    KB_AUTO(kb_auto_free) char *text = malloc(LARGE_BYTES);
+    memset(text, 'x', LARGE_BYTES);
+    kb_w_map(&w);
+    kb_w_karray(&w, "ops");
+    for (int i = from; i < to; i++) {
+        KB_AUTO(kb_auto_free) char *key = kb_strf("pods/a/x%d", i);
+        kb_w_map(&w);
+        kb_w_kcstr(&w, "op", op);
+        kb_w_kcstr(&w, "key", key);
+        kb_w_kbool(&w, "old", true);
+        if (strcmp(op, "put") == 0) {
+            kb_w_kmap(&w, "doc");
+            kb_w_kstr(&w, "data", kb_str_n(text, LARGE_BYTES));
+            kb_w_end(&w);
+        }
+        kb_w_end(&w);
+    }
+    kb_w_end(&w);
+    kb_w_end(&w);
+    return kb_w_doc(&w);
+}
+
+static int ask_doc(enum kb_store_method method, struct kb_doc *body)
+{
+    events[0] = '\0';
+    reply_code = 1;
+    kb_store_core_request(core, method, &reply_code, kb_doc_root(body), now);
+    take();
+    kb_doc_destroy(&body);
+    return reply_code;
+}
+
+KB_TEST(store, a_transaction_whose_answer_would_be_too_large_is_refused_before_it_is_done)
+{
+    start();
+    for (int i = 0; i < LARGE; i++)
+        KB_CHECK_I64(ask_doc(KB_STORE_TXN, large_ops("put", i, i + 1)), ==, 0);
+    KB_CHECK_I64(ask_doc(KB_STORE_TXN, large_ops("del", 0, LARGE)), ==, -KB_E2BIG);
+    KB_CHECK_I64(ask(KB_STORE_GET, "{\"key\":\"pods/a/x0\"}"), ==, 0);
+    KB_CHECK_I64(ask_doc(KB_STORE_TXN, large_ops("del", 0, LARGE / 2)), ==, 0);
+    KB_CHECK_I64(ask(KB_STORE_GET, "{\"key\":\"pods/a/x0\"}"), ==, -KB_ENOTFOUND);
+}
+
+KB_TEST(store, an_event_that_would_be_too_large_is_a_beat_and_the_replay_has_it)
+{
+    start();
+    for (int i = 0; i < LARGE / 2; i++)
+        KB_CHECK_I64(ask_doc(KB_STORE_TXN, large_ops("put", i, i + 1)), ==, 0);
+    subscribe("pods", true);
+    KB_CHECK_STR(events, "beat pods@12; ");
+    KB_CHECK_I64(ask_doc(KB_STORE_TXN, large_ops("del", 0, LARGE / 2)), ==, 0);
+    KB_CHECK_STR(events, "beat pods@13; ");
+    KB_CHECK_I64(ask(KB_STORE_REPLAY, "{\"view\":\"pods\",\"since\":12}"), ==, 0);
+    KB_CHECK_I64((int64_t)kb_val_count(kb_doc_at(reply_doc, "changes")), ==, LARGE / 2);
+    put("pods/a/y", 1, "n1");
+    KB_CHECK_STR(events, "pods 13-14: put pods/a/y#1; ");
+}
 
 KB_TEST(store, a_refusal_says_which_operation_and_what_is_there)
 {
@@ -327,6 +423,23 @@ KB_TEST(store, a_view_whose_index_comes_later_is_taken_up_then)
     take();
     KB_CHECK_STR(events, "beat pods?node=n1@2; ");
     stop();
+}
+
+/* As many as an attacker likes: what they cost must not grow with their number. */
+KB_TEST(views, spellings_of_a_query_are_bounded)
+{
+    start();
+    for (int i = 0; i < 300; i++) {
+        char topic[128] = "pods?name=";
+        for (int bit = 0; bit < 9; bit++)
+            strcat(topic, i >> bit & 1 ? "%78" : "x");
+        subscribe(topic, true);
+    }
+    put("pods/a/xxxxxxxxx", 1, "n1");
+    int told = 0;
+    for (const char *at = events; (at = strstr(at, "put pods/a/xxxxxxxxx#1")) != NULL; at++)
+        told++;
+    KB_CHECK(told > 0 && told <= 100);
 }
 
 KB_TEST(views, two_spellings_of_a_query_are_two_topics)
