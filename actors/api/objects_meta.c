@@ -272,9 +272,16 @@ static void check_path(struct kb_object_op *op, kb_str path, const char *why)
     const struct kb_node *before = kb_node_at(op->old, path.p),
                          *after = kb_node_at(op->obj, path.p);
     struct kb_at at = kb_at_name(NULL, path);
-    if (!kb_node_equal(before, after))
-        kb_causes_add(&op->causes, KB_CAUSE_INVALID, &at, after ? after : kb_node_nil(&op->arena),
-                      "%s", why);
+    KB_AUTO(kb_buf_finish) struct kb_buf text = {0};
+    if (kb_node_equal(before, after))
+        return;
+    if (kb_str_is(path, "spec.selector") && after && after->type == KB_MAP) {
+        kb_go_selector(after, &text);
+        kb_causes_add_go(&op->causes, KB_CAUSE_INVALID, &at, kb_buf_str(&text), "%s", why);
+        return;
+    }
+    kb_causes_add(&op->causes, KB_CAUSE_INVALID, &at, after ? after : kb_node_nil(&op->arena), "%s",
+                  why);
 }
 
 /* Give `copy` the value of `from` at a path like a.b[*].c. */

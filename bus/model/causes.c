@@ -53,6 +53,89 @@ static void write_quoted(struct kb_buf *out, kb_str s)
     kb_buf_putc(out, '"');
 }
 
+/* ---- values as Go prints them ---- */
+
+static void write_go_strings(const struct kb_node *list, struct kb_buf *out)
+{
+    kb_buf_puts(out, "[]string{");
+    for (uint32_t i = 0; i < list->count; i++) {
+        kb_buf_puts(out, i ? ", " : "");
+        write_quoted(out, kb_node_text(list->items[i].val));
+    }
+    kb_buf_putc(out, '}');
+}
+
+/* The number of the member with the smallest key above `*after` (NULL: of all); `count` for none.
+ */
+static uint32_t next_key(const struct kb_node *map, const kb_str *after)
+{
+    uint32_t best = map->count;
+    for (uint32_t i = 0; i < map->count; i++) {
+        bool above = after == NULL || kb_str_cmp(map->items[i].key, *after) > 0;
+        if (above &&
+            (best == map->count || kb_str_cmp(map->items[i].key, map->items[best].key) < 0))
+            best = i;
+    }
+    return best;
+}
+
+void kb_go_labels(const struct kb_node *map, struct kb_buf *out)
+{
+    enum { SHOWN = 64 }; /* for a message is for reading, and this is quadratic */
+    if (map == NULL || map->type != KB_MAP) {
+        kb_buf_puts(out, "map[string]string(nil)");
+        return;
+    }
+    const kb_str *last = NULL;
+    kb_buf_puts(out, "map[string]string{");
+    for (uint32_t n = 0; n < map->count && n < SHOWN; n++) {
+        const struct kb_member *member = &map->items[next_key(map, last)];
+        kb_buf_puts(out, n ? ", " : "");
+        write_quoted(out, member->key);
+        kb_buf_putc(out, ':');
+        write_quoted(out, kb_node_text(member->val));
+        last = &member->key;
+    }
+    kb_buf_puts(out, map->count > SHOWN ? "…}" : "}");
+}
+
+void kb_go_selector(const struct kb_node *selector, struct kb_buf *out)
+{
+    const struct kb_node *list = kb_node_get(selector, "matchExpressions");
+    kb_buf_puts(out, "v1.LabelSelector{MatchLabels:");
+    kb_go_labels(kb_node_get(selector, "matchLabels"), out);
+    kb_buf_puts(out, ", MatchExpressions:[]v1.LabelSelectorRequirement");
+    if (list == NULL || list->type != KB_ARRAY) {
+        kb_buf_puts(out, "(nil)}");
+        return;
+    }
+    kb_buf_putc(out, '{');
+    for (uint32_t i = 0; i < list->count; i++) {
+        const struct kb_node *one = list->items[i].val, *values = kb_node_get(one, "values");
+        kb_buf_puts(out,
+                    i ? ", v1.LabelSelectorRequirement{Key:" : "v1.LabelSelectorRequirement{Key:");
+        write_quoted(out, kb_node_text(kb_node_get(one, "key")));
+        kb_buf_puts(out, ", Operator:");
+        write_quoted(out, kb_node_text(kb_node_get(one, "operator")));
+        kb_buf_puts(out, ", Values:");
+        if (values != NULL && values->type == KB_ARRAY)
+            write_go_strings(values, out);
+        else
+            kb_buf_puts(out, "[]string(nil)");
+        kb_buf_putc(out, '}');
+    }
+    kb_buf_puts(out, "}}");
+}
+
+static bool is_strings(const struct kb_node *node)
+{
+    enum { SHOWN = 64 };
+    bool all = node->type == KB_ARRAY && node->count > 0 && node->count <= SHOWN;
+    for (uint32_t i = 0; all && i < node->count; i++)
+        all = node->items[i].val->type == KB_STR;
+    return all;
+}
+
 /* Containers are cut: a message is for reading. */
 static void write_bad(struct kb_buf *out, const struct kb_node *node, int depth)
 {
@@ -69,6 +152,8 @@ static void write_bad(struct kb_buf *out, const struct kb_node *node, int depth)
         write_quoted(out, node->s);
     else if (depth > 8 || out->n > LONGEST)
         kb_buf_puts(out, "…");
+    else if (is_strings(node))
+        write_go_strings(node, out);
     else {
         bool map = node->type == KB_MAP;
         kb_buf_putc(out, map ? '{' : '[');
@@ -91,7 +176,7 @@ static bool shows_value(enum kb_cause_type type)
 }
 
 static void add(struct kb_causes *causes, enum kb_cause_type type, const struct kb_at *at,
-                const struct kb_node *bad, const char *detail, va_list args)
+                kb_str value, const char *detail, va_list args)
 {
     KB_AUTO(kb_buf_finish) struct kb_buf field = {0};
     KB_AUTO(kb_buf_finish) struct kb_buf message = {0};
@@ -101,9 +186,9 @@ static void add(struct kb_causes *causes, enum kb_cause_type type, const struct 
     }
     kb_at_write(at, &field);
     kb_buf_puts(&message, cause_types[type].text);
-    if (bad && shows_value(type)) {
+    if (value.n && shows_value(type)) {
         kb_buf_puts(&message, ": ");
-        write_bad(&message, bad, 0);
+        kb_buf_add_str(&message, value);
     }
     if (detail && detail[0]) {
         char text[2048];
@@ -122,19 +207,32 @@ static void add(struct kb_causes *causes, enum kb_cause_type type, const struct 
 void kb_causes_add(struct kb_causes *causes, enum kb_cause_type type, const struct kb_at *at,
                    const struct kb_node *bad, const char *detail, ...)
 {
+    KB_AUTO(kb_buf_finish) struct kb_buf value = {0};
     va_list args;
+    if (bad && shows_value(type) && causes->count < KB_CAUSES_MAX)
+        write_bad(&value, bad, 0);
     va_start(args, detail);
-    add(causes, type, at, bad, detail, args);
+    add(causes, type, at, kb_buf_str(&value), detail, args);
     va_end(args);
 }
 
 void kb_causes_add_str(struct kb_causes *causes, enum kb_cause_type type, const struct kb_at *at,
                        kb_str bad, const char *detail, ...)
 {
-    struct kb_node node = {.type = KB_STR, .s = bad};
+    KB_AUTO(kb_buf_finish) struct kb_buf value = {0};
+    va_list args;
+    write_quoted(&value, bad);
+    va_start(args, detail);
+    add(causes, type, at, kb_buf_str(&value), detail, args);
+    va_end(args);
+}
+
+void kb_causes_add_go(struct kb_causes *causes, enum kb_cause_type type, const struct kb_at *at,
+                      kb_str value, const char *detail, ...)
+{
     va_list args;
     va_start(args, detail);
-    add(causes, type, at, &node, detail, args);
+    add(causes, type, at, value, detail, args);
     va_end(args);
 }
 

@@ -80,6 +80,14 @@ KB_API void kb_causes_add(struct kb_causes *causes, enum kb_cause_type type, con
 KB_API void kb_causes_add_str(struct kb_causes *causes, enum kb_cause_type type,
                               const struct kb_at *at, kb_str bad, const char *detail, ...)
     KB_PRINTF(5, 6);
+/* The same with a value that is written already, as kb_go_labels does. */
+KB_API void kb_causes_add_go(struct kb_causes *causes, enum kb_cause_type type,
+                             const struct kb_at *at, kb_str value, const char *detail, ...)
+    KB_PRINTF(5, 6);
+/* Append a map of texts, or a LabelSelector, as Go prints it (%#v), for so it stands in messages of
+ * Kubernetes that people know. NULL is nil. */
+KB_API void kb_go_labels(const struct kb_node *map, struct kb_buf *out);
+KB_API void kb_go_selector(const struct kb_node *selector, struct kb_buf *out);
 KB_API const char *kb_cause_reason(enum kb_cause_type type);
 /* "spec.x: Required value", or "[a, b]" for several: what follows `Pod "x" is invalid: `. */
 KB_API void kb_causes_text(const struct kb_causes *causes, struct kb_buf *out);

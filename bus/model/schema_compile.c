@@ -200,25 +200,19 @@ static void compile_limits(kb_val source, struct kb_schema *s)
     s->has_max_items |= read_size(source, "maxItems", &s->max_items);
 }
 
-static int str_order(const void *a, const void *b)
-{
-    return kb_str_cmp(*(const kb_str *)a, *(const kb_str *)b);
-}
-
 static void compile_enum(struct kb__schemas *set, kb_val list, struct kb_schema *s)
 {
     KB_AUTO(kb_buf_finish) struct kb_buf text = {0};
     s->enumeration = kb_node_of(&set->arena, list);
-    size_t n = s->enumeration->count;
-    kb_str *names = take(set, n * sizeof(*names));
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = 0; i < s->enumeration->count; i++) {
         const struct kb_node *value = s->enumeration->items[i].val;
-        names[i] = value->type == KB_INT ? kb_arena_printf(&set->arena, "%lld", (long long)value->i)
-                                         : kb_node_text(value);
+        if (i)
+            kb_buf_puts(&text, ", ");
+        if (value->type == KB_INT)
+            kb_buf_printf(&text, "\"%lld\"", (long long)value->i);
+        else
+            kb_buf_printf(&text, "\"" KB_STR_FMT "\"", KB_STR_ARG(kb_node_text(value)));
     }
-    qsort(names, n, sizeof(*names), str_order);
-    for (size_t i = 0; i < n; i++)
-        kb_buf_printf(&text, "%s\"" KB_STR_FMT "\"", i ? ", " : "", KB_STR_ARG(names[i]));
     s->enum_text = kb_arena_str(&set->arena, kb_buf_str(&text));
 }
 
@@ -273,6 +267,9 @@ static int compile_scalar_words(struct kb__schemas *set, kb_val source, struct k
     kb_val enumeration = kb_val_get(source, "enum");
     if (kb_val_type(enumeration) == KB_ARRAY)
         compile_enum(set, enumeration, s);
+    kb_str detail = kb_val_str(kb_val_get(source, "x-kubus-detail"));
+    if (detail.n)
+        s->detail = detail;
     kb_val dflt = kb_val_get(source, "default");
     if (kb_val_present(dflt))
         s->dflt = kb_node_of(&set->arena, dflt);
@@ -309,6 +306,10 @@ static int compile_cond(struct kb__schemas *set, const struct kb__prop *props, u
                : pattern.n              ? KB__COND_PATTERN
                                         : KB__COND_PRESENT;
     ret->values = kb_node_of(&set->arena, kb_val_present(in) ? in : not_in);
+    kb_val detail = kb_val_get(source, "detail");
+    ret->has_detail = kb_val_present(detail);
+    ret->detail = kb_val_str(detail);
+    ret->invalid = kb_val_bool(kb_val_get(source, "invalid"), false);
     return pattern.n ? compile_regex(set, pattern, &ret->pattern, err) : 0;
 }
 
@@ -573,7 +574,8 @@ static int finish(struct kb__schemas *set, struct kb_err *err)
     return 0;
 }
 
-/* After a failure: what this run compiled is incomplete, and is compiled again when it is needed. */
+/* After a failure: what this run compiled is incomplete, and is compiled again when it is needed.
+ */
 static int give_up(struct kb__schemas *set)
 {
     for (struct fresh *f = set->fresh; f; f = f->next) {

@@ -30,6 +30,8 @@ struct kb__cond {
     enum { KB__COND_IN, KB__COND_NOT_IN, KB__COND_PATTERN, KB__COND_PRESENT } how;
     const struct kb_node *values; /* a list */
     regex_t *pattern;
+    bool has_detail, invalid; /* what to say when it is not kept, and whether as INVALID */
+    kb_str detail;
 };
 
 struct kb__default_when {
@@ -81,7 +83,8 @@ struct kb_schema {
 
     const struct kb_node *dflt;
     const struct kb_node *enumeration; /* a list */
-    kb_str enum_text;                  /* `"A", "B"`, sorted */
+    kb_str enum_text;                  /* `"A", "B"` */
+    kb_str detail; /* what to say of a value out of range or not in the enum; or empty */
     double min, max;
     int64_t min_length, max_length, min_items, max_items;
     regex_t *pattern;

@@ -29,13 +29,15 @@ static void validate_number(const struct kb_schema *s, const struct kb_node *nod
 {
     KB_AUTO(kb_buf_finish) struct kb_buf buf = {0};
     double value = node->type == KB_INT ? (double)node->i : node->d;
-    if (in_range(s, value))
+    if (in_range(s, value) || (s->zero_is_unset && value == 0))
         return;
     bool low = s->has_min && value < s->min;
     if (s->custom)
         kb_causes_add(causes, KB_CAUSE_INVALID, at, node,
                       KB_STR_FMT " in body should be %s than or equal to %.15g",
                       KB_STR_ARG(place(at, &buf)), low ? "greater" : "less", low ? s->min : s->max);
+    else if (s->detail.n)
+        kb_causes_add(causes, KB_CAUSE_INVALID, at, node, KB_STR_FMT, KB_STR_ARG(s->detail));
     else if (s->has_min && s->has_max)
         kb_causes_add(causes, KB_CAUSE_INVALID, at, node,
                       "must be between %.15g and %.15g, inclusive", s->min, s->max);
@@ -95,8 +97,11 @@ static void validate_enum(const struct kb_schema *s, const struct kb_node *node,
     for (uint32_t i = 0; i < s->enumeration->count; i++)
         if (kb_node_equal(node, s->enumeration->items[i].val))
             return;
-    kb_causes_add(causes, KB_CAUSE_NOT_SUPPORTED, at, node, "supported values: " KB_STR_FMT,
-                  KB_STR_ARG(s->enum_text));
+    if (s->detail.n)
+        kb_causes_add(causes, KB_CAUSE_INVALID, at, node, KB_STR_FMT, KB_STR_ARG(s->detail));
+    else
+        kb_causes_add(causes, KB_CAUSE_NOT_SUPPORTED, at, node, "supported values: " KB_STR_FMT,
+                      KB_STR_ARG(s->enum_text));
 }
 
 /* ---- lists ---- */
@@ -239,25 +244,34 @@ static void cond_text(const struct kb_schema *s, const struct kb__cond *cond, st
                       KB_STR_ARG(kb_node_text(cond->values->items[i].val)));
 }
 
+static void add_broken(const struct kb_schema *s, const struct kb__cond *cond, bool required,
+                       const struct kb_node *bad, const struct kb_at *at, struct kb_causes *causes)
+{
+    KB_AUTO(kb_buf_finish) struct kb_buf text = {0};
+    enum kb_cause_type type = cond->invalid ? KB_CAUSE_INVALID
+                              : required    ? KB_CAUSE_REQUIRED
+                                            : KB_CAUSE_FORBIDDEN;
+    if (cond->has_detail) {
+        kb_causes_add(causes, type, at, bad, KB_STR_FMT, KB_STR_ARG(cond->detail));
+        return;
+    }
+    cond_text(s, cond, &text);
+    kb_causes_add(causes, type, at, bad, "%s be specified when %s", required ? "must" : "may not",
+                  text.p);
+}
+
 static void validate_conditions(const struct kb_schema *s, struct kb_node *const *vals,
                                 const struct kb_at *at, struct kb_causes *causes)
 {
-    KB_AUTO(kb_buf_finish) struct kb_buf buf = {0};
     for (uint16_t i = 0; i < s->conditional.count; i++) {
         uint16_t number = s->conditional.items[i];
         const struct kb__prop *prop = &s->props[number];
         bool empty = kb__node_empty(vals[number]);
         struct kb_at here = kb_at_name(at, prop->name);
-        kb_buf_clear(&buf);
-        if (empty && prop->required_when && kb__cond_holds(prop->required_when, vals)) {
-            cond_text(s, prop->required_when, &buf);
-            kb_causes_add(causes, KB_CAUSE_REQUIRED, &here, NULL, "must be specified when %s",
-                          buf.p);
-        } else if (!empty && prop->forbidden_when && kb__cond_holds(prop->forbidden_when, vals)) {
-            cond_text(s, prop->forbidden_when, &buf);
-            kb_causes_add(causes, KB_CAUSE_FORBIDDEN, &here, NULL, "may not be specified when %s",
-                          buf.p);
-        }
+        if (empty && prop->required_when && kb__cond_holds(prop->required_when, vals))
+            add_broken(s, prop->required_when, true, vals[number], &here, causes);
+        else if (!empty && prop->forbidden_when && kb__cond_holds(prop->forbidden_when, vals))
+            add_broken(s, prop->forbidden_when, false, vals[number], &here, causes);
     }
 }
 
@@ -277,10 +291,10 @@ static void validate_one_of(const struct kb_schema *s, struct kb_node *const *va
         if (noun.n)
             kb_causes_add(causes, KB_CAUSE_FORBIDDEN, &here, NULL,
                           "may not specify more than 1 " KB_STR_FMT, KB_STR_ARG(noun));
-        else
-            kb_causes_add(causes, KB_CAUSE_INVALID, &here, vals[number],
-                          "may not have more than one field specified at a time");
     }
+    if (set > 1 && noun.n == 0)
+        kb_causes_add_str(causes, KB_CAUSE_INVALID, at, (kb_str){0},
+                          "may not have more than one field specified at a time");
     if (set)
         return;
     for (uint16_t i = 0; i < s->one_of.count; i++)
@@ -335,6 +349,27 @@ static void validate_members(const struct kb_schema *s, const struct kb_node *ma
     }
 }
 
+static bool is_absent(const struct kb_schema *s, const struct kb__prop *prop,
+                      const struct kb_node *val)
+{
+    if (val == NULL || s->custom)
+        return val == NULL;
+    if (val->type == KB_INT)
+        return prop->schema->zero_is_unset && val->i == 0;
+    return val->type != KB_MAP && kb__node_empty(val);
+}
+
+static void add_absent(const struct kb__prop *prop, const struct kb_at *at,
+                       struct kb_causes *causes)
+{
+    struct kb_at here = kb_at_name(at, prop->name);
+    if (prop->schema->enumeration && prop->schema->detail.n)
+        kb_causes_add_str(causes, KB_CAUSE_INVALID, &here, (kb_str){0}, KB_STR_FMT,
+                          KB_STR_ARG(prop->schema->detail));
+    else
+        kb_causes_add(causes, KB_CAUSE_REQUIRED, &here, NULL, NULL);
+}
+
 static void validate_object(const struct kb_schema *s, const struct kb_node *map,
                             const struct kb_at *at, struct kb_causes *causes)
 {
@@ -344,11 +379,8 @@ static void validate_object(const struct kb_schema *s, const struct kb_node *map
         for (uint16_t i = 0; i < s->required.count; i++) {
             uint16_t number = s->required.items[i];
             const struct kb_node *val = bound.vals[number];
-            bool absent = s->custom ? val == NULL
-                                    : val == NULL || (val->type != KB_MAP && kb__node_empty(val));
-            struct kb_at here = kb_at_name(at, s->props[number].name);
-            if (absent)
-                kb_causes_add(causes, KB_CAUSE_REQUIRED, &here, NULL, NULL);
+            if (is_absent(s, &s->props[number], val))
+                add_absent(&s->props[number], at, causes);
         }
         validate_conditions(s, bound.vals, at, causes);
         if (s->one_of.count)

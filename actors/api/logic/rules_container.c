@@ -1,6 +1,7 @@
 /* rules_container.c - rules over one container: what it mounts, asks for, and is asked. */
 #include "actors/api/logic/rules_impl.h"
 
+#include "bus/base/map.h"
 #include "bus/model/quantity.h"
 
 #include <inttypes.h>
@@ -91,6 +92,18 @@ static bool is_privileged(const struct kb_node *container)
     return kb_node_true(kb_node_get(kb_node_get(container, "securityContext"), "privileged"));
 }
 
+/* Two ways to say which part of the volume, and one mount at a path. */
+static void mount_paths(const struct kb_node *mount, struct kb_map *taken, const struct kb_at *at,
+                        struct kb_causes *causes)
+{
+    kb_str path = kb__text(mount, "mountPath");
+    if (path.n > 0 && kb_map_put(taken, path, taken) != NULL)
+        KB__BAD(causes, INVALID, at, mount, "mountPath", "must be unique");
+    if (kb__set(mount, "subPath") && kb__set(mount, "subPathExpr"))
+        KB__BAD(causes, INVALID, at, mount, "subPathExpr",
+                "subPathExpr and subPath are mutually exclusive");
+}
+
 static void mount_rules(const struct kb_node *mount, const struct kb_node *c,
                         const struct kb_at *at, struct kb_causes *causes)
 {
@@ -120,12 +133,14 @@ static void mounts(const struct kb_node *c, const struct kb_node *spec, bool eph
     const struct kb_node *volumes = kb_node_get(spec, "volumes");
     const struct kb_node *list = kb_node_get(c, "volumeMounts");
     struct kb_at where = kb_at_field(at, "volumeMounts");
+    KB_AUTO(kb_map_finish) struct kb_map taken = {0};
     for (uint32_t i = 0; i < kb__count(list); i++) {
         const struct kb_node *mount = kb__item(list, i);
         struct kb_at here = kb_at_index(&where, i);
         kb_str name = kb__text(mount, "name");
         if (name.n > 0 && kb__find(volumes, "name", name) == NULL)
             KB__BAD(causes, NOT_FOUND, &here, mount, "name", NULL);
+        mount_paths(mount, &taken, &here, causes);
         mount_rules(mount, c, &here, causes);
         static const char *const paths[] = {"subPath", "subPathExpr"};
         for (size_t p = 0; ephemeral && p < KB_COUNT(paths); p++)
@@ -162,6 +177,11 @@ static void amount(kb_str name, kb_str text, const struct kb_at *at, struct kb_c
 {
     struct kb_quantity q;
     struct kb_at here = kb_at_key(at, name);
+    static const char *const own[] = {"cpu", "memory", "ephemeral-storage"};
+    if (memchr(name.p, '/', name.n) == NULL && !is_one_of(name, own, KB_COUNT(own)) &&
+        !kb_str_starts(name, "hugepages-"))
+        kb_causes_add_str(causes, KB_CAUSE_INVALID, &here, name,
+                          "must be a standard resource for containers");
     if (kb_quantity_parse(text, &q, NULL) < 0)
         return;
     if (q.negative)
@@ -257,10 +277,12 @@ static void hooks(const struct kb_node *c, const struct kb_node *spec, const str
     for (size_t i = 0; i < KB_COUNT(names); i++) {
         const struct kb_node *sleep = kb_node_get(kb_node_get(lifecycle, names[i]), "sleep");
         struct kb_at hook = kb_at_field(&where, names[i]), here = kb_at_field(&hook, "sleep");
-        if (sleep != NULL && kb__num(sleep, "seconds", 0) > grace)
+        int64_t seconds = kb__num(sleep, "seconds", 0);
+        if (sleep != NULL && (seconds <= 0 || seconds > grace))
             kb_causes_add(causes, KB_CAUSE_INVALID, &here, kb_node_get(sleep, "seconds"),
                           "must be greater than 0 and less than terminationGracePeriodSeconds "
-                          "(%" PRId64 ")",
+                          "(%" PRId64 "). Enable AllowPodLifecycleSleepActionZeroValue feature "
+                          "gate for zero sleep.",
                           grace);
     }
 }

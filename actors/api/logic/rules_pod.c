@@ -63,8 +63,8 @@ static void host_ports(const struct kb_node *spec, const struct kb_at *at, struc
             struct kb_at here = kb_at_index(&where, p);
             host_port(&taken, port, &here, causes);
             if (on_host && kb__num(port, "hostPort", 0) != kb__num(port, "containerPort", 0))
-                KB__BAD(causes, INVALID, &here, port, "containerPort",
-                        "must match `hostPort` when `hostNetwork` is true");
+                KB__BAD(causes, INVALID, &here, port, "hostPort",
+                        "must match `containerPort` when `hostNetwork` is true");
         }
     }
     kb_map_finish(&taken);

@@ -2,23 +2,38 @@
 #include "actors/api/logic/rules_impl.h"
 
 #include "bus/base/map.h"
+#include "bus/model/kind.h"
 #include "bus/model/quantity.h"
 
 /* ---- tolerations and spreading ---- */
+
+/* What is wrong with a toleration's value is said of its operator. */
+static void toleration(const struct kb_node *t, const struct kb_at *at, struct kb_causes *causes)
+{
+    struct kb_at at_operator = kb_at_field(at, "operator"), at_effect = kb_at_field(at, "effect");
+    kb_str value = kb__text(t, "value");
+    bool exists = kb__is(t, "operator", "Exists");
+    const char *wrong = exists ? NULL : kb_format_check("label-value", value);
+    if (!kb__set(t, "key") && !exists)
+        kb_causes_add_str(causes, KB_CAUSE_INVALID, &at_operator, kb__text(t, "operator"),
+                          "operator must be Exists when `key` is empty, which means \"match all "
+                          "values and all keys\"");
+    if (kb_node_get(t, "tolerationSeconds") != NULL && !kb__is(t, "effect", "NoExecute"))
+        kb_causes_add_str(causes, KB_CAUSE_INVALID, &at_effect, kb__text(t, "effect"),
+                          "effect must be 'NoExecute' when `tolerationSeconds` is set");
+    if (exists && value.n > 0)
+        kb_causes_add_str(causes, KB_CAUSE_INVALID, &at_operator, value,
+                          "value must be empty when `operator` is 'Exists'");
+    else if (wrong != NULL)
+        kb_causes_add_str(causes, KB_CAUSE_INVALID, &at_operator, value, "%s", wrong);
+}
 
 static void tolerations(const struct kb_node *list, const struct kb_at *at,
                         struct kb_causes *causes)
 {
     for (uint32_t i = 0; i < kb__count(list); i++) {
-        const struct kb_node *t = kb__item(list, i);
         struct kb_at here = kb_at_index(at, i);
-        if (!kb__set(t, "key") && !kb__is(t, "operator", "Exists"))
-            KB__BAD(causes, INVALID, &here, t, "operator",
-                    "operator must be Exists when `key` is empty, which means \"match all values "
-                    "and all keys\"");
-        if (kb_node_get(t, "tolerationSeconds") != NULL && !kb__set(t, "effect"))
-            KB__BAD(causes, INVALID, &here, t, "effect",
-                    "effect must be 'NoExecute' when `tolerationSeconds` is set");
+        toleration(kb__item(list, i), &here, causes);
     }
 }
 
@@ -30,11 +45,59 @@ static void match_keys_need_selector(const struct kb_node *term, const char *key
                   "must not be specified when labelSelector is not set");
 }
 
+/* Whether a selector names this key. */
+static bool selects_by(const struct kb_node *selector, kb_str key)
+{
+    return kb_node_getn(kb_node_get(selector, "matchLabels"), key) != NULL ||
+           kb__find(kb_node_get(selector, "matchExpressions"), "key", key) != NULL;
+}
+
+static void match_keys_are_new(const struct kb_node *constraint, const struct kb_at *at,
+                               struct kb_causes *causes)
+{
+    const struct kb_node *keys = kb_node_get(constraint, "matchLabelKeys");
+    struct kb_at list = kb_at_field(at, "matchLabelKeys");
+    for (uint32_t i = 0; i < kb__count(keys); i++) {
+        struct kb_at here = kb_at_index(&list, i);
+        kb_str key = kb_node_text(kb__item(keys, i));
+        if (selects_by(kb_node_get(constraint, "labelSelector"), key))
+            kb_causes_add_str(causes, KB_CAUSE_INVALID, &here, key,
+                              "exists in both matchLabelKeys and labelSelector");
+    }
+}
+
+/* The same key and action once more, further on in the list. */
+static bool comes_again(const struct kb_node *list, uint32_t i)
+{
+    kb_str key = kb__text(kb__item(list, i), "topologyKey");
+    kb_str action = kb__text(kb__item(list, i), "whenUnsatisfiable");
+    for (uint32_t later = i + 1; later < kb__count(list); later++)
+        if (kb_str_eq(kb__text(kb__item(list, later), "topologyKey"), key) &&
+            kb_str_eq(kb__text(kb__item(list, later), "whenUnsatisfiable"), action))
+            return true;
+    return false;
+}
+
 static void spreading(const struct kb_node *list, const struct kb_at *at, struct kb_causes *causes)
 {
+    enum { COMPARED = 256 }; /* a thousand constraints are an attack */
     for (uint32_t i = 0; i < kb__count(list); i++) {
+        const struct kb_node *c = kb__item(list, i);
         struct kb_at here = kb_at_index(at, i);
-        match_keys_need_selector(kb__item(list, i), "matchLabelKeys", &here, causes);
+        struct kb_at pair = kb_at_field(&here, "{topologyKey, whenUnsatisfiable}");
+        kb_str action = kb__text(c, "whenUnsatisfiable");
+        if (kb_node_get(c, "minDomains") != NULL && !kb_str_is(action, "DoNotSchedule"))
+            KB__BAD(causes, INVALID, &here, c, "minDomains",
+                    "can only use minDomains if whenUnsatisfiable=DoNotSchedule, not " KB_STR_FMT,
+                    KB_STR_ARG(action));
+        if (i < COMPARED && comes_again(list, i)) {
+            kb_str both =
+                kb_arena_printf(causes->arena, "{" KB_STR_FMT ", " KB_STR_FMT "}",
+                                KB_STR_ARG(kb__text(c, "topologyKey")), KB_STR_ARG(action));
+            kb_causes_add_str(causes, KB_CAUSE_DUPLICATE, &pair, both, NULL);
+        }
+        match_keys_need_selector(c, "matchLabelKeys", &here, causes);
+        match_keys_are_new(c, &here, causes);
     }
 }
 
@@ -46,14 +109,21 @@ static void node_requirement(const struct kb_node *r, bool of_fields, const stru
     uint32_t n = kb__count(kb_node_get(r, "values"));
     bool bound = kb__is(r, "operator", "Gt") || kb__is(r, "operator", "Lt");
     bool in = kb__is(r, "operator", "In") || kb__is(r, "operator", "NotIn");
-    if (!of_fields && bound && n != 1 && n != 0)
+    bool none = kb__is(r, "operator", "Exists") || kb__is(r, "operator", "DoesNotExist");
+    if (!of_fields && bound && n != 1)
         KB__WRONG(causes, REQUIRED, at, "values",
                   "must be specified single value when `operator` is 'Lt' or 'Gt'");
+    if (!of_fields && in && n == 0)
+        KB__WRONG(causes, REQUIRED, at, "values",
+                  "must be specified when `operator` is 'In' or 'NotIn'");
+    if (!of_fields && none && n > 0)
+        KB__WRONG(causes, FORBIDDEN, at, "values",
+                  "may not be specified when `operator` is 'Exists' or 'DoesNotExist'");
     if (!of_fields)
         return;
-    if (!in)
+    if (none || bound)
         KB__BAD(causes, INVALID, at, r, "operator", "not a valid selector operator");
-    else if (n > 1)
+    else if (in && n != 1)
         KB__WRONG(causes, REQUIRED, at, "values",
                   "must be only one value when `operator` is 'In' or 'NotIn' for node field "
                   "selector");

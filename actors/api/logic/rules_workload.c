@@ -31,15 +31,20 @@ static void selector_rules(const struct kb_node *spec, bool plain_map, const str
                      ? kb__members(selector) == 0
                      : !kb__set(selector, "matchLabels") && !kb__set(selector, "matchExpressions");
     struct kb_at here = kb_at_field(at, "template.metadata.labels");
-    if (selector == NULL || selector->type != KB_MAP)
-        return; /* required: the schema has said so */
-    if (empty && plain_map)
+    struct kb_at at_selector = kb_at_field(at, "selector");
+    KB_AUTO(kb_buf_finish) struct kb_buf text = {0};
+    bool absent = selector == NULL || selector->type != KB_MAP; /* the schema has said so */
+    if (plain_map && (absent || empty))
         return;
-    if (empty)
-        KB__BAD(causes, INVALID, at, spec, "selector", "empty selector is invalid for deployment");
-    else if (!selects(selector, labels, plain_map))
-        kb_causes_add(causes, KB_CAUSE_INVALID, &here, labels,
-                      "`selector` does not match template `labels`");
+    if (!absent && empty) {
+        kb_go_selector(selector, &text);
+        kb_causes_add_go(causes, KB_CAUSE_INVALID, &at_selector, kb_buf_str(&text),
+                         "empty selector is invalid for deployment");
+    } else if (absent || !selects(selector, labels, plain_map)) {
+        kb_go_labels(labels, &text);
+        kb_causes_add_go(causes, KB_CAUSE_INVALID, &here, kb_buf_str(&text),
+                         "`selector` does not match template `labels`");
+    }
 }
 
 static void template_rules(kb_str kind, const struct kb_node *spec, const struct kb_at *at,
@@ -169,9 +174,9 @@ static void address_rules(const struct kb_node *spec, const struct kb_node *old,
         KB__BAD(causes, INVALID, at, spec, "clusterIPs", "first value must match `clusterIP`");
     if (kb_str_is(ip, "None") &&
         (kb__is(spec, "type", "LoadBalancer") || kb__is(spec, "type", "NodePort")))
-        KB__BAD(causes, INVALID, at, spec, "clusterIPs",
-                "may not be set to 'None' for " KB_STR_FMT " services",
-                KB_STR_ARG(kb__text(spec, "type")));
+        kb_causes_add_str(causes, KB_CAUSE_INVALID, &here, ip,
+                          "may not be set to 'None' for " KB_STR_FMT " services",
+                          KB_STR_ARG(kb__text(spec, "type")));
     if (before.n > 0 && !was_alias && !kb_str_eq(before, ip))
         kb_causes_add_str(causes, KB_CAUSE_INVALID, &here, ip, "may not change once set");
 }

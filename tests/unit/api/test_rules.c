@@ -113,7 +113,7 @@ KB_TEST(rules, whole_pods)
 {
     static const struct pod_case cases[] = {
         {"\"hostNetwork\":true," C(",\"ports\":[{\"containerPort\":80,\"hostPort\":81}]"),
-         "spec.containers[0].ports[0].containerPort: Invalid value: 80: must match `hostPort` when "
+         "spec.containers[0].ports[0].hostPort: Invalid value: 81: must match `containerPort` when "
          "`hostNetwork` is true"},
         {C(",\"ports\":[{\"containerPort\":80,\"hostPort\":80},{\"containerPort\":81,"
            "\"hostPort\":80}]"),
@@ -216,7 +216,7 @@ KB_TEST(rules, workloads)
     } cases[] = {
         {SELECT("\"a\":\"b\"") T("\"a\":\"b\",\"c\":\"d\"", ""), ""},
         {SELECT("\"a\":\"b\"") T("\"a\":\"c\"", ""),
-         "spec.template.metadata.labels: Invalid value: {\"a\":\"c\"}: `selector` does not match "
+         "spec.template.metadata.labels: Invalid value: map[string]string{\"a\":\"c\"}: `selector` does not match "
          "template `labels`"},
         {SELECT("\"a\":\"b\"") T("\"a\":\"b\"", ",\"restartPolicy\":\"Never\""),
          "spec.template.spec.restartPolicy: Unsupported value: \"Never\": supported values: "

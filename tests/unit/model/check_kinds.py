@@ -25,7 +25,7 @@ maximum minLength maxLength pattern maxItems nullable x-kubernetes-int-or-string
 x-kubernetes-list-type x-kubernetes-list-map-keys x-kubernetes-map-type x-kubernetes-patch-strategy
 x-kubernetes-patch-merge-key x-kubus-default-from x-kubus-default-keys-from x-kubus-default-when x-kubus-zero-is-unset
 x-kubus-required-when x-kubus-forbidden-when x-kubus-one-of x-kubus-at-most-one-of x-kubus-one-of-default x-kubus-one-of-noun x-kubus-unique
-x-kubus-key-format x-kubus-write-only x-kubus-one-of-noun x-kubus-package""".split())
+x-kubus-key-format x-kubus-write-only x-kubus-detail x-kubus-one-of-noun x-kubus-package""".split())
 KIND_WORDS = set("""group version kind plural singular shortNames categories namespaced verbs schema nameFormat stored
 subresourceOnly subresources generation columns selectableFields indices immutable immutableOnceSet immutableWhen
 mutable gracePath finalizersPath ttlSeconds""".split())

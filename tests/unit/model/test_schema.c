@@ -148,8 +148,8 @@ KB_TEST(schema, validation_speaks_as_kubernetes_does)
          "{\"spec\":{\"restartPolicy\":\"Nope\",\"containers\":[{\"name\":\"a\",\"image\":\"x\"},{"
          "\"name\":\"a\",\"image\":\"x\"}]}}",
          "[spec.restartPolicy: Unsupported value: \"Nope\": supported values: \"Always\", "
-         "\"Never\", "
-         "\"OnFailure\", spec.containers[1].name: Duplicate value: \"a\"]"},
+         "\"OnFailure\", "
+         "\"Never\", spec.containers[1].name: Duplicate value: \"a\"]"},
         {"pods",
          "{\"metadata\":{\"labels\":{\"a b\":\"ok\",\"c\":\"-\"}},\"spec\":{\"containers\":[{"
          "\"name\":\"a\",\"image\":\"x\"}]}}",
@@ -229,7 +229,7 @@ KB_TEST(schema, user_defined_kinds_follow_the_rules_of_structural_schemas)
         {"{\"spec\":{\"size\":0}}", NULL,
          "spec.size: Invalid value: 0: spec.size in body should be greater than or equal to 1"},
         {"{\"spec\":{\"size\":1,\"color\":\"\"}}", NULL,
-         "spec.color: Unsupported value: \"\": supported values: \"blue\", \"red\""},
+         "spec.color: Unsupported value: \"\": supported values: \"red\", \"blue\""},
         {"{\"spec\":{\"size\":1,\"code\":\"abc1\"}}", NULL,
          "spec.code: Invalid value: \"abc1\": spec.code in body should match '^[a-z]+$'"},
         {"{\"spec\":{\"size\":1,\"code\":\"abcdef\"}}", NULL,
