@@ -366,9 +366,9 @@ static void ask(struct kb__pod *pod, const struct kb_pod_wish *wish, bool is_hoo
                                      .ip = kb_pod_core_ip(pod->core),
                                      .container = container};
     kb_list_push(&pod->probes, &run->link);
-    run->probe =
-        kb_probe_start(pod->agent->rt, pod->agent->ev, handler, &target,
-                       is_hook ? 3600000 : kb_seconds_ms(seconds > 0 ? seconds : 1), on_probe_done, run);
+    run->probe = kb_probe_start(pod->agent->rt, pod->agent->ev, handler, &target,
+                                is_hook ? 3600000 : kb_seconds_ms(seconds > 0 ? seconds : 1),
+                                on_probe_done, run);
 }
 
 static void perform_one(struct kb__pod *pod, const struct kb_pod_wish *wish)
@@ -578,7 +578,7 @@ void kb__pod_change(struct kb__node *node, const struct kb_change *change)
         gone(pod);
         pod = NULL;
     }
-    if (change->op == KB_DEL || uid.n == 0 || uid.n >= 64 || memchr(uid.p, '/', uid.n) != NULL)
+    if (change->op == KB_DEL || uid.n == 0 || uid.n >= 64 || kb_str_has(uid, '/'))
         return;
     if (pod != NULL) {
         KB_AUTO(kb_doc_destroy) struct kb_doc *doc = kb_doc_of(change->doc);

@@ -49,7 +49,7 @@ static bool path_good(kb_str path)
 {
     static const char label[] = "@label:";
     char text[KB_PATH_MAX_BYTES + 1];
-    if (memchr(path.p, '\0', path.n) || !kb_str_copy(path, text, sizeof(text)))
+    if (kb_str_has(path, '\0') || !kb_str_copy(path, text, sizeof(text)))
         return false;
     if (text[0] != '@')
         return kb_path_is_good(text);
@@ -77,7 +77,7 @@ int kb_indices_same(const struct kb_indices *indices, kb_str resource, kb_val li
 {
     const struct kb_resource *have = kb_indices_of(indices, resource);
     bool same = kb_val_count(list) == (have ? have->n : 0);
-    if (resource.n == 0 || resource.n > KB_NAME_MAX_BYTES || memchr(resource.p, '/', resource.n))
+    if (resource.n == 0 || resource.n > KB_NAME_MAX_BYTES || kb_str_has(resource, '/'))
         return kb_err_set(err, KB_EINVAL, "declare: no resource is called '" KB_STR_FMT "'",
                           KB_STR_ARG(resource));
     if (kb_val_count(list) > KB_INDEX_MAX)

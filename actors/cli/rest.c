@@ -211,7 +211,7 @@ static int find_in(struct kb_rest *rest, struct kb_arena *a, kb_str group, kb_st
     for (uint32_t i = 0; resources && i < resources->count && (size_t)found < cap; i++) {
         const struct kb_node *r = resources->items[i].val;
         kb_str plural = kb_node_text_at(r, "name");
-        if (memchr(plural.p, '/', plural.n) || !match(r, name))
+        if (kb_str_has(plural, '/') || !match(r, name))
             continue;
         ret[found++] =
             (struct kb_rest_resource){.group = group,

@@ -32,8 +32,8 @@ static bool has_registry(kb_str ref)
 {
     kb_str rest = ref;
     kb_str head = kb_str_cut(&rest, '/');
-    return rest.p != NULL && (memchr(head.p, '.', head.n) != NULL ||
-                              memchr(head.p, ':', head.n) != NULL || kb_str_is(head, "localhost"));
+    return rest.p != NULL &&
+           (kb_str_has(head, '.') || kb_str_has(head, ':') || kb_str_is(head, "localhost"));
 }
 
 static bool is_word(char c)

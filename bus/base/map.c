@@ -16,7 +16,11 @@ static char map_tomb[1];
 
 static uint64_t map_seed(void)
 {
+#ifdef FUZZING_BUILD_MODE_UNSAFE_FOR_PRODUCTION
+    static uint64_t seed = 1; /* the same run again, if it is asked for */
+#else
     static uint64_t seed;
+#endif
     while (__atomic_load_n(&seed, __ATOMIC_RELAXED) == 0) {
         uint64_t fresh = 0;
         if (getrandom(&fresh, sizeof(fresh), 0) != (ssize_t)sizeof(fresh) || fresh == 0)

@@ -38,6 +38,11 @@ static inline bool kb_str_is(kb_str a, const char *cstr)
     return kb_str_eq(a, kb_str_of(cstr));
 }
 
+static inline bool kb_str_has(kb_str s, char c)
+{
+    return s.n > 0 && memchr(s.p, c, s.n) != NULL;
+}
+
 /* Bytewise, shorter first on a common prefix: <0, 0, >0. */
 KB_API int kb_str_cmp(kb_str a, kb_str b);
 KB_API bool kb_str_starts(kb_str s, const char *prefix);

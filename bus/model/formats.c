@@ -164,7 +164,7 @@ static const char *check_resource(kb_str s)
     const char *wrong = check_qualified(s);
     if (wrong)
         return wrong;
-    if (memchr(s.p, '/', s.n) || is_one_of(s, known) || kb_str_starts(s, "hugepages-") ||
+    if (kb_str_has(s, '/') || is_one_of(s, known) || kb_str_starts(s, "hugepages-") ||
         kb_str_starts(s, "attachable-volumes-"))
         return NULL;
     return "must be a standard resource type or fully qualified";
@@ -176,7 +176,7 @@ static const char *check_finalizer(kb_str s)
     const char *wrong = check_qualified(s);
     if (wrong)
         return wrong;
-    return memchr(s.p, '/', s.n) || is_one_of(s, known)
+    return kb_str_has(s, '/') || is_one_of(s, known)
                ? NULL
                : "name is neither a standard finalizer name nor is it fully qualified";
 }
@@ -246,7 +246,7 @@ static const char *check_cidr(kb_str s)
     uint64_t bits;
     kb_str rest = s, address = kb_str_cut(&rest, '/');
     if (rest.p && check_ip(address) == NULL && kb_str_u64(rest, &bits) &&
-        bits <= (memchr(address.p, ':', address.n) ? 128u : 32u))
+        bits <= (kb_str_has(address, ':') ? 128u : 32u))
         return NULL;
     return "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)";
 }

@@ -136,7 +136,7 @@ static int hex4(const char *p, const char *end)
 /* The text with each lone surrogate escape written as \ufffd: itself when it has none. */
 static kb_str without_lone_surrogates(struct kb_arena *a, kb_str text)
 {
-    if (text.n == 0 || memchr(text.p, '\\', text.n) == NULL ||
+    if (!kb_str_has(text, '\\') ||
         (memmem(text.p, text.n, "\\ud", 3) == NULL && memmem(text.p, text.n, "\\uD", 3) == NULL))
         return text;
     kb_str copy = kb_arena_str(a, text);

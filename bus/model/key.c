@@ -12,7 +12,7 @@ int kb_key_parse(kb_str text, struct kb_key *ret_key, struct kb_err *err)
     key.resource = kb_str_cut(&rest, '/');
     key.ns = rest.p ? kb_str_cut(&rest, '/') : kb_str_n(NULL, 0);
     key.name = rest;
-    if (key.resource.n == 0 || rest.p == NULL || rest.n == 0 || memchr(rest.p, '/', rest.n))
+    if (key.resource.n == 0 || rest.p == NULL || rest.n == 0 || kb_str_has(rest, '/'))
         return kb_err_set(err, KB_EINVAL, "key '" KB_STR_FMT "' is not RESOURCE/NAMESPACE/NAME",
                           KB_STR_ARG(text));
     *ret_key = key;

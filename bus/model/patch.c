@@ -8,7 +8,7 @@
 /* One step, with ~1 and ~0 undone. */
 static kb_str unescape(struct kb_arena *a, kb_str step)
 {
-    if (step.n == 0 || memchr(step.p, '~', step.n) == NULL)
+    if (!kb_str_has(step, '~'))
         return step;
     char *out = kb_arena_alloc(a, step.n);
     size_t n = 0;

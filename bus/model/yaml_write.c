@@ -32,7 +32,7 @@ static void emit_text(yaml_emitter_t *e, kb_str s, yaml_scalar_style_t style)
 static void emit_str(yaml_emitter_t *e, kb_str s)
 {
     yaml_scalar_style_t style = YAML_PLAIN_SCALAR_STYLE;
-    if (s.n && memchr(s.p, '\n', s.n))
+    if (kb_str_has(s, '\n'))
         style = YAML_LITERAL_SCALAR_STYLE;
     else if (kb__scalar_needs_quotes(kb_str_n(s.n ? s.p : "", s.n)))
         style = YAML_DOUBLE_QUOTED_SCALAR_STYLE;

@@ -109,7 +109,7 @@ static void mount_rules(const struct kb_node *mount, const struct kb_node *c,
 {
     kb_str recursive = kb__text(mount, "recursiveReadOnly");
     kb_str path = kb__text(mount, "mountPath");
-    if (path.n > 0 && memchr(path.p, ':', path.n) != NULL)
+    if (kb_str_has(path, ':'))
         KB__BAD(causes, INVALID, at, mount, "mountPath", "must not contain ':'");
     if (kb__find(kb_node_get(c, "volumeDevices"), "devicePath", path) != NULL)
         KB__BAD(causes, INVALID, at, mount, "mountPath",
@@ -169,8 +169,7 @@ static void mounts(const struct kb_node *c, const struct kb_node *spec, bool eph
 /* Resources of others (example.com/gpu) are counted in wholes and cannot be overcommitted. */
 static bool is_extended(kb_str name)
 {
-    const char *slash = memchr(name.p, '/', name.n);
-    return slash != NULL && !kb_str_starts(name, "kubernetes.io/");
+    return kb_str_has(name, '/') && !kb_str_starts(name, "kubernetes.io/");
 }
 
 static void amount(kb_str name, kb_str text, const struct kb_at *at, struct kb_causes *causes)
