@@ -191,6 +191,15 @@ static void on_priority(void *user, const struct kb_change *change)
         boot_from_start(objects);
 }
 
+static void on_account(void *user, const struct kb_change *change)
+{
+    struct kb_objects *objects = user;
+    struct kb_key key;
+    if (kb_key_parse(change->key, &key, NULL) == 0)
+        kb_objects_core_account(objects->core, key.ns, key.name, change->op == KB_PUT);
+}
+
+static const struct kb_view_handlers account_handlers = {.change = on_account};
 static const struct kb_view_handlers priority_handlers = {.change = on_priority};
 static const struct kb_view_handlers namespace_handlers = {.change = on_namespace};
 static const struct kb_view_handlers kubernetes_handlers = {.change = on_kubernetes};
@@ -325,6 +334,7 @@ struct kb_objects *kb_objects_new(struct kb_actor *actor, const struct kb_kinds 
                                        &kubernetes_handlers, objects);
     objects->priorities =
         kb_view_open(actor, "priorityclasses.scheduling.k8s.io", NULL, &priority_handlers, objects);
+    objects->accounts = kb_view_open(actor, "serviceaccounts", NULL, &account_handlers, objects);
     kb__objects_serve(objects);
     return objects;
 }
@@ -345,6 +355,7 @@ void kb_objects_destroy(struct kb_objects **objects_p)
     kb_view_close(&objects->namespaces);
     kb_view_close(&objects->kubernetes);
     kb_view_close(&objects->priorities);
+    kb_view_close(&objects->accounts);
     kb_objects_core_destroy(&objects->core);
     free(objects);
 }

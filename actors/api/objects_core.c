@@ -1,6 +1,6 @@
 /* objects_core.c - the life of a request, and the tools that its stages share.
  *
- *   create:  NAMESPACE? → COMMIT → DONE            (the hot path: no read at all)
+ *   create:  NAMESPACE? → ACCOUNT? → COMMIT → DONE            (the hot path: no read at all)
  *   update, patch, scale, bind, delete:  CURRENT → COMMIT → DONE
  *   evict:  CURRENT → BUDGETS? → COMMIT → DONE   (objects_evict.c)
  *   COMMIT refused for a race: computed again on what the store sent along → COMMIT …
@@ -76,6 +76,7 @@ void kb_objects_core_destroy(struct kb_objects_core **core_p)
         op_free(op);
     }
     kb_map_finish(&core->namespaces);
+    kb_map_finish(&core->accounts);
     kb__priorities_finish(core);
     free((char *)core->api_address.p);
     free(core);
@@ -569,6 +570,10 @@ void kb_object_op_read(struct kb_object_op *op, int64_t rev, kb_val doc)
             return;
         }
         namespace_read(op, doc);
+        return;
+    }
+    if (op->stage == KB_STAGE_ACCOUNT) {
+        kb__account_read(op, kb_val_present(doc));
         return;
     }
     take_current(op, rev, doc);

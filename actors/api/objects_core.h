@@ -31,6 +31,9 @@ void kb_objects_core_namespace(struct kb_objects_core *core, kb_str name, kb_val
 /* What is known of a PriorityClass: its object, or KB_NONE when it is gone. */
 void kb_objects_core_priority(struct kb_objects_core *core, kb_str name, kb_val doc);
 
+/* Whether a ServiceAccount is there. Without this a create of a pod asks the store for its one. */
+void kb_objects_core_account(struct kb_objects_core *core, kb_str ns, kb_str name, bool there);
+
 enum kb_op_want { KB_OP_READ, KB_OP_LIST, KB_OP_COMMIT, KB_OP_DONE };
 
 /* Everything of the request that is needed later is copied. Never NULL. */

@@ -16,6 +16,7 @@ struct kb_objects_core {
     struct kb_rand rand;
     struct kb_map namespaces; /* name → a static word: ns_active or ns_terminating */
     struct kb_map priorities; /* name → struct kb_priority */
+    struct kb_map accounts;   /* of the ServiceAccounts "NS/NAME" → a static word */
     uint32_t service_net;     /* host order */
     int service_bits;         /* of the prefix */
     int node_port_first, node_port_last;
@@ -37,6 +38,7 @@ struct kb_extra {
 
 enum kb_op_stage {
     KB_STAGE_NAMESPACE, /* reads the namespace of a create */
+    KB_STAGE_ACCOUNT,   /* reads the ServiceAccount of a pod's create */
     KB_STAGE_CURRENT,   /* reads the object */
     KB_STAGE_BUDGETS,   /* lists the budgets of an evicted pod's namespace */
     KB_STAGE_COMMIT,
@@ -125,6 +127,10 @@ void kb__priorities_finish(struct kb_objects_core *core);
 /* Admission of a pod that is being created: its priority from its class. -KB_EFORBIDDEN with
  * op->status. */
 int kb__admit_priority(struct kb_object_op *op, struct kb_node *spec);
+/* Admission of a pod that is being created: its ServiceAccount is there. False: the op reads it
+ * first, and goes on in kb__account_read. True for other kinds. */
+bool kb__admit_account(struct kb_object_op *op);
+void kb__account_read(struct kb_object_op *op, bool there);
 /* The PriorityClasses that every cluster has: the body of a create; NULL after the last one. */
 struct kb_node *kb__system_priority(struct kb_arena *a, size_t i);
 

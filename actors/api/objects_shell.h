@@ -13,7 +13,7 @@ struct kb_objects {
     struct kb_actor *actor;
     struct kb_peer *store;
     struct kb_objects_core *core;
-    struct kb_view *namespaces, *kubernetes, *priorities;
+    struct kb_view *namespaces, *kubernetes, *priorities, *accounts;
     struct kb_link tasks; /* struct kb_task: requests under way */
     struct kb_link collections;
     uint64_t last_id;

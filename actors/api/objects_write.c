@@ -46,7 +46,8 @@ void kb__op_start_create(struct kb_object_op *op)
             return;
         }
     }
-    kb__op_create(op);
+    if (kb__admit_account(op))
+        kb__op_create(op);
 }
 
 static bool has_subresource(const struct kb_kind *kind, const char *name)

@@ -130,6 +130,16 @@ class Create(Case):
         self.assertIn('strict decoding error: unknown field "spec.nope"',
                       self.fails("create", "-f", "-", input=json.dumps(pod("x", nope=1))).err)
 
+    def test_a_pod_needs_its_service_account(self):
+        body = json.dumps(pod("p", schedulerName="nobody", serviceAccountName="robot"))
+        self.assertIn('pods "p" is forbidden: error looking up service account '
+                      f'{self.ns}/robot: serviceaccount "robot" not found', self.fails("create", "-f", "-", input=body).err)
+        self.apply(deployment("web", serviceAccountName="robot", schedulerName="nobody"))
+        until(lambda: 'serviceaccount "robot" not found' in self.out("describe", "rs"), what="the event FailedCreate")
+        self.k("create", "serviceaccount", "robot")
+        self.assertEqual(self.out("create", "-f", "-", input=body), "pod/p created\n")
+        until(lambda: len(self.out("get", "pods", "-o", "name").split()) > 1, what="the deployment's pods")
+
     def test_dry_run_changes_nothing(self):
         self.assertEqual(self.out("create", "configmap", "a", "--dry-run=server"),
                          "configmap/a created (server dry run)\n")

@@ -89,11 +89,6 @@ const struct kb_logic kb__logic_node = {
     .validate = node_validate,
 };
 
-const struct kb_logic kb__logic_serviceaccount = {
-    .resource = "serviceaccounts",
-    .returns_deleted = true,
-};
-
 const struct kb_logic kb__logic_lease = {
     .resource = "leases.coordination.k8s.io",
 };

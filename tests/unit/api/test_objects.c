@@ -83,6 +83,27 @@ KB_TEST(objects, a_pod_gets_the_priority_of_its_class)
     KB_CHECK_STR(answer_at(a, "spec.priority"), "0");
 }
 
+KB_TEST(objects, a_pod_is_made_only_for_a_service_account_that_is_there)
+{
+    KB_AUTO(cluster_destroy) struct cluster *c = cluster_new();
+    static const char pod[] = POD_WITH("p", "\"serviceAccountName\":\"robot\"");
+    const struct answer *a = cluster_do(c, CREATE, "pods/default/", pod);
+    KB_CHECK_I64(a->code, ==, 403);
+    KB_CHECK_STR(answer_at(a, "reason"), "Forbidden");
+    KB_CHECK_STR(answer_at(a, "message"),
+                 "pods \"p\" is forbidden: error looking up service account default/robot: "
+                 "serviceaccount \"robot\" not found");
+    cluster_do(c, CREATE, "serviceaccounts/default/", "{\"metadata\":{\"name\":\"robot\"}}");
+    a = cluster_do(c, CREATE, "pods/default/", pod); /* no view has shown it yet */
+    KB_CHECK_I64(a->code, ==, 201);
+    cluster_do(c, DELETE, "serviceaccounts/default/robot", NULL);
+    a = cluster_do(c, CREATE, "pods/default/", POD_WITH("q", "\"serviceAccount\":\"robot\""));
+    KB_CHECK_I64(a->code, ==, 403);
+    cluster_do(c, CREATE, "namespaces/", "{\"metadata\":{\"name\":\"fresh\"}}");
+    a = cluster_do(c, CREATE, "pods/fresh/", POD("p")); /* at once: its default account is there */
+    KB_CHECK_I64(a->code, ==, 201);
+}
+
 KB_TEST(objects, priority_classes_are_what_kubernetes_admits)
 {
     KB_AUTO(cluster_destroy) struct cluster *c = cluster_new();
