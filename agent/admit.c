@@ -1,6 +1,7 @@
 #include "agent/admit.h"
 
 #include "bus/model/quantity.h"
+#include "bus/model/requests.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -19,58 +20,28 @@ void kb_admit_add(struct kb_amounts *to, const struct kb_amounts *more)
         to->of[i] = add(to->of[i], more->of[i]);
 }
 
-static void raise_to(struct kb_amounts *to, const struct kb_amounts *other)
-{
-    for (int i = 0; i < KB_AMOUNTS; i++)
-        if (to->of[i] < other->of[i])
-            to->of[i] = other->of[i];
-}
-
-/* Amounts of a resource list; negative ones are none. */
-static struct kb_amounts read(kb_val list, int64_t otherwise)
-{
-    struct kb_amounts a;
-    for (int i = 0; i < KB_AMOUNTS; i++) {
-        kb_val value = kb_val_get(list, names[i]);
-        a.of[i] =
-            i == KB_AMOUNT_CPU ? kb_val_milli(value, otherwise) : kb_val_quantity(value, otherwise);
-        if (a.of[i] < 0)
-            a.of[i] = 0;
-    }
-    return a;
-}
-
-static struct kb_amounts of_container(kb_val container)
-{
-    return read(kb_val_at(container, "resources.requests"), 0);
-}
-
 struct kb_amounts kb_admit_requests(kb_val pod)
 {
-    struct kb_amounts total = {{0}}, sidecars = {{0}}, largest = {{0}};
-    for (struct kb_iter it = kb_iter(kb_val_at(pod, "spec.containers")); kb_iter_next(&it);) {
-        struct kb_amounts one = of_container(it.val);
-        kb_admit_add(&total, &one);
-    }
-    for (struct kb_iter it = kb_iter(kb_val_at(pod, "spec.initContainers")); kb_iter_next(&it);) {
-        struct kb_amounts one = of_container(it.val), now = sidecars;
-        kb_admit_add(&now, &one);
-        raise_to(&largest, &now);
-        if (kb_str_is(kb_val_str_at(it.val, "restartPolicy"), "Always")) {
-            kb_admit_add(&sidecars, &one);
-            kb_admit_add(&total, &one);
-        }
-    }
-    raise_to(&total, &largest);
-    struct kb_amounts overhead = read(kb_val_at(pod, "spec.overhead"), 0);
-    kb_admit_add(&total, &overhead);
+    KB_AUTO(kb_arena_finish) struct kb_arena arena = {0};
+    struct kb_requests requests = kb_requests_of(kb_val_get(pod, "spec"), NULL, &arena);
+    struct kb_amounts total;
+    for (int i = 0; i < KB_AMOUNTS; i++)
+        total.of[i] = kb_requests_amount(&requests, names[i]);
     total.of[KB_AMOUNT_PODS] = 1;
     return total;
 }
 
 struct kb_amounts kb_admit_allocatable(kb_val node)
 {
-    return read(kb_val_at(node, "status.allocatable"), INT64_MAX);
+    kb_val list = kb_val_at(node, "status.allocatable");
+    struct kb_amounts all;
+    for (int i = 0; i < KB_AMOUNTS; i++) {
+        kb_val value = kb_val_get(list, names[i]);
+        int64_t amount =
+            i == KB_AMOUNT_CPU ? kb_val_milli(value, INT64_MAX) : kb_val_quantity(value, INT64_MAX);
+        all.of[i] = amount < 0 ? 0 : amount;
+    }
+    return all;
 }
 
 bool kb_admit_fits(const struct kb_amounts *pod, const struct kb_amounts *used,

@@ -16,8 +16,8 @@ struct kb_amounts {
     int64_t of[KB_AMOUNTS];
 };
 
-/* What a pod requests: its containers and sidecars together, or the largest init container with the
- * sidecars before it, whichever is more; and its overhead. O(containers). */
+/* What a pod requests of these, as bus/model/requests.h sums it; and that it is one pod.
+ * O(containers). */
 struct kb_amounts kb_admit_requests(kb_val pod);
 /* status.allocatable of a Node; what is not stated there is not limited. */
 struct kb_amounts kb_admit_allocatable(kb_val node);

@@ -3,6 +3,7 @@
 #include "actors/scheduler/core/decode.h"
 #include "actors/scheduler/core/relations.h"
 #include "bus/base/check.h"
+#include "bus/model/requests.h"
 
 #include <stdlib.h>
 
@@ -32,17 +33,20 @@ static void sign_containers(struct kb_buf *sig, kb_val list)
 
 /* The members of a pod's spec that matter, found in one walk. */
 struct fields {
-    kb_val containers, init, overhead, selector, affinity, tolerations, node_name, spread, volumes;
+    kb_val spec;
+    kb_val containers, init, resources, overhead, selector, affinity, tolerations, node_name;
+    kb_val spread, volumes;
     struct kb_gpu_ask gpus;
     struct kb_relations others;
 };
 
 static struct fields fields_of(kb_val pod)
 {
-    struct fields f = {0};
-    for (struct kb_iter it = kb_iter(kb_val_get(pod, "spec")); kb_iter_next(&it);) {
+    struct fields f = {.spec = kb_val_get(pod, "spec")};
+    for (struct kb_iter it = kb_iter(f.spec); kb_iter_next(&it);) {
         kb_val *slot = kb_str_is(it.key, "containers")                  ? &f.containers
                        : kb_str_is(it.key, "initContainers")            ? &f.init
+                       : kb_str_is(it.key, "resources")                 ? &f.resources
                        : kb_str_is(it.key, "overhead")                  ? &f.overhead
                        : kb_str_is(it.key, "nodeSelector")              ? &f.selector
                        : kb_str_is(it.key, "affinity")                  ? &f.affinity
@@ -68,104 +72,19 @@ static struct fields fields_of(kb_val pod)
 
 /* ---- requests ---- */
 
-/* Amounts by resource, in the order they came. */
-struct sums {
-    struct kb_policy_request *v;
-    uint32_t n, cap;
-};
-
-static int64_t *sum_of(struct kb_arena *a, struct sums *s, uint32_t resource)
-{
-    for (uint32_t i = 0; i < s->n; i++)
-        if (s->v[i].resource == resource)
-            return &s->v[i].amount;
-    KB_ARENA_GROW(a, s->v, s->n, s->cap, 8);
-    s->v[s->n] = (struct kb_policy_request){resource, 0};
-    return &s->v[s->n++].amount;
-}
-
-/* Both are at most KB_AMOUNT_MAX. */
-static int64_t add_clamped(int64_t a, int64_t b)
-{
-    return a + b > KB_AMOUNT_MAX ? KB_AMOUNT_MAX : a + b;
-}
-
-static void sum_add(struct kb_arena *a, struct sums *to, const struct sums *more)
-{
-    for (uint32_t i = 0; i < more->n; i++) {
-        int64_t *at = sum_of(a, to, more->v[i].resource);
-        *at = add_clamped(*at, more->v[i].amount);
-    }
-}
-
-static void sum_max(struct kb_arena *a, struct sums *to, const struct sums *other)
-{
-    for (uint32_t i = 0; i < other->n; i++) {
-        int64_t *at = sum_of(a, to, other->v[i].resource);
-        *at = *at > other->v[i].amount ? *at : other->v[i].amount;
-    }
-}
-
 struct decoder {
     struct kb_columns *columns;
     struct kb_arena *arena;
 };
-
-static void read_amounts(struct decoder *d, kb_val map, struct sums *out)
-{
-    for (struct kb_iter it = kb_iter(map); kb_iter_next(&it);) {
-        int64_t amount = kb__amount(it.val, kb_str_is(it.key, "cpu"));
-        *sum_of(d->arena, out, kb_columns_resource(d->columns, it.key)) = amount;
-    }
-}
-
-/* What stands there, and the same with defaults for CPU and memory that are not stated. */
-static void read_container(struct decoder *d, kb_val container, struct sums *plain,
-                           struct sums *nonzero)
-{
-    kb_val requests = kb_val_get(kb_val_get(container, "resources"), "requests");
-    read_amounts(d, requests, plain);
-    *sum_of(d->arena, nonzero, KB_POLICY_CPU) = kb_val_present(kb_val_get(requests, "cpu"))
-                                                    ? *sum_of(d->arena, plain, KB_POLICY_CPU)
-                                                    : DEFAULT_CPU_MILLI;
-    *sum_of(d->arena, nonzero, KB_POLICY_MEMORY) = kb_val_present(kb_val_get(requests, "memory"))
-                                                       ? *sum_of(d->arena, plain, KB_POLICY_MEMORY)
-                                                       : DEFAULT_MEMORY;
-}
 
 static bool is_sidecar(kb_val container)
 {
     return kb_str_is(kb_val_str(kb_val_get(container, "restartPolicy")), "Always");
 }
 
-/* The containers run together; init containers one after the other before them, so only the largest
- * counts; a sidecar (an init container that is always restarted) runs along with all that start
- * after it. which: 0 plain, 1 with defaults. */
-static struct sums pod_sums(struct decoder *d, const struct fields *f, int which)
+static int64_t clamped(int64_t amount)
 {
-    struct sums total = {0}, sidecars = {0}, largest = {0};
-    for (struct kb_iter it = kb_iter(f->containers); kb_iter_next(&it);) {
-        struct sums one[2] = {{0}};
-        read_container(d, it.val, &one[0], &one[1]);
-        sum_add(d->arena, &total, &one[which]);
-    }
-    for (struct kb_iter it = kb_iter(f->init); kb_iter_next(&it);) {
-        struct sums one[2] = {{0}}, now = {0};
-        read_container(d, it.val, &one[0], &one[1]);
-        if (is_sidecar(it.val)) {
-            sum_add(d->arena, &total, &one[which]);
-            sum_add(d->arena, &sidecars, &one[which]);
-        } else {
-            sum_add(d->arena, &now, &one[which]);
-        }
-        sum_add(d->arena, &now, &sidecars);
-        sum_max(d->arena, &largest, &now);
-    }
-    sum_max(d->arena, &total, &largest);
-    struct sums overhead = {0};
-    read_amounts(d, f->overhead, &overhead);
-    sum_add(d->arena, &total, &overhead);
-    return total;
+    return amount > KB_AMOUNT_MAX ? KB_AMOUNT_MAX : amount;
 }
 
 static int by_resource(const void *a, const void *b)
@@ -174,19 +93,23 @@ static int by_resource(const void *a, const void *b)
     return x->resource < y->resource ? -1 : x->resource > y->resource;
 }
 
-static void read_requests(struct decoder *d, const struct fields *f, struct kb_policy_pod *pod)
+static void read_requests(struct decoder *d, kb_val spec, struct kb_policy_pod *pod)
 {
-    struct sums plain = pod_sums(d, f, 0), nonzero = pod_sums(d, f, 1);
-    *sum_of(d->arena, &plain, KB_POLICY_PODS) = 1;
+    static const struct kb_requests_missing defaults = {DEFAULT_CPU_MILLI, DEFAULT_MEMORY};
+    struct kb_requests plain = kb_requests_of(spec, NULL, d->arena);
+    struct kb_requests nonzero = kb_requests_of(spec, &defaults, d->arena);
+    struct kb_policy_request *all = kb_arena_alloc(d->arena, (plain.n + 1) * sizeof(*all));
     uint32_t n = 0;
+    all[n++] = (struct kb_policy_request){KB_POLICY_PODS, 1};
     for (uint32_t i = 0; i < plain.n; i++)
-        if (plain.v[i].amount > 0)
-            plain.v[n++] = plain.v[i];
-    qsort(plain.v, n, sizeof(*plain.v), by_resource);
-    pod->requests = plain.v;
+        if (plain.v[i].amount > 0 && !kb_str_is(plain.v[i].resource, "pods"))
+            all[n++] = (struct kb_policy_request){
+                kb_columns_resource(d->columns, plain.v[i].resource), clamped(plain.v[i].amount)};
+    qsort(all, n, sizeof(*all), by_resource);
+    pod->requests = all;
     pod->requests_n = n;
-    pod->nonzero_cpu = *sum_of(d->arena, &nonzero, KB_POLICY_CPU);
-    pod->nonzero_memory = *sum_of(d->arena, &nonzero, KB_POLICY_MEMORY);
+    pod->nonzero_cpu = clamped(kb_requests_amount(&nonzero, "cpu"));
+    pod->nonzero_memory = clamped(kb_requests_amount(&nonzero, "memory"));
 }
 
 /* ---- GPUs ---- */
@@ -370,7 +293,7 @@ static struct kb_podspec *decode(struct kb_columns *columns, const struct fields
     spec->profile = profile;
     spec->signature = kb_arena_str(&spec->arena, signature);
     spec->pod.size = sizeof(spec->pod);
-    read_requests(&d, f, &spec->pod);
+    read_requests(&d, f->spec, &spec->pod);
     read_affinity(&d, f, &spec->pod);
     read_tolerations(&d, f, &spec->pod);
     read_ports(&d, f, &spec->pod);
@@ -394,6 +317,7 @@ struct kb_podspec *kb_podspec_get(struct kb_podspecs *specs, struct kb_columns *
     kb_buf_add(sig, &profile, sizeof(profile));
     sign_containers(sig, f.containers);
     sign_containers(sig, f.init);
+    kb__sign(sig, f.resources);
     kb__sign(sig, f.overhead);
     kb__sign(sig, f.selector);
     kb__sign(sig, f.affinity);
