@@ -1,5 +1,6 @@
 #include "agent/admit.h"
 
+#include "bus/model/placement.h"
 #include "bus/model/quantity.h"
 #include "bus/model/requests.h"
 
@@ -59,6 +60,45 @@ bool kb_admit_fits(const struct kb_amounts *pod, const struct kb_amounts *used,
         return false;
     }
     return true;
+}
+
+/* ---- what the Node says ---- */
+
+struct kb_doc *kb_admit_node(kb_val node)
+{
+    KB_AUTO(kb_w_finish) struct kb_w w = {0};
+    kb_w_map(&w);
+    kb_w_kmap(&w, "metadata");
+    kb_w_kraw(&w, "name", kb_val_at(node, "metadata.name"));
+    kb_w_kraw(&w, "labels", kb_val_at(node, "metadata.labels"));
+    kb_w_end(&w);
+    kb_w_kmap(&w, "spec");
+    kb_w_kraw(&w, "taints", kb_val_at(node, "spec.taints"));
+    kb_w_end(&w);
+    kb_w_end(&w);
+    return kb_w_doc(&w);
+}
+
+bool kb_admit_affinity(kb_val pod, kb_val node, struct kb_refusal *ret)
+{
+    if (kb_node_affinity_match(kb_val_get(pod, "spec"), node))
+        return true;
+    *ret = (struct kb_refusal){
+        "NodeAffinity",
+        "Predicate NodeAffinity failed: node(s) didn't match Pod's node affinity/selector"};
+    return false;
+}
+
+bool kb_admit_taints(kb_val pod, kb_val node, struct kb_refusal *ret)
+{
+    if (kb_taint_untolerated(kb_val_at(node, "spec.taints"), "NoExecute",
+                             kb_val_at(pod, "spec.tolerations"))
+            .p == NULL)
+        return true;
+    *ret = (struct kb_refusal){
+        "TaintToleration",
+        "Predicate TaintToleration failed: node(s) had taints that the pod didn't tolerate"};
+    return false;
 }
 
 /* ---- host ports ---- */

@@ -3,7 +3,9 @@
  * spec.nodeName can be written by anybody. A pod that is refused becomes Failed; whoever made it
  * makes another one.
  *
- * Checked are requests against what is allocatable, and host ports. Pure. */
+ * Checked are, in the order in which kubelet names the first that fails: requests against what is
+ * allocatable, node selector and required node affinity, host ports, and NoExecute taints (of the
+ * other effects NoSchedule is for schedulers alone). Pure. */
 #ifndef KUBUS_AGENT_ADMIT_H
 #define KUBUS_AGENT_ADMIT_H
 
@@ -31,6 +33,13 @@ struct kb_refusal {
 /* false: it does not fit beside what is `used`; `ret` says why. */
 bool kb_admit_fits(const struct kb_amounts *pod, const struct kb_amounts *used,
                    const struct kb_amounts *allocatable, struct kb_refusal *ret);
+/* What admission looks at of a Node, so that not the whole of it is kept: its name, labels and
+ * taints. The caller's. */
+struct kb_doc *kb_admit_node(kb_val node);
+/* Is the node among those that the pod's nodeSelector and required node affinity mean? */
+bool kb_admit_affinity(kb_val pod, kb_val node, struct kb_refusal *ret);
+/* Does the pod tolerate all of the node's NoExecute taints, be it for a while? */
+bool kb_admit_taints(kb_val pod, kb_val node, struct kb_refusal *ret);
 /* Do both want the same host port? O(ports of one × ports of the other). */
 bool kb_admit_ports_clash(kb_val pod, kb_val other);
 void kb_admit_refuse_ports(struct kb_refusal *ret);

@@ -43,7 +43,13 @@ static void on_node(void *user, const struct kb_change *change)
 
 static void on_nodes_synced(void *user, int64_t rev)
 {
-    (void)user, (void)rev;
+    struct kb_agent *agent = user;
+    (void)rev;
+    if (agent->nodes_synced)
+        return;
+    agent->nodes_synced = true;
+    for (size_t i = 0; i < agent->n_nodes; i++)
+        kb__admit_newcomers(&agent->nodes[i]);
 }
 
 static const struct kb_view_handlers pod_handlers = {on_pod, on_pods_synced};
@@ -195,6 +201,7 @@ void kb_agent_destroy(struct kb_agent **agent_p)
     for (size_t i = 0; i < agent->n_nodes; i++) {
         kb__node_stop(&agent->nodes[i]);
         kb_view_close(&agent->nodes[i].view);
+        kb_doc_destroy(&agent->nodes[i].facts);
     }
     kb__usage_stop(agent);
     kb__streams_free_all(agent);

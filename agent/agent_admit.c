@@ -2,7 +2,9 @@
  *
  * A pod that has a startTime, or of which something runs, was taken by an agent before this one and
  * is not asked again. Others wait until the first listing is complete, or one of them could be
- * given the room of a pod that runs and comes later in the listing. */
+ * given the room of a pod that runs and comes later in the listing. All wait until the Node has
+ * been seen, or that it is gone: kubelet, too, takes no pod of the API before it knows its Node, or
+ * a pod that follows a label would be judged by a node without it. */
 #include "agent/agent_impl.h"
 #include "bus/model/meta.h"
 
@@ -25,11 +27,18 @@ bool kb__admit_refuses(const struct kb__pod *pod, struct kb_refusal *ret)
         kb_admit_add(&used, &other->requests);
         clash |= kb_admit_ports_clash(doc, kb_doc_root(kb_pod_core_doc(other->core)));
     }
-    if (!kb_admit_fits(&pod->requests, &used, &pod->node->allocatable, ret))
+    kb_val node = kb_doc_root(pod->node->facts);
+    if (!kb_admit_fits(&pod->requests, &used, &pod->node->allocatable, ret) ||
+        !kb_admit_affinity(doc, node, ret))
         return true;
     if (clash)
         kb_admit_refuse_ports(ret);
-    return clash;
+    return clash || !kb_admit_taints(doc, node, ret);
+}
+
+bool kb__admit_open(const struct kb__node *node)
+{
+    return node->synced && node->agent->nodes_synced;
 }
 
 static int64_t created_us(const struct kb__pod *pod)
@@ -39,7 +48,7 @@ static int64_t created_us(const struct kb__pod *pod)
 
 void kb__admit_newcomers(struct kb__node *node)
 {
-    for (;;) {
+    while (kb__admit_open(node)) {
         struct kb__pod *oldest = NULL;
         KB_LIST_EACH(it, &node->pods)
         {

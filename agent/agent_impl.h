@@ -43,6 +43,7 @@ struct kb_agent {
     struct kb__node *nodes;
     size_t n_nodes;
     struct kb_view *node_view;
+    bool nodes_synced;
     struct kb_map pods_by_uid, pods_by_key;
     struct kb_map found; /* uid → struct kb__found: what an earlier agent left, unclaimed */
 
@@ -72,7 +73,8 @@ struct kb__node {
     bool registered, started_told, ready_told, cordoned, ready_seen, lease_made, synced;
     bool follow; /* its pods are to be followed, once there is an epoch */
     struct kb_amounts allocatable;
-    struct kb_link pods; /* of struct kb__pod */
+    struct kb_doc *facts; /* of its object, as last seen: see kb_admit_node */
+    struct kb_link pods;  /* of struct kb__pod */
     struct kb_ev_timer lease_timer, status_timer;
     int64_t transition_us;
 };
@@ -145,7 +147,9 @@ void kb__fence_write(const struct kb_agent *agent, struct kb_w *w);
 /* agent_admit.c */
 /* Is there no room for it beside the pods that the node has taken? O(pods of the node). */
 bool kb__admit_refuses(const struct kb__pod *pod, struct kb_refusal *ret);
-/* Those that came with the first listing, now that all that run are known: the oldest first. */
+/* Is all known that admission asks about? */
+bool kb__admit_open(const struct kb__node *node);
+/* Those that came before, once all is known: the oldest first. */
 void kb__admit_newcomers(struct kb__node *node);
 
 /* agent_usage.c */

@@ -330,6 +330,19 @@ static void send_lease(void *arg)
 
 /* ---- */
 
+/* Its Node as it will be registered. */
+static struct kb_doc *first_facts(const struct kb__node *node)
+{
+    KB_AUTO(kb_w_finish) struct kb_w w = {0};
+    kb_w_map(&w);
+    kb_w_kmap(&w, "metadata");
+    kb_w_kcstr(&w, "name", node->name);
+    w_labels(&w, node);
+    kb_w_end(&w);
+    kb_w_end(&w);
+    return kb_admit_node(kb_w_val(&w));
+}
+
 void kb__node_start(struct kb__node *node)
 {
     const struct kb_agent *agent = node->agent;
@@ -338,6 +351,7 @@ void kb__node_start(struct kb__node *node)
                                              [KB_AMOUNT_CPU] = agent->cpu_milli,
                                              [KB_AMOUNT_MEMORY] = agent->memory_bytes,
                                              [KB_AMOUNT_EPHEMERAL] = INT64_MAX}};
+    node->facts = first_facts(node);
     /* Many nodes do not come all in one instant. */
     kb_ev_arm(agent->ev, &node->status_timer, (kb_ms)(index / 4), register_node, node);
 }
@@ -378,6 +392,8 @@ void kb__node_seen(struct kb_agent *agent, const struct kb_change *change)
     struct kb__node *node = node_named(agent, key.name);
     if (node != NULL && change->op == KB_PUT) {
         node->allocatable = kb_admit_allocatable(change->doc);
+        kb_doc_destroy(&node->facts);
+        node->facts = kb_admit_node(change->doc);
         tell_changes(node, change->doc);
     }
     if (node == NULL || !node->registered)

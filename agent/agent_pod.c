@@ -597,7 +597,7 @@ void kb__pod_change(struct kb__node *node, const struct kb_change *change)
         if (known)
             kb_pod_core_begin(pod->core, now, out);
     });
-    if (!known && node->synced)
+    if (!known && kb__admit_open(node))
         kb__pod_begin(pod);
 }
 

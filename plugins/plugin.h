@@ -37,6 +37,7 @@
 #include "bus/model/json.h"
 #include "bus/model/key.h"
 #include "bus/model/meta.h"
+#include "bus/model/placement.h"
 #include "bus/model/quantity.h"
 #include "bus/model/selector.h"
 

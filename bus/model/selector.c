@@ -4,23 +4,15 @@
 #include "bus/base/check.h"
 #include "bus/base/grow.h"
 #include "bus/base/limits.h"
+#include "bus/model/requirement.h"
 
 #include <ctype.h>
 #include <stdlib.h>
 
-enum kb_selector_op {
-    KB_SEL_IN,
-    KB_SEL_NOT_IN,
-    KB_SEL_EXISTS,
-    KB_SEL_NOT_EXISTS,
-    KB_SEL_GT,
-    KB_SEL_LT
-};
-
 /* One requirement; `a=b` is IN (b), `a!=b` is NOT_IN (b). Values are sorted and distinct. */
 struct kb_requirement {
     kb_str key;
-    enum kb_selector_op op;
+    enum kb_op op;
     bool equality; /* was written with = or != */
     uint32_t value_count;
     const kb_str *values;
@@ -33,6 +25,17 @@ struct kb_selector {
     uint32_t count, cap;
     bool nothing;
 };
+
+/* ---- operators ---- */
+
+enum kb_op kb_op_of(kb_str name)
+{
+    static const char *const names[KB_OPS] = {"In", "NotIn", "Exists", "DoesNotExist", "Gt", "Lt"};
+    for (int op = 0; op < KB_OPS; op++)
+        if (kb_str_is(name, names[op]))
+            return (enum kb_op)op;
+    return KB_OPS;
+}
 
 /* ---- what a label may be ---- */
 
@@ -162,19 +165,19 @@ static void values_sort(struct values *values)
     values->count = kept;
 }
 
-static int values_check(kb_str key, enum kb_selector_op op, const struct values *values,
-                        int64_t *ret_bound, struct kb_err *err)
+static int values_check(kb_str key, enum kb_op op, const struct values *values, int64_t *ret_bound,
+                        struct kb_err *err)
 {
-    if ((op == KB_SEL_IN || op == KB_SEL_NOT_IN) && values->count == 0)
+    if ((op == KB_OP_IN || op == KB_OP_NOT_IN) && values->count == 0)
         return kb_err_set(
             err, KB_EINVAL,
             "values: Invalid value: []: for 'in', 'notin' operators, values set can't "
             "be empty");
-    if ((op == KB_SEL_EXISTS || op == KB_SEL_NOT_EXISTS) && values->count != 0)
+    if ((op == KB_OP_EXISTS || op == KB_OP_DOES_NOT_EXIST) && values->count != 0)
         return kb_err_set(err, KB_EINVAL,
                           "values: Invalid value: values set must be empty for exists and does not "
                           "exist");
-    if (op == KB_SEL_GT || op == KB_SEL_LT) {
+    if (op == KB_OP_GT || op == KB_OP_LT) {
         if (values->count != 1)
             return kb_err_set(err, KB_EINVAL,
                               "values: Invalid value: for 'Gt', 'Lt' operators, exactly one value "
@@ -215,7 +218,7 @@ static void selector_push(struct kb_selector *s, const struct kb_requirement *re
     s->reqs[at] = *req;
 }
 
-static int selector_add(struct kb_selector *s, kb_str key, enum kb_selector_op op, bool equality,
+static int selector_add(struct kb_selector *s, kb_str key, enum kb_op op, bool equality,
                         struct values *values, struct kb_err *err)
 {
     struct kb_requirement req = {.op = op, .equality = equality};
@@ -319,13 +322,13 @@ static int parse_exact(struct lexer *l, struct values *values, struct kb_err *er
     return 0;
 }
 
-static int parse_operator(struct lexer *l, enum kb_selector_op *op, bool *equality,
-                          struct values *values, struct kb_err *err)
+static int parse_operator(struct lexer *l, enum kb_op *op, bool *equality, struct values *values,
+                          struct kb_err *err)
 {
     enum token token = l->token;
     kb_str text = l->text;
     if (token == T_ID && (kb_str_is(text, "in") || kb_str_is(text, "notin"))) {
-        *op = kb_str_is(text, "in") ? KB_SEL_IN : KB_SEL_NOT_IN;
+        *op = kb_str_is(text, "in") ? KB_OP_IN : KB_OP_NOT_IN;
         lex(l);
         return parse_values(l, values, err);
     }
@@ -334,13 +337,13 @@ static int parse_operator(struct lexer *l, enum kb_selector_op *op, bool *equali
     case T_EQ2:
     case T_NE:
         *equality = true;
-        *op = token == T_NE ? KB_SEL_NOT_IN : KB_SEL_IN;
+        *op = token == T_NE ? KB_OP_NOT_IN : KB_OP_IN;
         break;
     case T_GT:
-        *op = KB_SEL_GT;
+        *op = KB_OP_GT;
         break;
     case T_LT:
-        *op = KB_SEL_LT;
+        *op = KB_OP_LT;
         break;
     default:
         return found(l, "in, notin, =, ==, !=, gt, lt", err);
@@ -353,7 +356,7 @@ static int parse_requirement(struct lexer *l, struct kb_selector *s, struct kb_e
 {
     KB_AUTO(values_finish) struct values values = {0};
     bool negated = l->token == T_NOT, equality = false;
-    enum kb_selector_op op = negated ? KB_SEL_NOT_EXISTS : KB_SEL_EXISTS;
+    enum kb_op op = negated ? KB_OP_DOES_NOT_EXIST : KB_OP_EXISTS;
     if (negated)
         lex(l);
     if (l->token != T_ID)
@@ -415,29 +418,22 @@ static int add_equal(struct kb_selector *s, kb_str key, kb_str value, bool check
     int rc = check ? check_key(key, err) : 0;
     if (rc < 0)
         return rc;
-    return selector_add(s, key, KB_SEL_IN, true, &values, err);
+    return selector_add(s, key, KB_OP_IN, true, &values, err);
 }
 
 static int add_expression(struct kb_selector *s, kb_val expression, struct kb_err *err)
 {
-    static const struct {
-        const char *text;
-        enum kb_selector_op op;
-    } ops[] = {{"In", KB_SEL_IN},         {"NotIn", KB_SEL_NOT_IN},
-               {"Exists", KB_SEL_EXISTS}, {"DoesNotExist", KB_SEL_NOT_EXISTS},
-               {"Gt", KB_SEL_GT},         {"Lt", KB_SEL_LT}};
     KB_AUTO(values_finish) struct values values = {0};
-    kb_str op = kb_val_str(kb_val_get(expression, "operator"));
+    kb_str name = kb_val_str(kb_val_get(expression, "operator"));
     kb_str key = kb_val_str(kb_val_get(expression, "key"));
+    enum kb_op op = kb_op_of(name);
     for (struct kb_iter it = kb_iter(kb_val_get(expression, "values")); kb_iter_next(&it);)
         values_add(&values, kb_val_str(it.val));
-    for (size_t i = 0; i < KB_COUNT(ops); i++)
-        if (kb_str_is(op, ops[i].text)) {
-            int rc = check_key(key, err);
-            return rc < 0 ? rc : selector_add(s, key, ops[i].op, false, &values, err);
-        }
-    return kb_err_set(err, KB_EINVAL, "\"%.*s\" is not a valid label selector operator",
-                      op.n > 80 ? 80 : (int)op.n, op.p ? op.p : "");
+    if (op == KB_OPS)
+        return kb_err_set(err, KB_EINVAL, "\"%.*s\" is not a valid label selector operator",
+                          name.n > 80 ? 80 : (int)name.n, name.p ? name.p : "");
+    int rc = check_key(key, err);
+    return rc < 0 ? rc : selector_add(s, key, op, false, &values, err);
 }
 
 int kb_selector_of(kb_val label_selector, struct kb_selector **ret_selector, struct kb_err *err)
@@ -471,22 +467,19 @@ struct kb_selector *kb_selector_of_map(kb_val labels)
 static bool req_match(const struct kb_requirement *req, bool has, kb_str value)
 {
     int64_t number;
+    bool among = false;
     switch (req->op) {
-    case KB_SEL_EXISTS:
-        return has;
-    case KB_SEL_NOT_EXISTS:
-        return !has;
-    case KB_SEL_GT:
-        return has && kb_str_i64(value, &number) && number > req->bound;
-    case KB_SEL_LT:
-        return has && kb_str_i64(value, &number) && number < req->bound;
+    case KB_OP_IN:
+    case KB_OP_NOT_IN:
+        for (uint32_t i = 0; has && !among && i < req->value_count; i++)
+            among = kb_str_eq(value, req->values[i]);
+        return kb_op_among(req->op, among);
+    case KB_OP_EXISTS:
+    case KB_OP_DOES_NOT_EXIST:
+        return kb_op_there(req->op, has);
     default:
-        break;
+        return has && kb_str_i64(value, &number) && kb_op_beyond(req->op, number, req->bound);
     }
-    bool in = false;
-    for (uint32_t i = 0; has && !in && i < req->value_count; i++)
-        in = kb_str_eq(value, req->values[i]);
-    return in == (req->op == KB_SEL_IN);
 }
 
 bool kb_selector_match(const struct kb_selector *selector, kb_val labels)
@@ -530,20 +523,20 @@ bool kb_selector_is_everything(const struct kb_selector *selector)
 
 static void req_format(const struct kb_requirement *req, struct kb_buf *out)
 {
-    if (req->op == KB_SEL_NOT_EXISTS)
+    if (req->op == KB_OP_DOES_NOT_EXIST)
         kb_buf_putc(out, '!');
     kb_buf_add_str(out, req->key);
-    if (req->op == KB_SEL_EXISTS || req->op == KB_SEL_NOT_EXISTS)
+    if (req->op == KB_OP_EXISTS || req->op == KB_OP_DOES_NOT_EXIST)
         return;
-    if (req->op == KB_SEL_GT || req->op == KB_SEL_LT || req->equality) {
-        kb_buf_puts(out, req->op == KB_SEL_GT   ? ">"
-                         : req->op == KB_SEL_LT ? "<"
-                         : req->op == KB_SEL_IN ? "="
-                                                : "!=");
+    if (req->op == KB_OP_GT || req->op == KB_OP_LT || req->equality) {
+        kb_buf_puts(out, req->op == KB_OP_GT   ? ">"
+                         : req->op == KB_OP_LT ? "<"
+                         : req->op == KB_OP_IN ? "="
+                                               : "!=");
         kb_buf_add_str(out, req->values[0]);
         return;
     }
-    kb_buf_puts(out, req->op == KB_SEL_IN ? " in (" : " notin (");
+    kb_buf_puts(out, req->op == KB_OP_IN ? " in (" : " notin (");
     bool lone_empty = req->value_count == 1 && req->values[0].n == 0; /* "()" would be no value */
     for (uint32_t i = 0; i < req->value_count; i++) {
         if (i || lone_empty)

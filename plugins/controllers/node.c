@@ -216,19 +216,6 @@ static void wish_taints(kb_controller *c, const struct kb_object *node)
 
 /* ---- eviction ---- */
 
-static bool tolerates(kb_val toleration, kb_val taint)
-{
-    kb_str key = kb_val_str_at(toleration, "key"), op = kb_val_str_at(toleration, "operator");
-    kb_str effect = kb_val_str_at(toleration, "effect");
-    if (effect.n && !kb_str_eq(effect, kb_val_str_at(taint, "effect")))
-        return false;
-    if (key.n && !kb_str_eq(key, kb_val_str_at(taint, "key")))
-        return false;
-    if (kb_str_is(op, "Exists"))
-        return true;
-    return key.n && kb_str_eq(kb_val_str_at(toleration, "value"), kb_val_str_at(taint, "value"));
-}
-
 /* When a pod has to leave because of one taint, wall clock in microseconds: 0 at once, INT64_MAX
  * never. Of several tolerations that fit, the shortest counts. */
 static int64_t leaves_us(kb_val pod, kb_val taint, int64_t now_us)
@@ -236,7 +223,7 @@ static int64_t leaves_us(kb_val pod, kb_val taint, int64_t now_us)
     bool tolerated = false;
     int64_t shortest = INT64_MAX;
     for (struct kb_iter it = kb_iter(kb_val_at(pod, "spec.tolerations")); kb_iter_next(&it);) {
-        if (!tolerates(it.val, taint))
+        if (!kb_toleration_match(it.val, taint))
             continue;
         tolerated = true;
         if (!kb_val_present(kb_val_get(it.val, "tolerationSeconds")))

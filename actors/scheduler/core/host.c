@@ -1,6 +1,7 @@
 #include "actors/scheduler/core/host.h"
 
 #include "actors/scheduler/core/core.h"
+#include "actors/scheduler/core/selectors.h"
 #include "bus/model/json.h"
 
 static struct kb_columns *columns(void *core)
@@ -17,7 +18,7 @@ static void match_values(const struct kb_policy_requirement *r, const uint32_t *
         bool among = false;
         for (uint32_t v = 0; v < r->values_n; v++)
             among |= column[i] == r->values[v];
-        hit[i] &= among == (r->op == KB_POLICY_IN);
+        hit[i] &= kb_op_among(r->op, among);
     }
 }
 
@@ -28,7 +29,7 @@ static void match_number(void *core, const struct kb_policy_requirement *r, cons
     for (uint32_t i = 0; i < n; i++) {
         int64_t number;
         hit[i] &= column[i] != 0 && kb_intern_number(intern, column[i], &number) &&
-                  (r->op == KB_POLICY_GT ? number > r->number : number < r->number);
+                  kb_op_beyond(r->op, number, r->number);
     }
 }
 
@@ -49,7 +50,7 @@ static void match_one(void *core, const struct kb_policy_requirement *r, uint32_
     case KB_POLICY_EXISTS:
     case KB_POLICY_DOES_NOT_EXIST:
         for (uint32_t i = 0; i < n; i++)
-            hit[i] &= (column[i] != 0) == (r->op == KB_POLICY_EXISTS);
+            hit[i] &= kb_op_there(r->op, column[i] != 0);
         break;
     default:
         match_number(core, r, column, n, hit);

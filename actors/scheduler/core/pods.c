@@ -1,5 +1,6 @@
 #include "actors/scheduler/core/pods.h"
 
+#include "actors/scheduler/core/selectors.h"
 #include "bus/base/check.h"
 #include "bus/base/grow.h"
 
@@ -89,13 +90,11 @@ static bool holds(const struct kb_policy_requirement *r, struct kb_pod_labels la
         return false;
     switch (r->op) {
     case KB_POLICY_IN:
-        return value != 0 && among(r, value);
     case KB_POLICY_NOT_IN:
-        return value == 0 || !among(r, value);
+        return kb_op_among(r->op, value != 0 && among(r, value));
     case KB_POLICY_EXISTS:
-        return value != 0;
     case KB_POLICY_DOES_NOT_EXIST:
-        return value == 0;
+        return kb_op_there(r->op, value != 0);
     default:
         return false;
     }

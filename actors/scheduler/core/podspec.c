@@ -2,6 +2,7 @@
 
 #include "actors/scheduler/core/decode.h"
 #include "actors/scheduler/core/relations.h"
+#include "actors/scheduler/core/selectors.h"
 #include "bus/base/check.h"
 #include "bus/model/requests.h"
 
@@ -154,16 +155,11 @@ static uint32_t intern(struct decoder *d, kb_val val)
 
 static struct kb_policy_requirement read_requirement(struct decoder *d, kb_val v, bool field)
 {
-    static const char *const ops[] = {"In", "NotIn", "Exists", "DoesNotExist", "Gt", "Lt"};
-    struct kb_policy_requirement r = {.op = KB_COUNT(ops)};
-    kb_str op = kb_val_str(kb_val_get(v, "operator"));
-    for (uint32_t i = 0; i < KB_COUNT(ops); i++)
-        if (kb_str_is(op, ops[i]))
-            r.op = i;
+    struct kb_policy_requirement r = {.op = kb_op_of(kb_val_str(kb_val_get(v, "operator")))};
     kb_val key = kb_val_get(v, "key"), values = kb_val_get(v, "values");
     r.key = field ? 0 : intern(d, key);
     r.invalid =
-        r.op == KB_COUNT(ops) ||
+        r.op == KB_OPS ||
         (field && (!kb_str_is(kb_val_str(key), "metadata.name") || r.op > KB_POLICY_NOT_IN));
     if (r.op == KB_POLICY_GT || r.op == KB_POLICY_LT)
         r.invalid |= kb_val_count(values) != 1 ||

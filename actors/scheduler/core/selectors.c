@@ -4,16 +4,9 @@
 
 static struct kb_policy_requirement requirement(struct kb_arena *a, struct kb_intern *in, kb_val v)
 {
-    static const char *const ops[] = {"In", "NotIn", "Exists", "DoesNotExist"};
-    struct kb_policy_requirement r = {.op = KB_COUNT(ops), .invalid = true};
-    kb_str op = kb_val_str(kb_val_get(v, "operator"));
+    struct kb_policy_requirement r = {.op = kb_op_of(kb_val_str(kb_val_get(v, "operator")))};
     kb_val values = kb_val_get(v, "values");
-    for (uint32_t i = 0; i < KB_COUNT(ops); i++) {
-        if (kb_str_is(op, ops[i])) {
-            r.op = i;
-            r.invalid = false;
-        }
-    }
+    r.invalid = r.op > KB_OP_DOES_NOT_EXIST;
     r.key = kb_intern_id(in, kb_val_str(kb_val_get(v, "key")));
     uint32_t *ids = kb_arena_alloc(a, (kb_val_count(values) + 1) * sizeof(*ids));
     for (struct kb_iter it = kb_iter(values); kb_iter_next(&it);)

@@ -5,7 +5,15 @@
 #include "actors/scheduler/core/intern.h"
 #include "bus/base/arena.h"
 #include "bus/model/doc.h"
+#include "bus/model/requirement.h"
 #include "plugins/policy.h"
+
+/* What policies are told are the operators of bus/model, which they do not include. */
+_Static_assert((int)KB_POLICY_IN == KB_OP_IN && (int)KB_POLICY_NOT_IN == KB_OP_NOT_IN &&
+                   (int)KB_POLICY_EXISTS == KB_OP_EXISTS &&
+                   (int)KB_POLICY_DOES_NOT_EXIST == KB_OP_DOES_NOT_EXIST &&
+                   (int)KB_POLICY_GT == KB_OP_GT && (int)KB_POLICY_LT == KB_OP_LT,
+               "one list of operators");
 
 /* A LabelSelector; `none` when it is absent. `more` requirements of room are left at the end. */
 struct kb_policy_selector kb__selector_of(struct kb_arena *a, struct kb_intern *in, kb_val v,

@@ -91,3 +91,44 @@ KB_TEST(admit, a_host_port_is_taken_once_on_each_address)
     KB_CHECK(!clash("{\"hostPort\":80,\"hostIP\":\"192.0.2.2\"}",
                     "{\"hostPort\":80,\"hostIP\":\"192.0.2.1\"}"));
 }
+
+static struct kb_doc *tainted_node(void)
+{
+    KB_AUTO(kb_doc_destroy)
+    struct kb_doc *node =
+        json("{\"metadata\":{\"name\":\"n1\",\"labels\":{\"disk\":\"ssd\"}},\"spec\":{\"taints\":["
+             "{\"key\":\"a\",\"effect\":\"NoSchedule\"},{\"key\":\"b\",\"effect\":\"NoExecute\"}]},"
+             "\"status\":{\"images\":[]}}");
+    return kb_admit_node(kb_doc_root(node));
+}
+
+KB_TEST(admit, a_node_that_the_pod_does_not_mean_refuses_it)
+{
+    KB_AUTO(kb_doc_destroy) struct kb_doc *node = tainted_node();
+    KB_AUTO(kb_doc_destroy)
+    struct kb_doc *mine = json("{\"spec\":{\"nodeSelector\":{\"disk\":\"ssd\"}}}");
+    KB_AUTO(kb_doc_destroy)
+    struct kb_doc *other = json("{\"spec\":{\"nodeSelector\":{\"disk\":\"hdd\"}}}");
+    struct kb_refusal why = {0};
+    KB_CHECK(kb_admit_affinity(kb_doc_root(mine), kb_doc_root(node), &why));
+    KB_CHECK(!kb_admit_affinity(kb_doc_root(other), kb_doc_root(node), &why));
+    KB_CHECK_STR(why.reason, "NodeAffinity");
+    KB_CHECK_STR(why.message, "Predicate NodeAffinity failed: node(s) didn't match Pod's node "
+                              "affinity/selector");
+}
+
+KB_TEST(admit, of_taints_those_that_evict_refuse)
+{
+    KB_AUTO(kb_doc_destroy) struct kb_doc *node = tainted_node();
+    KB_AUTO(kb_doc_destroy) struct kb_doc *bare = json("{\"spec\":{}}");
+    KB_AUTO(kb_doc_destroy)
+    struct kb_doc *patient = json("{\"spec\":{\"tolerations\":[{\"key\":\"b\",\"operator\":"
+                                  "\"Exists\",\"tolerationSeconds\":3}]}}");
+    struct kb_refusal why = {0};
+    KB_CHECK(kb_admit_taints(kb_doc_root(patient), kb_doc_root(node), &why));
+    KB_CHECK(!kb_admit_taints(kb_doc_root(bare), kb_doc_root(node), &why));
+    KB_CHECK_STR(why.reason, "TaintToleration");
+    KB_CHECK_STR(why.message, "Predicate TaintToleration failed: node(s) had taints that the pod "
+                              "didn't tolerate");
+    KB_CHECK(kb_admit_taints(kb_doc_root(bare), (kb_val){0}, &why));
+}
