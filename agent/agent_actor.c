@@ -61,7 +61,7 @@ void kb__node_follow_pods(struct kb__node *node)
 {
     KB_AUTO(kb_auto_free) char *query = kb_strf("pods?node=%s", node->name);
     node->follow = true;
-    if (node->view == NULL && node->agent->epoch != 0)
+    if (node->view == NULL && kb_fence_holds(&node->agent->fence))
         node->view = kb_view_open(node->agent->actor, query, NULL, &pod_handlers, node);
 }
 
@@ -210,10 +210,9 @@ void kb_agent_destroy(struct kb_agent **agent_p)
     kb__images_free_all(agent);
     kb__events_free_all(agent);
     kb_runtime_destroy(&agent->rt);
-    kb_ev_disarm(agent->ev, &agent->fence_timer);
+    kb__fence_stop(agent);
     kb_ev_destroy(&agent->ev);
     free(agent->nodes);
-    free(agent->fence);
     free(agent->node_dir);
     free(agent->image_dir);
     free(agent);

@@ -23,6 +23,7 @@
 #include "bus/base/list.h"
 #include "bus/base/map.h"
 #include "bus/base/rand.h"
+#include "bus/model/fence.h"
 #include "bus/loop.h"
 
 enum { CALL_TIMEOUT_MS = 15000, STATUS_FLIGHT_MAX = 256, RETRY_CALL_MS = 1000 };
@@ -50,9 +51,7 @@ struct kb_agent {
     struct kb_map refs;
     struct kb_link status_queue; /* of struct kb__pod */
     size_t status_flying;
-    char *fence;   /* the lease whose epoch they carry */
-    int64_t epoch; /* 0: none yet, or a new one is wanted; statuses wait */
-    bool fence_asking;
+    struct kb_fence fence; /* of the epoch that they carry; without one they wait */
     struct kb_ev_timer fence_timer;
 
     bool images_ready;
@@ -140,9 +139,9 @@ void kb__pod_status_next(struct kb_agent *agent);
 
 /* agent_fence.c */
 void kb__fence_start(struct kb_agent *agent);
-/* From now on nothing is carried out of what was sent before. Statuses wait until that is so. */
-void kb__fence_renew(struct kb_agent *agent);
-void kb__fence_write(const struct kb_agent *agent, struct kb_w *w);
+/* Nobody knows what became of a status with this epoch. Statuses wait until that is settled. */
+void kb__fence_doubt(struct kb_agent *agent, int64_t epoch);
+void kb__fence_stop(struct kb_agent *agent);
 
 /* agent_admit.c */
 /* Is there no room for it beside the pods that the node has taken? O(pods of the node). */

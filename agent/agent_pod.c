@@ -91,7 +91,7 @@ static void status_send(struct kb__pod *pod);
 
 void kb__pod_status_next(struct kb_agent *agent)
 {
-    while (agent->epoch != 0 && agent->status_flying < STATUS_FLIGHT_MAX &&
+    while (kb_fence_holds(&agent->fence) && agent->status_flying < STATUS_FLIGHT_MAX &&
            !kb_list_empty(&agent->status_queue)) {
         struct kb_link *link = kb_list_pop(&agent->status_queue);
         status_send(KB_CONTAINER(link, struct kb__pod, status_link));
@@ -112,14 +112,6 @@ struct status_call {
     char uid[64];
 };
 
-/* Nobody knows whether it was, or will be, carried out; or the store does not know the lease, for
- * it is one from a backup. */
-static bool wants_epoch(const struct status_call *call, int code, bool fenced)
-{
-    bool unknown = code == KB_ETIMEOUT || code == KB_EUNAVAILABLE;
-    return (unknown || fenced) && call->epoch == call->agent->epoch;
-}
-
 static void on_status_written(void *user, const struct kb_err *err, kb_val body)
 {
     struct status_call *call = user;
@@ -127,8 +119,8 @@ static void on_status_written(void *user, const struct kb_err *err, kb_val body)
     struct kb__pod *pod = pod_by_uid(agent, call->uid);
     int code = err ? abs(err->code) : 0;
     bool fenced = err != NULL && kb_val_bool(kb_val_get(body, "fenced"), false);
-    if (wants_epoch(call, code, fenced))
-        kb__fence_renew(agent);
+    if (code == KB_ETIMEOUT || code == KB_EUNAVAILABLE || fenced)
+        kb__fence_doubt(agent, call->epoch);
     free(call);
     agent->status_flying--;
     if (pod != NULL) {
@@ -156,7 +148,7 @@ static void status_send(struct kb__pod *pod)
     kb_ev_disarm(agent->ev, &pod->status_timer);
     if (pod->gone_from_api)
         return;
-    if (agent->epoch == 0 || agent->status_flying >= STATUS_FLIGHT_MAX) {
+    if (!kb_fence_holds(&agent->fence) || agent->status_flying >= STATUS_FLIGHT_MAX) {
         kb_list_remove(&pod->status_link);
         kb_list_push(&agent->status_queue, &pod->status_link);
         return;
@@ -164,7 +156,7 @@ static void status_send(struct kb__pod *pod)
     struct status_call *call = calloc(1, sizeof *call);
     KB_ASSERT(call != NULL);
     call->agent = agent;
-    call->epoch = agent->epoch;
+    call->epoch = agent->fence.epoch;
     snprintf(call->uid, sizeof call->uid, "%s", kb_pod_core_uid(pod->core));
     kb_w_map(&w);
     kb_w_kcstr(&w, "resource", "pods");
@@ -177,7 +169,7 @@ static void status_send(struct kb__pod *pod)
     kb_w_end(&w);
     kb_w_kcstr(&w, "uid", kb_pod_core_uid(pod->core));
     kb_w_kcstr(&w, "manager", "kubelet");
-    kb__fence_write(agent, &w);
+    kb_fence_write(&agent->fence, &w);
     kb_w_end(&w);
     pod->status_dirty = false;
     pod->status_flying = true;

@@ -98,8 +98,7 @@ int kb_core_new(const struct kb_core_config *config, kb_controller **ret_core, s
     kb_queue_init(&c->queue);
     kb_events_init(&c->events);
     kb_rand_init(&c->rand, config->seed);
-    c->lease = kb_strf("%s", config->lease);
-    c->wants_epoch = true;
+    kb_fence_init(&c->fence, config->lease);
     resources_take(c, config->resources);
     int rc = plugin_take(c, config->plugin, err);
     if (rc == 0)
@@ -166,7 +165,7 @@ void kb_core_destroy(kb_controller **core_p)
     kb_map_finish(&c->names);
     kb_map_finish(&c->refused);
     free(c->resource_names);
-    free(c->lease);
+    kb_fence_finish(&c->fence);
     free(c->views);
     free(c);
 }
@@ -267,6 +266,11 @@ static bool run_seen(const kb_controller *c, const struct run *run)
     return run->need_all == 0 || views_reached(c, NULL, run->need_all);
 }
 
+static void need_all(struct run *run, int64_t rev)
+{
+    run->need_all = rev > run->need_all ? rev : run->need_all;
+}
+
 static void run_need(struct run *run, const char *resource, int64_t rev)
 {
     for (size_t i = 0; i < run->nneeds; i++)
@@ -276,7 +280,7 @@ static void run_need(struct run *run, const char *resource, int64_t rev)
             return;
         }
     if (run->nneeds == RUN_NEEDS_MAX) {
-        run->need_all = rev > run->need_all ? rev : run->need_all;
+        need_all(run, rev);
         return;
     }
     run->needs[run->nneeds].resource = resource;
@@ -357,8 +361,8 @@ static struct run *run_new(kb_controller *c, kb_str key)
 /* The first run comes when the cache shows all that processes before this one have done. */
 static void begin(kb_controller *c)
 {
-    c->begun =
-        c->begun || (c->epoch && kb__sources_listed(c) && views_reached(c, NULL, c->epoch_rev));
+    c->begun = c->begun ||
+               (c->fence.epoch && kb__sources_listed(c) && views_reached(c, NULL, c->past_rev));
 }
 
 bool kb_core_ready(const kb_controller *core)
@@ -393,15 +397,20 @@ bool kb_core_run(kb_controller *core)
     return true;
 }
 
+static kb_ms sooner(kb_ms a, kb_ms b)
+{
+    return a < 0 || (b >= 0 && b < a) ? b : a;
+}
+
 kb_ms kb_core_wait_ms(const kb_controller *core)
 {
+    kb_ms wait = kb_fence_wait_ms(&core->fence, core->now_ms);
     if (!kb_core_ready(core) || core->queue.working_count >= CORE_RUNS_MAX)
-        return -1;
-    kb_ms wait = kb_queue_wait_ms(&core->queue, core->now_ms);
-    if (core->plugin.resync_ms > 0) {
-        kb_ms left = core->next_resync_ms > core->now_ms ? core->next_resync_ms - core->now_ms : 0;
-        wait = wait < 0 || left < wait ? left : wait;
-    }
+        return wait;
+    wait = sooner(wait, kb_queue_wait_ms(&core->queue, core->now_ms));
+    if (core->plugin.resync_ms > 0)
+        wait = sooner(
+            wait, core->next_resync_ms > core->now_ms ? core->next_resync_ms - core->now_ms : 0);
     return wait;
 }
 
@@ -469,13 +478,22 @@ static void drop_alike(struct run *run, const char *tag)
     }
 }
 
+/* Whether a write was, or will be, carried out is seen at the revision of an epoch after its own.
+ */
+static void doubt(kb_controller *c, struct run *run, int64_t epoch)
+{
+    if (kb_fence_doubt(&c->fence, epoch, c->now_ms))
+        run->uncertain = true;
+    else
+        need_all(run, c->fence.rev);
+}
+
 static void wish_failed(kb_controller *c, const struct kb_wish *wish, const struct kb_err *err,
                         kb_val body)
 {
     struct run *run = wish->run;
-    /* Refused for an epoch that should hold: a store from a backup does not know it. */
-    if (kb_val_bool(kb_val_get(body, "fenced"), false) && wish->epoch == c->epoch)
-        c->wants_epoch = true;
+    if (kb_val_bool(kb_val_get(body, "fenced"), false))
+        (void)kb_fence_doubt(&c->fence, wish->epoch, c->now_ms);
     bool gone = err->code == KB_ENOTFOUND && wish->kind != WISH_CREATE;
     if (gone)
         return; /* what was to be changed or deleted is not there: so be it */
@@ -486,7 +504,7 @@ static void wish_failed(kb_controller *c, const struct kb_wish *wish, const stru
     }
     run->failed = true;
     if (err->code == KB_ETIMEOUT || err->code == KB_EUNAVAILABLE)
-        run->uncertain = c->wants_epoch = true;
+        doubt(c, run, wish->epoch);
     kb__wish_tell(c, wish, err, kb_str_of(""));
     if (wish->tag == NULL)
         return;
@@ -554,7 +572,7 @@ bool kb_core_refusal(kb_controller *core, struct kb_err *ret_err)
 
 bool kb_core_next_call(kb_controller *core, struct kb_core_call *ret_call)
 {
-    for (struct kb_link *link; !core->wants_epoch && core->calls.count < CORE_CALLS_MAX &&
+    for (struct kb_link *link; kb_fence_holds(&core->fence) && core->calls.count < CORE_CALLS_MAX &&
                                (link = kb_list_pop(&core->outbox)) != NULL;) {
         struct kb_wish *wish = KB_CONTAINER(link, struct kb_wish, link);
         if (!may_write(core, wish)) {
@@ -591,24 +609,26 @@ void kb_core_answer(kb_controller *core, uint64_t id, const struct kb_err *err, 
     kb__runs_settle(core);
 }
 
-bool kb_core_wants_epoch(const kb_controller *core)
+bool kb_core_ask_epoch(kb_controller *core, const char *holder, struct kb_w *body)
 {
-    return core->wants_epoch;
+    return kb_fence_ask(&core->fence, core->now_ms, holder, body);
 }
 
-void kb_core_epoch(kb_controller *core, int64_t epoch, int64_t rev)
+bool kb_core_epoch(kb_controller *core, const struct kb_err *err, kb_val body)
 {
-    if (core->epoch == 0)
-        core->epoch_rev = rev;
-    core->epoch = epoch;
-    core->wants_epoch = false;
+    bool first = core->fence.epoch == 0;
+    if (!kb_fence_answer(&core->fence, err, body, core->now_ms))
+        return false;
+    if (first)
+        core->past_rev = core->fence.rev;
     KB_LIST_EACH(link, &core->runs)
     {
         struct run *run = KB_CONTAINER(link, struct run, link);
         if (!run->uncertain)
             continue;
         run->uncertain = false;
-        run->need_all = rev > run->need_all ? rev : run->need_all;
+        need_all(run, core->fence.rev);
     }
     kb__runs_settle(core);
+    return true;
 }

@@ -14,7 +14,7 @@ struct kb_core_config {
     /* What "*" means and kinds are called: NULL-terminated by a NULL resource; outlives the core.
      */
     const struct kb_resource_info *resources;
-    const char *lease; /* of this controller alone, see kb_core_wants_epoch; copied */
+    const char *lease; /* of this controller alone, see kb_core_ask_epoch; copied */
 };
 
 struct kb_core_stats {
@@ -81,12 +81,11 @@ KB_API bool kb_core_next_call(kb_controller *core, struct kb_core_call *ret_call
 KB_API bool kb_core_refusal(kb_controller *core, struct kb_err *ret_err);
 /* Its end: err NULL with the result's body, or err. */
 KB_API void kb_core_answer(kb_controller *core, uint64_t id, const struct kb_err *err, kb_val body);
-/* Every write carries the lease and its epoch. A new epoch is wanted before anything is run, for
- * a process of this name before this one may have left writes under way, and after each call that
- * may or may not have been carried out. True: acquire the lease, and tell its epoch and the
- * store's revision `rev` at that moment: what was sent before and has no revision up to `rev` is
- * refused from then on. Until then nothing is sent. */
-KB_API bool kb_core_wants_epoch(const kb_controller *core);
-KB_API void kb_core_epoch(kb_controller *core, int64_t epoch, int64_t rev);
+/* Every write carries a lease and its epoch (bus/model/fence.h). True: call "lease.acquire" with
+ * `body` and tell the answer; until one is granted nothing is sent. To ask after all that may want
+ * one. */
+KB_API bool kb_core_ask_epoch(kb_controller *core, const char *holder, struct kb_w *body);
+/* True: it is granted. What is uncertain is settled when the views have come to its revision. */
+KB_API bool kb_core_epoch(kb_controller *core, const struct kb_err *err, kb_val body);
 
 #endif

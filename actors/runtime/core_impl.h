@@ -5,6 +5,7 @@
 #include "actors/runtime/core.h"
 #include "actors/runtime/events.h"
 #include "actors/runtime/queue.h"
+#include "bus/model/fence.h"
 
 enum {
     CORE_RUNS_MAX = 128,    /* keys being worked on at once */
@@ -111,10 +112,9 @@ struct kb_controller {
     struct kb_map calls; /* id → wish */
     uint64_t next_id;
     size_t event_wishes;
-    char *lease;
-    int64_t epoch;     /* 0: none yet */
-    int64_t epoch_rev; /* the store's revision when the first one began */
-    bool wants_epoch, begun;
+    struct kb_fence fence;
+    int64_t past_rev; /* up to it the cache must come, to show what processes before this one did */
+    bool begun;
     struct kb_map refused; /* what it wanted to write and may not: "pods/status" → its name */
     struct kb_err refusal; /* one that the shell was not told of yet; code 0: none */
     struct kb_core_stats stats;

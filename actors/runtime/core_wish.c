@@ -135,15 +135,6 @@ const char *kb__wish_method(const struct kb_wish *wish)
     return methods[wish->kind];
 }
 
-static void write_lease(const kb_controller *c, struct kb_wish *wish, struct kb_w *w)
-{
-    wish->epoch = c->epoch;
-    kb_w_kmap(w, "lease");
-    kb_w_kcstr(w, "name", c->lease);
-    kb_w_kint(w, "epoch", c->epoch);
-    kb_w_end(w);
-}
-
 void kb__wish_encode(kb_controller *c, struct kb_wish *wish)
 {
     struct kb_w w = {0};
@@ -167,8 +158,10 @@ void kb__wish_encode(kb_controller *c, struct kb_wish *wish)
     if (wish->propagation)
         kb_w_kcstr(&w, "propagation", wish->propagation);
     kb_w_kcstr(&w, "manager", c->plugin.name);
-    if (wish->run) /* an event may be late, and come again */
-        write_lease(c, wish, &w);
+    if (wish->run) { /* an event may be late, and come again */
+        wish->epoch = c->fence.epoch;
+        kb_fence_write(&c->fence, &w);
+    }
     kb_w_end(&w);
     wish->body = kb_w_doc(&w);
     kb_w_finish(&w);

@@ -433,7 +433,12 @@ static void deliver(struct kb_harness *h, struct msg *m)
 static void give_epoch(struct kb_harness *h, size_t at)
 {
     struct hcontroller *ctl = &h->controllers[at];
-    kb_core_epoch(ctl->core, ++ctl->epoch, h->store.rev);
+    KB_AUTO(kb_w_finish) struct kb_w grant = {0};
+    kb_w_map(&grant);
+    kb_w_kint(&grant, "epoch", ++ctl->epoch);
+    kb_w_kint(&grant, "rev", h->store.rev);
+    kb_w_end(&grant);
+    (void)kb_core_epoch(ctl->core, NULL, kb_w_val(&grant));
     for (struct hview *view = ctl->views; view; view = view->next)
         send_synced(h, at, view, h->store.rev);
 }
@@ -446,7 +451,8 @@ static void controllers_run(struct kb_harness *h)
         if (ctl->core == NULL)
             continue;
         kb_core_time(ctl->core, h->now_ms, h->store.wall_us);
-        if (kb_core_wants_epoch(ctl->core))
+        KB_AUTO(kb_w_finish) struct kb_w asked = {0};
+        if (kb_core_ask_epoch(ctl->core, ctl->plugin->name, &asked))
             give_epoch(h, i);
         views_open(h, i);
         while (kb_core_run(ctl->core))

@@ -6,6 +6,7 @@
 #include "bus/base/check.h"
 #include "bus/base/list.h"
 #include "bus/base/log.h"
+#include "bus/model/fence.h"
 #include "bus/loop.h"
 
 #include <stdlib.h>
@@ -14,8 +15,6 @@ enum {
     CALL_TIMEOUT_MS = 30000,
     RUNS_A_PASS = 64, /* then the loop gets its turn: beats must not wait */
     GAUGES_MS = 1000,
-    ASK_AGAIN_MS = 1000,         /* for an epoch */
-    LEASE_MS = 24 * 3600 * 1000, /* nobody else wants it: it need not run out */
 };
 
 struct host_view {
@@ -35,10 +34,9 @@ struct kb_host {
     struct kb_loop *loop;
     struct kb_peer *api, *store;
     kb_controller *core;
-    char *lease;
-    struct kb_loop_timer wake, ask;
+    struct kb_loop_timer wake;
     struct kb_link calls; /* under way */
-    bool pumping, ready, asking, fenced;
+    bool pumping, ready, fenced;
     uint64_t views_version;
     kb_ms gauges_due_ms;
 };
@@ -167,31 +165,18 @@ static void calls_send(struct kb_host *h)
 static void on_epoch(void *user, const struct kb_err *err, kb_val body)
 {
     struct kb_host *h = user;
-    h->asking = false;
-    if (err) {
+    if (err)
         kb_debug("lease: %s", err->text);
-        kb_loop_timer_set(h->loop, &h->ask, ASK_AGAIN_MS);
-        return;
-    }
-    h->fenced = true;
-    kb_core_epoch(h->core, kb_val_int(kb_val_get(body, "epoch"), 0),
-                  kb_val_int(kb_val_get(body, "rev"), 0));
+    kb_core_time(h->core, kb_loop_now(h->loop), kb_clock_wall_us(kb_loop_clock(h->loop)));
+    h->fenced |= kb_core_epoch(h->core, err, body);
     pump_later(h);
 }
 
 static void epoch_ask(struct kb_host *h)
 {
-    if (h->asking || kb_timer_armed(&h->ask.timer) || !kb_core_wants_epoch(h->core))
-        return;
-    struct kb_w w = {0};
-    kb_w_map(&w);
-    kb_w_kcstr(&w, "name", h->lease);
-    kb_w_kcstr(&w, "holder", kb_actor_name(h->actor));
-    kb_w_kint(&w, "ttl_ms", LEASE_MS);
-    kb_w_end(&w);
-    h->asking = true;
-    kb_call(h->store, "lease.acquire", kb_w_val(&w), CALL_TIMEOUT_MS, on_epoch, h);
-    kb_w_finish(&w);
+    KB_AUTO(kb_w_finish) struct kb_w body = {0};
+    if (kb_core_ask_epoch(h->core, kb_actor_name(h->actor), &body))
+        kb_call(h->store, "lease.acquire", kb_w_val(&body), KB_FENCE_CALL_MS, on_epoch, h);
 }
 
 /* ---- the pump ---- */
@@ -257,15 +242,13 @@ int kb_host_new(struct kb_actor *actor, const struct kb_core_config *config,
     h->actor = actor;
     h->loop = kb_actor_loop(actor);
     h->wake = (struct kb_loop_timer){.fn = on_wake, .user = h};
-    h->ask = (struct kb_loop_timer){.fn = on_wake, .user = h};
     h->api = kb_actor_peer(actor, "api");
     h->store = kb_actor_peer(actor, "store");
-    h->lease = kb_strf("controller/%s", kb_actor_name(actor));
+    KB_AUTO(kb_auto_free) char *lease = kb_strf("controller/%s", kb_actor_name(actor));
     struct kb_core_config fenced = *config;
-    fenced.lease = h->lease;
+    fenced.lease = lease;
     int rc = kb_core_new(&fenced, &h->core, err);
     if (rc < 0) {
-        free(h->lease);
         free(h);
         return rc;
     }
@@ -281,7 +264,6 @@ void kb_host_destroy(struct kb_host **host_p)
     if (h == NULL)
         return;
     kb_loop_timer_stop(h->loop, &h->wake);
-    kb_loop_timer_stop(h->loop, &h->ask);
     size_t n = kb_core_views(h->core, &views);
     for (size_t i = 0; i < n; i++)
         if (views[i]->open)
@@ -290,6 +272,5 @@ void kb_host_destroy(struct kb_host **host_p)
     for (struct kb_link *link; (link = kb_list_pop(&h->calls)) != NULL;)
         free(KB_CONTAINER(link, struct host_call, link)); /* the actor goes too: nobody answers */
     kb_core_destroy(&h->core);
-    free(h->lease);
     free(h);
 }
