@@ -198,6 +198,16 @@ void kb_cache_sweep(struct kb_cache *cache)
     }
 }
 
+void kb_cache_keep_used(struct kb_cache *cache)
+{
+    for (size_t i = 0; i < cache->count; i++) {
+        struct kb_cache_entry *entry = cache->order[i];
+        if (!entry->used && !entry->deleted)
+            kb_cache_del(cache, entry->key);
+    }
+    kb_cache_sweep(cache);
+}
+
 size_t kb_cache_bytes(const struct kb_cache *cache)
 {
     return cache->bytes;

@@ -14,7 +14,7 @@ struct kb_cache_entry {
     int64_t rev;
     struct kb_doc *doc;
     struct kb_blob *json; /* with metadata.resourceVersion; NULL until kb_cache_json */
-    bool used;            /* json was asked for since the last sweep */
+    bool used;            /* it, or its json, was asked for since the last sweep */
     bool deleted;         /* out of the cache, and only still in the order */
 };
 
@@ -39,6 +39,8 @@ struct kb_blob *kb_cache_json(struct kb_cache *cache, struct kb_cache_entry *ent
 /* Free the JSON that was not asked for since the sweep before, and what was deleted: entries of
  * deleted objects are not valid any more. */
 void kb_cache_sweep(struct kb_cache *cache);
+/* The same for a cache of some objects: entries that were not asked for go whole. */
+void kb_cache_keep_used(struct kb_cache *cache);
 size_t kb_cache_bytes(const struct kb_cache *cache); /* entries, documents, JSON */
 
 #endif

@@ -19,7 +19,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { PAGE_ITEMS = 1000, STREAM_BYTES = 4 * 1024 * 1024, LIMIT_MAX = 10000, LIST_WEIGHT = 40 };
+enum { PAGE_ITEMS = 1000, STREAM_BYTES = 4 * 1024 * 1024, LIMIT_MAX = 10000 };
 
 struct list {
     struct kb__op op;
@@ -427,7 +427,7 @@ void kb__list(struct kb__api *api, struct kb_http_req *req, const struct kb_rout
     list->read.ready = list_ready;
     kb_list_init(&list->read.link);
     kb__op_begin(&list->op, api, req);
-    struct kb__hub *hub = list->rev == 0 ? kb__cached(api, route->kind, LIST_WEIGHT) : NULL;
+    struct kb__hub *hub = list->rev == 0 ? kb__cached_all(api, route->kind) : NULL;
     if (hub)
         kb__hub_read(hub, &list->read);
     else

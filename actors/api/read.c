@@ -33,6 +33,7 @@ static void get_done(void *user, const struct kb_err *err, kb_val body)
     } else {
         struct kb_buf json = {0};
         int64_t now_us = kb_clock_wall_us(kb_actor_clock(api->actor));
+        kb__cache_keep(api, get->look.kind, body);
         kb__render(&get->look, kb_val_get(body, "doc"), kb_val_int(kb_val_get(body, "rev"), 0),
                    now_us, true, &json);
         kb_buf_putc(&json, '\n');
@@ -60,6 +61,7 @@ static void get_answer_entry(struct get *get, struct kb__hub *hub, struct kb_cac
 {
     struct kb__api *api = get->op.api;
     struct kb_buf json = {0};
+    entry->used = true;
     if (get->look.accept.form == KB_FORM_OBJECT) {
         kb_str text = kb_blob_str(kb_cache_json(hub->cache, entry));
         kb_buf_reserve(&json, text.n + 1); /* with the newline */
@@ -78,11 +80,11 @@ static void get_ready(struct kb__read *read, struct kb__hub *hub)
     static const struct kb_err missing = {.code = KB_ENOTFOUND};
     char key[KB_KEY_MAX_BYTES + 1];
     get_key(get, key);
-    if (hub == NULL) {
+    struct kb_cache_entry *entry = hub ? kb_cache_get(hub->cache, kb_str_of(key)) : NULL;
+    if (entry == NULL && (hub == NULL || !hub->whole)) {
         get_from_store(get, key);
         return;
     }
-    struct kb_cache_entry *entry = kb_cache_get(hub->cache, kb_str_of(key));
     if (entry)
         get_answer_entry(get, hub, entry);
     else
@@ -111,7 +113,7 @@ void kb__get(struct kb__api *api, struct kb_http_req *req, const struct kb_route
     }
     get->op.closed = get_closed;
     kb__op_begin(&get->op, api, req);
-    struct kb__hub *hub = kb__cached(api, route->kind, 1);
+    struct kb__hub *hub = kb__cached_one(api, route->kind, kb_str_of(key));
     if (hub)
         kb__hub_read(hub, &get->read);
     else

@@ -58,6 +58,7 @@ struct kb__hub {
 
     /* watch_cache.c */
     struct kb_cache *cache;    /* as of cache_rev; NULL: none */
+    bool whole;                /* it has all objects; else those that were got one by one */
     struct kb_cache *building; /* being listed at list_rev */
     int64_t cache_rev, list_rev;
     char db[64]; /* the database that the cache is of */
@@ -84,9 +85,14 @@ struct kb__read {
      * store. */
     void (*ready)(struct kb__read *read, struct kb__hub *hub);
 };
-/* The hub of the kind when it has a cache, else NULL; reads that come often make it build one.
- * `weight`: what the read costs without, a get being 1. */
-struct kb__hub *kb__cached(struct kb__api *api, const struct kb_kind *kind, unsigned weight);
+/* The hub of the kind when it has all objects in its cache, else NULL; lists that come often make
+ * it build one. */
+struct kb__hub *kb__cached_all(struct kb__api *api, const struct kb_kind *kind);
+/* The same when it knows this object: has it, or knows that there is none. Gets that come often
+ * make it keep what they find. */
+struct kb__hub *kb__cached_one(struct kb__api *api, const struct kb_kind *kind, kb_str key);
+/* What the store answered a get with; kept when the kind is got often. */
+void kb__cache_keep(struct kb__api *api, const struct kb_kind *kind, kb_val got);
 /* `ready` comes from the loop, never from here. */
 void kb__hub_read(struct kb__hub *hub, struct kb__read *read);
 /* For watch_hub.c: a change, all changes up to `rev`, every 30 seconds, and the end. */

@@ -10,7 +10,13 @@
  * Rejected: waiting for the view to reach the store's revision (its beats come every two seconds),
  * and answering at whatever revision the cache has (a client would not find what it just made).
  *
- * INVARIANT: the cache is the store's content of the resource at cache_rev. */
+ * Who lists needs all objects; who only gets needs the few that are asked for. The first get that
+ * is worth a cache must not wait for ten thousand objects that nobody reads, so a cache is either
+ * whole, or has the objects that were got since it began (and drops those that no one asks for any
+ * more).
+ *
+ * INVARIANT: the cache is the store's content of the resource at cache_rev; one that is not whole,
+ * of the keys that it has. There an entry may be newer, when it was got after cache_rev. */
 #include "actors/api/watch.h"
 
 #include "bus/base/check.h"
@@ -21,6 +27,7 @@
 enum {
     HEAT_WINDOW_MS = 10000,
     HEAT_BUILD = 100, /* points in a window that make it worth while */
+    LIST_POINTS = 40, /* of a list, a get being 1 */
     PAGE_ITEMS = 1000,
     NEWS_MAX = 2000,
     CACHE_BYTES_MAX = 256 * 1024 * 1024,
@@ -30,8 +37,8 @@ enum {
 
 /* How often a resource is read. */
 struct heat {
-    kb_ms since_ms, banned_until_ms;
-    unsigned points;
+    kb_ms since_ms, banned_until_ms; /* banned: too large to be kept whole */
+    unsigned gets, lists;            /* points in this window */
 };
 
 static struct heat *heat_of(struct kb__api *api, const struct kb_kind *kind)
@@ -41,6 +48,17 @@ static struct heat *heat_of(struct kb__api *api, const struct kb_kind *kind)
         heat = calloc(1, sizeof(*heat));
         KB_ASSERT(heat != NULL);
         kb_map_put(&api->heat, kind->resource, heat);
+    }
+    return heat;
+}
+
+static struct heat *heat_now(struct kb__api *api, const struct kb_kind *kind)
+{
+    struct heat *heat = heat_of(api, kind);
+    kb_ms now_ms = kb_loop_now(api->loop);
+    if (now_ms - heat->since_ms > HEAT_WINDOW_MS) {
+        heat->since_ms = now_ms;
+        heat->gets = heat->lists = 0;
     }
     return heat;
 }
@@ -98,7 +116,7 @@ static void on_page(void *user, const struct kb_err *err, kb_val body)
             kb_str_copy(kb_val_str(it.val), hub->db, sizeof(hub->db));
         else if (kb_str_is(it.key, "more"))
             more = kb_val_bool(it.val, false);
-        else if (kb_str_is(it.key, "items"))
+        else if (kb_str_is(it.key, "items") && hub->whole)
             for (struct kb_iter item = kb_iter(it.val); kb_iter_next(&item);) {
                 kb_str key = kb_val_str(kb_val_get(item.val, "key"));
                 kb_cache_put(hub->building, key, kb_val_int(kb_val_get(item.val, "rev"), 0),
@@ -110,19 +128,20 @@ static void on_page(void *user, const struct kb_err *err, kb_val body)
     if (kb_cache_bytes(hub->building) > CACHE_BYTES_MAX) {
         heat_of(hub->api, hub->kind)->banned_until_ms = kb_loop_now(hub->api->loop) + TOO_BIG_MS;
         build_abandon(hub);
-    } else if (more) {
+    } else if (more && hub->whole) {
         list_page(hub);
     } else {
         build_complete(hub);
     }
 }
 
+/* The next page; of a cache that is to have what is got, only where it begins. */
 static void list_page(struct kb__hub *hub)
 {
     KB_AUTO(kb_w_finish) struct kb_w w = {0};
     kb_w_map(&w);
     kb_w_kstr(&w, "view", hub->kind->resource);
-    kb_w_kint(&w, "limit", PAGE_ITEMS);
+    kb_w_kint(&w, "limit", hub->whole ? PAGE_ITEMS : 1);
     if (hub->after[0])
         kb_w_kcstr(&w, "after", hub->after);
     if (hub->list_rev > 0)
@@ -131,26 +150,53 @@ static void list_page(struct kb__hub *hub)
     hub->call = kb_call(hub->api->store, "store.list", kb_w_val(&w), KB__CALL_MS, on_page, hub);
 }
 
-struct kb__hub *kb__cached(struct kb__api *api, const struct kb_kind *kind, unsigned weight)
+static void build(struct kb__hub *hub, bool whole)
+{
+    if (hub->building || hub->call)
+        return;
+    hub->whole = whole;
+    hub->building = kb_cache_new();
+    list_page(hub);
+}
+
+struct kb__hub *kb__cached_all(struct kb__api *api, const struct kb_kind *kind)
+{
+    struct kb__hub *hub = kb_map_get(&api->hubs, kind->resource);
+    if (hub && hub->cache && hub->whole)
+        return hub;
+    struct heat *heat = heat_now(api, kind);
+    heat->lists += LIST_POINTS;
+    if (heat->lists < HEAT_BUILD || kb_loop_now(api->loop) < heat->banned_until_ms)
+        return NULL;
+    hub = kb__hub_of(api, kind);
+    if (hub->cache) /* of some objects */
+        kb__cache_drop(hub);
+    build(hub, true);
+    return NULL;
+}
+
+struct kb__hub *kb__cached_one(struct kb__api *api, const struct kb_kind *kind, kb_str key)
 {
     struct kb__hub *hub = kb_map_get(&api->hubs, kind->resource);
     if (hub && hub->cache)
-        return hub;
-    struct heat *heat = heat_of(api, kind);
-    kb_ms now_ms = kb_loop_now(api->loop);
-    if (now_ms - heat->since_ms > HEAT_WINDOW_MS) {
-        heat->since_ms = now_ms;
-        heat->points = 0;
-    }
-    heat->points += weight;
-    if (heat->points < HEAT_BUILD || now_ms < heat->banned_until_ms)
-        return NULL;
-    hub = kb__hub_of(api, kind);
-    if (hub->building == NULL && hub->call == 0) {
-        hub->building = kb_cache_new();
-        list_page(hub);
-    }
+        return hub->whole || kb_cache_get(hub->cache, key) ? hub : NULL;
+    if (++heat_now(api, kind)->gets >= HEAT_BUILD)
+        build(kb__hub_of(api, kind), false);
     return NULL;
+}
+
+void kb__cache_keep(struct kb__api *api, const struct kb_kind *kind, kb_val got)
+{
+    struct kb__hub *hub = kb_map_get(&api->hubs, kind->resource);
+    if (hub == NULL || hub->cache == NULL || hub->whole ||
+        kb_cache_bytes(hub->cache) > CACHE_BYTES_MAX)
+        return;
+    kb_str key = kb_val_str(kb_val_get(got, "key"));
+    int64_t rev = kb_val_int(kb_val_get(got, "rev"), 0);
+    const struct kb_cache_entry *entry = kb_cache_get(hub->cache, key);
+    bool behind = kb_val_int(kb_val_get(got, "now"), 0) < hub->cache_rev;
+    if (!behind && (entry == NULL || entry->rev < rev))
+        kb_cache_put(hub->cache, key, rev, kb_val_get(got, "doc"));
 }
 
 /* ---- following ---- */
@@ -159,6 +205,11 @@ static void apply(struct kb__hub *hub, bool deleted, kb_str key, int64_t rev, kb
 {
     if (rev <= hub->cache_rev)
         return;
+    if (!hub->whole) {
+        const struct kb_cache_entry *entry = kb_cache_get(hub->cache, key);
+        if (entry == NULL || rev <= entry->rev)
+            return;
+    }
     if (deleted)
         kb_cache_del(hub->cache, key);
     else
@@ -183,8 +234,10 @@ void kb__cache_tick(struct kb__hub *hub)
         return;
     if (++hub->cold_ticks > COLD_TICKS || kb_cache_bytes(hub->cache) > 2u * CACHE_BYTES_MAX)
         kb__cache_drop(hub);
-    else
+    else if (hub->whole)
         kb_cache_sweep(hub->cache);
+    else
+        kb_cache_keep_used(hub->cache);
 }
 
 void kb__cache_drop(struct kb__hub *hub)

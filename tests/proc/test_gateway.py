@@ -294,6 +294,13 @@ class HotReads(Case):
             reader.join()
         self.assertEqual(problems, [])
 
+    def test_what_is_not_there_is_not_found(self):
+        for _ in range(3):
+            self.assertEqual(here.ask("GET", MAPS + "/never")[0], 404)
+        made = self.make("later")
+        self.assertEqual(here.ask("GET", MAPS + "/later"), (200, made))
+        self.assertEqual(here.ask("GET", MAPS + "/later", headers=TABLE)[1]["rows"][0]["cells"][0], "later")
+
     def test_chunks_and_forms(self):
         for name in "cab":
             self.make(name)
@@ -318,6 +325,58 @@ class HotReads(Case):
         made = self.make("after")
         self.assertEqual(here.ask("GET", MAPS + "/after"), (200, made))
         self.assertEqual(self.items(MAPS), ["after", "hot"])
+
+
+class HotGets(Case):
+    """Of a resource whose objects are got one by one, so often that these are kept in memory."""
+
+    PATH = "/apis/coordination.k8s.io/v1/namespaces/default/leases"
+
+    def lease(self, name, text):
+        return {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
+                "metadata": {"name": name, "annotations": {"i": text}}}
+
+    def setUp(self):
+        super().setUp()
+        for name in ("hot", "other"):
+            here.ask("DELETE", f"{self.PATH}/{name}")
+        self.assertEqual(here.ask("POST", self.PATH, self.lease("hot", "first"))[0], 201)
+        for _ in range(120):
+            here.ask("GET", self.PATH + "/hot")
+
+    def test_what_was_just_written_is_got(self):
+        for i in range(50):
+            put = here.ask("PUT", self.PATH + "/hot", self.lease("hot", str(i)))
+            self.assertEqual(here.ask("GET", self.PATH + "/hot"), put)
+            self.assertEqual(here.ask("GET", self.PATH + "/other")[0], 404)
+        self.assertEqual(here.ask("DELETE", self.PATH + "/hot")[0], 200)
+        self.assertEqual(here.ask("GET", self.PATH + "/hot")[0], 404)
+        for name in ("other", "hot"):
+            _, made = here.ask("POST", self.PATH, self.lease(name, "again"))
+            self.assertEqual(here.ask("GET", f"{self.PATH}/{name}"), (200, made))
+        _, table = here.ask("GET", self.PATH + "/other", headers=TABLE)
+        self.assertEqual(table["rows"][0]["cells"][0], "other")
+
+    def test_what_others_wrote_on_the_bus_is_got(self):
+        key = "leases.coordination.k8s.io/default/hot"
+        doc = here.bus.call("store", "store.get", {"key": key})["doc"]
+        for i in range(50):
+            doc["metadata"]["annotations"] = {"i": str(i)}
+            answer = here.bus.call("store", "store.txn", {"ops": [{"op": "put", "key": key, "doc": doc}]})
+            _, got = here.ask("GET", self.PATH + "/hot")
+            self.assertEqual((got["metadata"]["annotations"], rev(got)), ({"i": str(i)}, answer["rev"]))
+        here.bus.call("store", "store.txn", {"ops": [{"op": "del", "key": key}]})
+        self.assertEqual(here.ask("GET", self.PATH + "/hot")[0], 404)
+
+    def test_lists_then_have_all(self):
+        path = "/api/v1/namespaces/default/serviceaccounts"
+        for name in ("hot", "other"):
+            account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name}}
+            self.assertEqual(here.ask("POST", path, account)[0], 201)
+        for i in range(140):
+            self.assertEqual(here.ask("GET", path + "/hot")[0], 200)
+            if i > 100:
+                self.assertEqual(self.items(path), ["default", "hot", "other"])
 
 
 class Watches(Case):

@@ -53,6 +53,22 @@ KB_TEST(cache, json_follows_the_object)
     KB_CHECK_U64(kb_cache_bytes(cache), ==, 0);
 }
 
+KB_TEST(cache, of_what_is_asked_for_forgets_the_rest)
+{
+    KB_AUTO(kb_cache_destroy) struct kb_cache *cache = kb_cache_new();
+    put(cache, "pods/a/asked", 1);
+    put(cache, "pods/a/gone", 1);
+    put(cache, "pods/a/left", 1);
+    kb_cache_json(cache, kb_cache_get(cache, kb_str_of("pods/a/asked")));
+    kb_cache_del(cache, kb_str_of("pods/a/gone"));
+    kb_cache_keep_used(cache);
+    KB_CHECK(kb_cache_get(cache, kb_str_of("pods/a/left")) == NULL);
+    struct kb_cache_entry *entry = kb_cache_get(cache, kb_str_of("pods/a/asked"));
+    KB_CHECK(entry != NULL && entry->json != NULL);
+    kb_cache_keep_used(cache);
+    KB_CHECK_U64(kb_cache_bytes(cache), ==, 0);
+}
+
 KB_TEST(cache, of_objects_that_come_and_go_keeps_nothing_though_nobody_lists_them)
 {
     KB_AUTO(kb_cache_destroy) struct kb_cache *cache = kb_cache_new();
