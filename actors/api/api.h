@@ -35,7 +35,8 @@ struct kb__api {
     struct kb_peer *store;
     struct kb_http_server *http;
     struct kb_loop_fd *http_fd;
-    struct kb_loop_timer http_timer;
+    struct kb_loop_timer http_timer, certs_timer;
+    struct kb_certs *certs;
     const char *listen; /* as given */
     char *host;
     struct kb_map columns;  /* resource -> struct kb_columns */

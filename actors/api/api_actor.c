@@ -10,7 +10,7 @@
 #include "actors/api/api_actor.h"
 
 #include "actors/api/api.h"
-#include "actors/api/pki.h"
+#include "actors/api/certs.h"
 #include "actors/api/watch.h"
 #include "bus/base/check.h"
 #include "bus/base/log.h"
@@ -19,6 +19,7 @@
 #include <sys/epoll.h>
 
 enum { STOP_MS = 5000 };
+enum { CERTS_MS = 12 * 3600 * 1000, CERTS_RETRY_MS = 600 * 1000 };
 
 /* ---- the loop's wiring ---- */
 
@@ -297,14 +298,26 @@ static void make_columns(struct kb__api *api)
     }
 }
 
+/* ---- certificates ---- */
+
+static void check_certs(void *user)
+{
+    struct kb__api *api = user;
+    struct kb_err err = {0};
+    int64_t wall_us = kb_clock_wall_us(kb_actor_clock(api->actor));
+    int rc = kb_certs_check(api->certs, api->http, wall_us, &err);
+    if (rc < 0)
+        kb_warn("certificates: %s", err.text);
+    else if (rc > 0)
+        kb_info("certificates were renewed");
+    kb_loop_timer_set(api->loop, &api->certs_timer, rc < 0 ? CERTS_RETRY_MS : CERTS_MS);
+}
+
 static int open_https(struct kb__api *api, const char *data_dir, struct kb_err *err)
 {
     static const struct kb_http_handler handler = {on_request, on_close, on_drain, on_message};
     KB_AUTO(kb_auto_free) char *pki_dir = kb_strf("%s/pki", data_dir);
     KB_AUTO(kb_auto_free) char *kubeconfig = kb_strf("%s/kubeconfig", data_dir);
-    KB_AUTO(kb_auto_free) char *cert = kb_strf("%s/apiserver.crt", pki_dir);
-    KB_AUTO(kb_auto_free) char *key = kb_strf("%s/apiserver.key", pki_dir);
-    KB_AUTO(kb_auto_free) char *ca = kb_strf("%s/ca.crt", pki_dir);
     const char *colon = strrchr(api->listen, ':');
     kb_str host = kb_str_n(api->listen, colon ? (size_t)(colon - api->listen) : 0);
     if (host.n > 2 && host.p[0] == '[')
@@ -315,16 +328,12 @@ static int open_https(struct kb__api *api, const char *data_dir, struct kb_err *
                                 .host = api->host,
                                 .port = colon ? atoi(colon + 1) : 0,
                                 .wall_us = kb_clock_wall_us(kb_actor_clock(api->actor))};
-    int rc = kb_pki_ensure(&pki, NULL, err);
+    int rc = kb_certs_new(&pki, &api->certs, err);
     if (rc < 0)
         return rc;
-    struct kb_http_config config = {.listen = api->listen,
-                                    .cert_file = cert,
-                                    .key_file = key,
-                                    .client_ca_file = ca,
-                                    .handler = &handler,
-                                    .wake = on_wake,
-                                    .user = api};
+    struct kb_http_config config = {
+        .listen = api->listen, .handler = &handler, .wake = on_wake, .user = api};
+    kb_certs_use(api->certs, &config);
     return kb_http_server_new(&config, &api->http, err);
 }
 
@@ -359,7 +368,9 @@ static void api_finish(struct kb__api *api)
     kb_loop_fd_del(&api->http_fd);
     if (api->http)
         kb_loop_timer_stop(api->loop, &api->http_timer);
+    kb_loop_timer_stop(api->loop, &api->certs_timer);
     kb_http_server_destroy(&api->http);
+    kb_certs_destroy(&api->certs);
     map_destroy_values(&api->hubs, destroy_hub);
     kb_objects_destroy(&api->objects);
     kb_actor_destroy(&api->actor);
@@ -392,6 +403,8 @@ int kb_api_run(const struct kb_api_config *config, struct kb_err *err)
     if ((rc = open_https(&api, config->data_dir, err)) < 0)
         return rc;
     api.http_fd = kb_loop_fd_add(api.loop, kb_http_server_fd(api.http), EPOLLIN, on_http_fd, &api);
+    api.certs_timer = (struct kb_loop_timer){.fn = check_certs, .user = &api};
+    kb_loop_timer_set(api.loop, &api.certs_timer, CERTS_MS);
     struct kb_objects_config objects = {.service_cidr = config->service_cidr,
                                         .api_address = kb_str_of(config->listen)};
     api.objects = kb_objects_new(api.actor, api.kinds, &objects);

@@ -151,6 +151,18 @@ int kb_http_server_new(const struct kb_http_config *config, struct kb_http_serve
     return 0;
 }
 
+/* Each connection holds on to the context that it began with. */
+int kb_http_server_renew(struct kb_http_server *server, struct kb_err *err)
+{
+    SSL_CTX *fresh = NULL;
+    int rc = server->cert_file ? kb__tls_ctx(&server->config, &fresh, err) : 0;
+    if (rc < 0 || fresh == NULL)
+        return rc;
+    SSL_CTX_free(server->ctx);
+    server->ctx = fresh;
+    return 0;
+}
+
 static void free_reqs_finish(struct kb_http_server *server)
 {
     for (struct kb_link *link; (link = kb_list_pop(&server->free_reqs)) != NULL;) {

@@ -75,6 +75,9 @@ struct kb_http_config {
  * MSG_NOSIGNAL. */
 int kb_http_server_new(const struct kb_http_config *config, struct kb_http_server **ret,
                        struct kb_err *err);
+/* Read the PEM files again: who connects from here on is shown the certificate that they hold now;
+ * connections that are open stay as they are. On failure all stays as it was. -KB_EINVAL. */
+int kb_http_server_renew(struct kb_http_server *server, struct kb_err *err);
 /* Closes every connection; on_close comes for each request that is still open. */
 void kb_http_server_destroy(struct kb_http_server **server_p);
 

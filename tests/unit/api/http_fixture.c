@@ -1,6 +1,6 @@
 #include "tests/unit/api/http_fixture.h"
 
-#include "actors/api/pki.h"
+#include "actors/api/certs.h"
 #include "bus/base/check.h"
 #include "bus/http/h1.h"
 
@@ -18,6 +18,7 @@
 
 struct app {
     struct kb_http_server *server;
+    struct kb_certs *certs; /* NULL without TLS */
     unsigned closed;
     bool stopping;
     struct kb_http_req *held[64];
@@ -37,6 +38,15 @@ static uint64_t number(struct kb_http_req *req, const char *name)
     if (kb_http_req_param(req, name, &text))
         kb_str_u64(text, &value);
     return value;
+}
+
+static void renew(struct app *app, struct kb_http_req *req)
+{
+    struct kb_err err = {0};
+    int64_t days_us = (int64_t)number(req, "days") * 86400 * 1000000;
+    int rc = kb_certs_check(app->certs, app->server, kb_clock_wall_us(kb_clock_system()) + days_us,
+                            &err);
+    kb_http_reply(req, &ok, kb_str_of(rc > 0 ? "renewed" : rc == 0 ? "good" : err.text));
 }
 
 static struct kb_blob *filler(size_t n)
@@ -185,6 +195,8 @@ static void on_request(void *user, struct kb_http_req *req)
         pump_on(req);
     } else if (kb_str_is(what, "ws")) {
         ws(req);
+    } else if (kb_str_is(what, "renew")) {
+        renew(app, req);
     } else if (kb_str_is(what, "stop")) {
         kb_http_reply(req, &ok, kb_str_of("stopping"));
         kb_http_server_stop(app->server);
@@ -225,9 +237,10 @@ static void on_message(void *user, struct kb_http_req *req, kb_str data, bool te
 
 static const struct kb_http_handler handler = {on_request, on_close, on_drain, on_message};
 
-__attribute__((noreturn)) static void run_server(struct kb_http_config *config, int port_fd)
+__attribute__((noreturn)) static void run_server(struct kb_http_config *config,
+                                                 struct kb_certs *certs, int port_fd)
 {
-    struct app app = {0};
+    struct app app = {.certs = certs};
     struct kb_err err = {0};
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     config->handler = &handler;
@@ -263,22 +276,20 @@ struct served serve(struct kb_http_config config, bool tls)
     struct served served = {.tls = tls};
     struct kb_err err = {0};
     int pipe_fd[2];
-    char cert[320], key[320], ca[320];
+    KB_AUTO(kb_certs_destroy) struct kb_certs *certs = NULL;
     config.listen = "127.0.0.1:0";
     if (tls) {
         snprintf(served.dir, sizeof(served.dir), "%s/pki", kb_test_dir());
         struct kb_pki_config pki = {
             .dir = served.dir, .host = "127.0.0.1", .wall_us = kb_clock_wall_us(kb_clock_system())};
-        KB_CHECK_OK(kb_pki_ensure(&pki, NULL, &err), &err);
-        config.cert_file = pki_file(&served, "apiserver.crt", cert);
-        config.key_file = pki_file(&served, "apiserver.key", key);
-        config.client_ca_file = pki_file(&served, "ca.crt", ca);
+        KB_CHECK_OK(kb_certs_new(&pki, &certs, &err), &err);
+        kb_certs_use(certs, &config);
     }
     KB_CHECK(pipe(pipe_fd) == 0);
     served.pid = fork();
     if (served.pid == 0) {
         close(pipe_fd[0]);
-        run_server(&config, pipe_fd[1]);
+        run_server(&config, certs, pipe_fd[1]);
     }
     close(pipe_fd[1]);
     KB_CHECK(read(pipe_fd[0], &served.port, sizeof(int)) == sizeof(int));
@@ -346,6 +357,8 @@ struct client dial_alpn(const struct served *served, enum client_cert cert, cons
         SSL_CTX_set_alpn_protos(client.ctx, (const unsigned char *)alpn, (unsigned)strlen(alpn));
     client.ssl = SSL_new(client.ctx);
     SSL_set1_host(client.ssl, "kubernetes.default.svc");
+    X509_VERIFY_PARAM_set_time(SSL_get0_param(client.ssl),
+                               time(NULL) + (time_t)served->ahead_days * 86400);
     SSL_set_fd(client.ssl, client.fd);
     KB_CHECK(SSL_connect(client.ssl) == 1);
     return client;

@@ -14,12 +14,14 @@
  *   /hold until /release  /big?size=N           /stream?n=N&size=S in N pieces
  *   /flood writes until it overflows            /drain?total=N with back-pressure
  *   /ws echoes messages; "bye" makes it close with 1000, "flood" overflows
+ *   /renew?days=N looks at its certificates as if N days had gone by: "renewed" or "good"
  *   /stop begins a graceful stop */
 struct served {
     pid_t pid;
     int port;
     bool tls;
-    char dir[256]; /* its pki, when tls */
+    char dir[256];  /* its pki, when tls */
+    int ahead_days; /* clients' clocks are so much ahead */
 };
 
 /* `config`: limits and time-outs to use; listen, files, handler are set here. */

@@ -216,7 +216,8 @@ KB_TEST(rules, workloads)
     } cases[] = {
         {SELECT("\"a\":\"b\"") T("\"a\":\"b\",\"c\":\"d\"", ""), ""},
         {SELECT("\"a\":\"b\"") T("\"a\":\"c\"", ""),
-         "spec.template.metadata.labels: Invalid value: map[string]string{\"a\":\"c\"}: `selector` does not match "
+         "spec.template.metadata.labels: Invalid value: map[string]string{\"a\":\"c\"}: `selector` "
+         "does not match "
          "template `labels`"},
         {SELECT("\"a\":\"b\"") T("\"a\":\"b\"", ",\"restartPolicy\":\"Never\""),
          "spec.template.spec.restartPolicy: Unsupported value: \"Never\": supported values: "
