@@ -47,6 +47,7 @@ struct kb_actor {
     int64_t restarts; /* as whoever started us said */
     uint64_t beat_call, register_call;
     struct kb_loop_timer beat_timer, settled_timer;
+    int64_t used_us, tidy_us; /* processor time at the last beat; when memory was given back */
 
     int signal_fd; /* an eventfd that the signal handler writes; -1 */
     struct kb_loop_fd *signal_watch;
@@ -101,6 +102,11 @@ void kb__peer_resolved(struct kb_peer *peer, const char *call, const char *event
                        const struct kb_err *err);
 int kb__peer_send(struct kb_peer *peer, const struct kb_wire_head *head, kb_val body);
 void kb__call_send(struct kb__call *call, const char *method, kb_val body);
+
+/* ---- quiet.c ---- */
+
+/* At every beat: give memory back after a burst. */
+void kb__quiet_look(struct kb_actor *actor);
 
 /* ---- directory.c ---- */
 

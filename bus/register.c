@@ -67,6 +67,8 @@ static void on_beat_timer(void *user)
 {
     struct kb_actor *actor = user;
     kb_loop_timer_set(actor->loop, &actor->beat_timer, actor->beat_ms);
+    if (!actor->transport->simulated)
+        kb__quiet_look(actor);
     if (actor->beat_call)
         return; /* kubusd is away */
     KB_AUTO(kb_w_finish) struct kb_w w = {0};
