@@ -13,7 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { IMAGES_SHOWN = 50, IMAGES_LIMIT_MS = 1800000 }; /* a registry may be slow, not silent */
+enum { IMAGES_LIMIT_MS = 1800000 }; /* a registry may be slow, not silent */
 
 struct wait {
     struct kb_link link;
@@ -51,55 +51,12 @@ static void waits_forget(struct kb_link *list, const struct kb__pod *pod)
 
 /* ---- telling ---- */
 
-static struct kb_node *entry_of(const struct kb_node *list, const char *id)
+struct kb_node *kb__images_listed(struct kb_agent *agent, struct kb_arena *a)
 {
-    for (uint32_t i = 0; i < list->count; i++)
-        if (kb_str_is(kb_node_text(kb_node_get(list->items[i].val, "names")->items[0].val), id))
-            return list->items[i].val;
-    return NULL;
-}
-
-static void list_one(struct kb_arena *a, struct kb_node *list, const struct kb_image *image)
-{
-    struct kb_node *entry = entry_of(list, image->id);
-    if (entry == NULL) {
-        struct kb_node *names = kb_node_array(a);
-        entry = kb_node_map(a);
-        kb_node_append(a, names, kb_node_cstr(a, image->id));
-        kb_node_put(a, entry, "names", names);
-        kb_node_set_int(a, entry, "sizeBytes", (int64_t)image->size_bytes);
-        kb_node_append(a, list, entry);
-    }
-    if (strcmp(image->name, image->id) != 0)
-        kb_node_append(a, kb_node_get(entry, "names"), kb_node_cstr(a, image->name));
-}
-
-static int by_size(const void *x, const void *y)
-{
-    const struct kb_member *a = x, *b = y;
-    int64_t one = kb_node_num(kb_node_get(a->val, "sizeBytes"), 0);
-    int64_t other = kb_node_num(kb_node_get(b->val, "sizeBytes"), 0);
-    return one > other ? -1 : one < other;
-}
-
-struct kb_node *kb__images_listed(const struct kb_agent *agent, struct kb_arena *a)
-{
-    KB_AUTO(kb_buf_finish) struct kb_buf names = {0};
-    struct kb_node *list = kb_node_array(a);
-    if (!agent->hollow)
-        kb_image_list(agent->image_dir, &names);
-    for (kb_str rest = kb_buf_str(&names); rest.p != NULL && rest.n > 0;) {
-        KB_AUTO(kb_image_finish) struct kb_image image = {0};
-        struct kb_err err = {0};
-        const char *name = kb_arena_str(a, kb_str_cut(&rest, '\n')).p;
-        if (*name && kb_image_open(agent->image_dir, name, &image, &err) == 0)
-            list_one(a, list, &image);
-    }
-    if (list->count > 1)
-        qsort(list->items, list->count, sizeof(*list->items), by_size);
-    if (list->count > IMAGES_SHOWN)
-        list->count = IMAGES_SHOWN;
-    return list;
+    if (agent->hollow)
+        return kb_node_array(a);
+    return kb_node_of(
+        a, kb_images_shown(&agent->images_shown, agent->image_dir, kb_ev_wall_us(agent->ev)));
 }
 
 /* ---- what there is from the start ---- */
@@ -265,4 +222,5 @@ void kb__images_free_all(struct kb_agent *agent)
         free(pull);
     }
     kb_map_finish(&agent->pulls);
+    kb_images_shown_finish(&agent->images_shown);
 }

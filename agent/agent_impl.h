@@ -15,6 +15,7 @@
 #include "agent/admit.h"
 #include "agent/agent.h"
 #include "agent/ev.h"
+#include "agent/image/shown.h"
 #include "agent/logs.h"
 #include "agent/pod_core.h"
 #include "agent/probe.h"
@@ -55,6 +56,7 @@ struct kb_agent {
     struct kb_ev_timer fence_timer;
 
     bool images_ready;
+    struct kb_images_shown images_shown;
     struct kb_link image_waits;
     struct kb_map pulls;
 
@@ -166,8 +168,8 @@ void kb__refs_free_all(struct kb_agent *agent);
 void kb__images_start(struct kb_agent *agent);
 void kb__images_want(struct kb__pod *pod, int container);
 void kb__images_forget(struct kb__pod *pod);
-/* status.images of a node: the largest 50, each with its digest, its names and its size. */
-struct kb_node *kb__images_listed(const struct kb_agent *agent, struct kb_arena *a);
+/* status.images of a node: see agent/image/shown.h. */
+struct kb_node *kb__images_listed(struct kb_agent *agent, struct kb_arena *a);
 void kb__images_free_all(struct kb_agent *agent);
 
 /* agent_node.c */

@@ -128,7 +128,7 @@ static void put_conditions(struct kb_arena *a, struct kb_node *status, kb_val ol
 
 static struct kb_node *make_status(struct kb_arena *a, const struct kb__node *node, kb_val old)
 {
-    const struct kb_agent *agent = node->agent;
+    struct kb_agent *agent = node->agent;
     struct kb_node *status = kb_node_map(a), *addresses = kb_node_array(a);
     put_address(a, addresses, "InternalIP", node->ip);
     put_address(a, addresses, "Hostname", node->name);

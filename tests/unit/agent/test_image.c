@@ -1,10 +1,13 @@
 #include "agent/image/image.h"
 #include "agent/image/sha256.h"
+#include "agent/image/shown.h"
 #include "agent/files.h"
 #include "agent/job.h"
+#include "bus/base/clock.h"
 #include "bus/base/file.h"
 #include "tests/lib/test.h"
 
+#include <fcntl.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <sys/xattr.h>
@@ -75,6 +78,45 @@ KB_TEST(image, busybox_is_made_here_and_opens_under_its_names)
     KB_CHECK(access(applet, X_OK) == 0);
     KB_CHECK_OK(kb_image_open(dir, image.id, &same, &err), &err);
     KB_CHECK_STR(same.id, image.id);
+}
+
+/* The folder of references has changed long ago. */
+static void age(const char *dir)
+{
+    const struct timespec then[2] = {{1000, 0}, {1000, 0}};
+    KB_AUTO(kb_auto_free) char *refs = kb_strf("%s/refs", dir);
+    KB_CHECK(utimensat(AT_FDCWD, refs, then, 0) == 0);
+}
+
+static size_t shown_names(struct kb_images_shown *shown, const char *dir)
+{
+    kb_val list = kb_images_shown(shown, dir, kb_clock_wall_us(kb_clock_system()));
+    KB_CHECK_U64(kb_val_count(list), ==, 1);
+    KB_CHECK(kb_val_int_at(list, "[0].sizeBytes", 0) > 0);
+    return kb_val_count(kb_val_at(list, "[0].names"));
+}
+
+KB_TEST(image, what_is_shown_is_read_again_when_an_image_comes_or_goes)
+{
+    struct kb_err err = {0};
+    KB_AUTO(kb_images_shown_finish) struct kb_images_shown shown = {0};
+    KB_AUTO(kb_auto_free) char *dir = kb_strf("%s/images", kb_test_dir());
+    KB_AUTO(kb_auto_free) char *from = kb_strf("%s/refs/docker.io~library~busybox:1.35", dir);
+    KB_AUTO(kb_auto_free) char *to = kb_strf("%s/refs/docker.io~library~busybox:9", dir);
+    KB_CHECK_U64(kb_val_count(kb_images_shown(&shown, dir, 5000000)), ==, 0);
+    KB_CHECK_OK(kb_image_busybox(dir, &err), &err);
+    size_t names = shown_names(&shown, dir); /* just now: there may be more in the same instant */
+    KB_CHECK_U64(shown_names(&shown, dir), ==, names);
+    KB_CHECK_U64(shown.scans, ==, 3);
+    age(dir);
+    for (int i = 0; i < 5; i++)
+        KB_CHECK_U64(shown_names(&shown, dir), ==, names);
+    KB_CHECK_U64(shown.scans, ==, 4);
+    KB_CHECK(link(from, to) == 0);
+    KB_CHECK_U64(shown_names(&shown, dir), ==, names + 1);
+    age(dir);
+    KB_CHECK(unlink(to) == 0);
+    KB_CHECK_U64(shown_names(&shown, dir), ==, names);
 }
 
 static void run(const char *command, const char *arg)
