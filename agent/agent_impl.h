@@ -3,6 +3,7 @@
  *     agent_actor.c    making, views, the runtime's listener, stopping
  *     agent_pod.c      one pod: carries the wishes of its core out
  *     agent_admit.c    whether the node takes a pod
+ *     agent_volumes.c  a pod's volumes
  *     agent_refs.c     ConfigMaps and Secrets that pods name, each followed by a view of its own
  *     agent_images.c   images: present, being pulled, refused
  *     agent_node.c     the Node object and its Lease
@@ -17,6 +18,7 @@
 #include "agent/ev.h"
 #include "agent/image/shown.h"
 #include "agent/logs.h"
+#include "agent/mounter.h"
 #include "agent/pod_core.h"
 #include "agent/probe.h"
 #include "agent/resolve.h"
@@ -108,7 +110,8 @@ struct kb__pod {
     int64_t rev;
     struct kb_ev_timer timer, status_timer;
     int depth;
-    bool gone_from_api, torn_down, prepare_waits;
+    struct kb_mounter mounter;
+    bool gone_from_api, removing, torn_down, prepare_waits;
     bool status_dirty, status_flying;
     struct kb_link status_link;
     struct kb_link uses;   /* of struct kb__use */
@@ -132,6 +135,10 @@ struct kb__pod *kb__pod_named(struct kb_agent *agent, kb_str ns, kb_str name);
 char *kb__pod_log_path(const struct kb__pod *pod, const char *container, int attempt);
 struct kb_pod_time kb__now(const struct kb_agent *agent);
 
+struct kb_resolve kb__pod_resolve(struct kb__pod *pod);
+void kb__pod_prepared(struct kb__pod *pod, const struct kb_err *err);
+/* Have the runtime remove all that there is of it. */
+void kb__pod_remove(struct kb__pod *pod);
 /* The node takes its room back, and says why. */
 void kb__pod_evict(struct kb__pod *pod, const char *why);
 /* Begin with a pod, or reject it. */
@@ -152,6 +159,11 @@ bool kb__admit_refuses(const struct kb__pod *pod, struct kb_refusal *ret);
 bool kb__admit_open(const struct kb__node *node);
 /* Those that came before, once all is known: the oldest first. */
 void kb__admit_newcomers(struct kb__node *node);
+
+/* agent_volumes.c */
+void kb__volumes_init(struct kb__pod *pod);
+void kb__volumes_prepare(struct kb__pod *pod); /* answer: kb__pod_prepared, maybe at once */
+void kb__volumes_refresh(struct kb__pod *pod); /* what they reflect has changed */
 
 /* agent_usage.c */
 void kb__usage_start(struct kb_agent *agent);

@@ -10,7 +10,6 @@
  */
 #include "agent/agent_impl.h"
 #include "agent/files.h"
-#include "agent/volumes.h"
 #include "bus/base/check.h"
 #include "bus/base/file.h"
 #include "bus/base/log.h"
@@ -242,7 +241,7 @@ static void send_delete(struct kb__pod *pod)
 
 /* ---- wishes ---- */
 
-static struct kb_resolve resolve_of(struct kb__pod *pod)
+struct kb_resolve kb__pod_resolve(struct kb__pod *pod)
 {
     const struct kb_agent *agent = pod->agent;
     const struct kb_agent_options *o = agent->options;
@@ -260,26 +259,16 @@ static struct kb_resolve resolve_of(struct kb__pod *pod)
                                .arg = pod};
 }
 
-static void prepare(struct kb__pod *pod)
+void kb__pod_prepared(struct kb__pod *pod, const struct kb_err *err)
 {
-    struct kb_err err = {0};
-    struct kb_resolve resolve = resolve_of(pod);
-    int rc = 0;
-    if (!kb__refs_synced(pod, true)) { /* on with it when they are */
-        pod->prepare_waits = true;
-        return;
-    }
-    pod->prepare_waits = false;
-    if (!pod->agent->hollow)
-        rc = kb_volumes_setup(&resolve, &err);
-    TELL(pod, kb_pod_core_prepared(pod->core, rc < 0 ? &err : NULL, now, out));
+    TELL(pod, kb_pod_core_prepared(pod->core, err, now, out));
 }
 
 static void make_sandbox(struct kb__pod *pod)
 {
     KB_AUTO(kb_arena_finish) struct kb_arena arena = {0};
     struct kb_rt_sandbox_spec spec = {0};
-    struct kb_resolve resolve = resolve_of(pod);
+    struct kb_resolve resolve = kb__pod_resolve(pod);
     if (pod->agent->hollow) {
         spec.uid = kb_pod_core_uid(pod->core);
         spec.host_network = kb_val_bool_at(resolve.pod, "spec.hostNetwork", false);
@@ -306,7 +295,7 @@ static void start(struct kb__pod *pod, const struct kb_pod_wish *wish)
                                         .log_path = log,
                                         .log_max_bytes = agent->options->log_max_bytes,
                                         .log_max_files = agent->options->log_max_files};
-    struct kb_resolve resolve = resolve_of(pod);
+    struct kb_resolve resolve = kb__pod_resolve(pod);
     if (!agent->hollow &&
         kb_resolve_container(&resolve, kb_pod_core_spec(pod->core, at), &arena, &spec, &err) < 0) {
         struct kb_rt_container_info none = {.id = "", .image = "", .image_id = ""};
@@ -363,6 +352,18 @@ static void ask(struct kb__pod *pod, const struct kb_pod_wish *wish, bool is_hoo
                                 on_probe_done, run);
 }
 
+void kb__pod_remove(struct kb__pod *pod)
+{
+    struct kb_agent *agent = pod->agent;
+    const char *uid = kb_pod_core_uid(pod->core);
+    for (int i = 0; agent->hollow && i < kb_pod_core_count(pod->core); i++) {
+        struct kb_rt_ref box = {uid, kb_pod_core_container_name(pod->core, i),
+                                (unsigned)kb_pod_core_attempt(pod->core, i)};
+        kb_runtime_remove(agent->rt, &box);
+    }
+    kb_runtime_remove_pod(agent->rt, uid);
+}
+
 static void perform_one(struct kb__pod *pod, const struct kb_pod_wish *wish)
 {
     struct kb_agent *agent = pod->agent;
@@ -372,7 +373,7 @@ static void perform_one(struct kb__pod *pod, const struct kb_pod_wish *wish)
         wish->attempt};
     switch (wish->kind) {
     case KB_POD_PREPARE:
-        prepare(pod);
+        kb__volumes_prepare(pod);
         break;
     case KB_POD_SANDBOX:
         make_sandbox(pod);
@@ -402,12 +403,9 @@ static void perform_one(struct kb__pod *pod, const struct kb_pod_wish *wish)
         status_changed(pod);
         break;
     case KB_POD_TEARDOWN:
-        for (int i = 0; agent->hollow && i < kb_pod_core_count(pod->core); i++) {
-            struct kb_rt_ref box = {ref.uid, kb_pod_core_container_name(pod->core, i),
-                                    (unsigned)kb_pod_core_attempt(pod->core, i)};
-            kb_runtime_remove(agent->rt, &box);
-        }
-        kb_runtime_remove_pod(agent->rt, ref.uid);
+        pod->removing = true;
+        if (kb_mounter_stop(&pod->mounter))
+            kb__pod_remove(pod);
         break;
     case KB_POD_DELETE:
         if (pod->status_dirty && !pod->status_flying)
@@ -443,6 +441,7 @@ static void pod_free(struct kb__pod *pod)
     kb_list_remove(&pod->status_link);
     kb_list_remove(&pod->node_link);
     stop_probes(pod);
+    kb_mounter_finish(&pod->mounter);
     kb__images_forget(pod);
     kb__refs_drop(pod);
     kb__streams_ended(agent, pod, -1, 0);
@@ -547,6 +546,7 @@ static struct kb__pod *pod_new(struct kb__node *node, const struct kb_change *ch
     kb_list_init(&pod->node_link);
     kb_list_push(&node->pods, &pod->node_link);
     pod->requests = kb_admit_requests(change->doc);
+    kb__volumes_init(pod);
     pod->dir = kb_runtime_pod_dir(agent->rt, kb_pod_core_uid(pod->core));
     kb_map_put(&agent->pods_by_uid, kb_str_of(kb_pod_core_uid(pod->core)), pod);
     kb_map_put(&agent->pods_by_key, change->key, pod);
@@ -612,16 +612,11 @@ void kb__pod_refs_changed(struct kb_agent *agent, struct kb__ref *ref)
 {
     kb_str key;
     void *value;
-    struct kb_err err = {0};
     for (size_t i = 0; kb_map_next(&agent->pods_by_uid, &i, &key, &value);) {
         struct kb__pod *pod = value;
         if (!uses(pod, ref))
             continue;
-        struct kb_resolve resolve = resolve_of(pod);
-        if (pod->prepare_waits)
-            prepare(pod);
-        else if (kb_volumes_setup(&resolve, &err) < 0)
-            kb_debug("%s: %s", pod->key, err.text);
+        kb__volumes_refresh(pod);
         TELL(pod, kb_pod_core_retry(pod->core, now, out));
     }
 }

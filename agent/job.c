@@ -102,7 +102,7 @@ static void on_limit(void *arg)
         kb_ev_arm(job->ev, &job->limit, LIMIT_AGAIN_MS, on_limit, job);
         return;
     }
-    kill(-job->pid, SIGKILL);
+    kb_job_kill(job);
     kb_buf_clear(&job->report);
     kb_buf_printf(&job->report, "error-%d did not end within %lld ms", KB_ETIMEOUT,
                   (long long)job->limit_ms);
@@ -223,6 +223,12 @@ struct kb_job *kb_job_start(struct kb_ev *ev, const struct kb_job_calls *calls, 
     if (limit_ms > 0)
         kb_ev_arm(ev, &job->limit, limit_ms, on_limit, job);
     return job;
+}
+
+void kb_job_kill(const struct kb_job *job)
+{
+    if (job->pid > 0 && !job->reaped)
+        kill(-job->pid, SIGKILL);
 }
 
 pid_t kb_job_pid(const struct kb_job *job)

@@ -40,6 +40,8 @@ struct kb_job_calls {
 struct kb_job *kb_job_start(struct kb_ev *ev, const struct kb_job_calls *calls, kb_ms limit_ms,
                             void *arg);
 pid_t kb_job_pid(const struct kb_job *job);
+/* With all that it started. Its end is told as of any other that ends without a report. */
+void kb_job_kill(const struct kb_job *job);
 /* The owner goes away: no callback any more. The process runs on. *job_p becomes NULL. */
 void kb_job_forget(struct kb_job **job_p);
 

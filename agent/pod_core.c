@@ -676,6 +676,11 @@ const struct kb_doc *kb_pod_core_doc(const struct kb_pod_core *core)
     return core->doc;
 }
 
+bool kb_pod_core_grounded(const struct kb_pod_core *core)
+{
+    return core->prepared;
+}
+
 bool kb_pod_core_begun(const struct kb_pod_core *core)
 {
     return core->begun;

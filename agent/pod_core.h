@@ -120,7 +120,8 @@ kb_ms kb_pod_core_wait_ms(const struct kb_pod_core *core, kb_ms now_ms); /* -1: 
 const struct kb_doc *kb_pod_core_status(const struct kb_pod_core *core); /* the status map */
 const struct kb_doc *kb_pod_core_doc(const struct kb_pod_core *core);
 bool kb_pod_core_begun(const struct kb_pod_core *core);
-bool kb_pod_core_over(const struct kb_pod_core *core); /* it has Succeeded or Failed */
+bool kb_pod_core_grounded(const struct kb_pod_core *core); /* its volumes are there */
+bool kb_pod_core_over(const struct kb_pod_core *core);     /* it has Succeeded or Failed */
 const char *kb_pod_core_uid(const struct kb_pod_core *core);
 const char *kb_pod_core_ns(const struct kb_pod_core *core);
 const char *kb_pod_core_name(const struct kb_pod_core *core);

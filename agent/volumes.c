@@ -396,11 +396,14 @@ static int one_volume(const struct kb_resolve *r, kb_val volume, struct kb_err *
     return kb_err_set(err, KB_ENOSYS, "this kind of volume is not supported");
 }
 
-int kb_volumes_setup(const struct kb_resolve *r, struct kb_err *err)
+int kb_volumes_setup(const struct kb_resolve *r, uint32_t *made, struct kb_err *err)
 {
-    for (struct kb_iter it = kb_iter(kb_val_at(r->pod, "spec.volumes")); kb_iter_next(&it);)
+    *made = 0;
+    for (struct kb_iter it = kb_iter(kb_val_at(r->pod, "spec.volumes")); kb_iter_next(&it);) {
         if (one_volume(r, it.val, err) < 0)
             return kb_err_wrap(err, "MountVolume.SetUp failed for volume \"" KB_STR_FMT "\" ",
                                KB_STR_ARG(kb_val_str_at(it.val, "name")));
+        ++*made;
+    }
     return 0;
 }

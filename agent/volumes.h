@@ -11,7 +11,8 @@
 #include "agent/resolve.h"
 
 /* Make all volumes of the pod, or bring those that reflect objects up to date. Fine to repeat. The
- * error is kubelet's: "MountVolume.SetUp failed for volume …". */
-int kb_volumes_setup(const struct kb_resolve *r, struct kb_err *err);
+ * error is kubelet's: "MountVolume.SetUp failed for volume …". Blocks as long as the node's file
+ * systems do; *made counts the volumes that are there. */
+int kb_volumes_setup(const struct kb_resolve *r, uint32_t *made, struct kb_err *err);
 
 #endif

@@ -42,7 +42,9 @@ static void set_up(const struct objects *objects, const char *source)
                            .pod_dir = kb_test_dir(),
                            .find = find,
                            .arg = (void *)(uintptr_t)objects};
-    KB_CHECK_OK(kb_volumes_setup(&r, &err), &err);
+    uint32_t made;
+    KB_CHECK_OK(kb_volumes_setup(&r, &made, &err), &err);
+    KB_CHECK_U64(made, ==, 1);
 }
 
 static const char *file(const char *name)
