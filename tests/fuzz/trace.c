@@ -14,6 +14,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     kb_str text = kb_str_n((const char *)data + 1, n - 1);
     int rc = kb_trace_parse(&t, formats[data[0] % 3], text, "f", KB_TRACE_BOTH, &err);
     KB_ASSERT(rc == 0 || err.text[0] != '\0');
+    if (rc == 0)
+        rc = kb_trace_check(&t, &err);
     for (size_t i = 0; i < t.nodes_n; i++)
         KB_ASSERT(t.nodes[i].name[0] != '\0' && kb_doc_root(t.nodes[i].doc).p != NULL);
     for (size_t i = 0; i < t.pods_n; i++)

@@ -117,6 +117,8 @@ class Simulation(unittest.TestCase):
         for arguments, says in (
                 (["--pods", "x.csv"], "--nodes and --pods are needed"),
                 ([*TRACE[:2], "--pods", broken], f"{broken}:3: not an amount: 'many'"),
+                ([*TRACE, "--fail", "nobody@1"], "there is no node 'nobody', which is to fail"),
+                ([*TRACE, *TRACE[:2]], "is there twice"),
                 ([*TRACE, "--policy", "Gone"], "there is no policy 'Gone'"),
                 ([*TRACE, "--tune", "much"], "--tune takes a number"),
                 ([*TRACE, "--seeds", "9..2"], "a range like 42..51"),

@@ -93,6 +93,8 @@ static int read_workload(const struct kb_sim_options *o, const char *pods, struc
         rc = kb_err_set(err, KB_EINVAL, "there are no nodes");
     if (rc == 0 && w->trace.pods_n == 0)
         rc = kb_err_set(err, KB_EINVAL, "%s: there are no pods", pods);
+    if (rc == 0)
+        rc = kb_trace_check(&w->trace, err);
     w->x_end = hours_of(&w->trace);
     return rc;
 }

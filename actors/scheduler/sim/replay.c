@@ -85,8 +85,9 @@ static int read_entry(struct player *p, const struct kb_node *node, struct kb_pr
     if (ret->policy == NULL && p->resolve != NULL)
         ret->policy = p->resolve(p->user, policy);
     if (ret->policy == NULL)
-        return kb_err_set(p->err, KB_EINVAL, "%s:%zu: there is no policy '%s' here", p->name,
-                          p->line, policy);
+        return kb_err_set(p->err, KB_EINVAL,
+                          "%s:%zu: there is no policy '%s' here: give its file by --policy",
+                          p->name, p->line, policy);
     return 0;
 }
 

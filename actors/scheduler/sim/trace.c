@@ -4,6 +4,7 @@
 #include "bus/base/file.h"
 #include "bus/base/grow.h"
 #include "bus/base/limits.h"
+#include "bus/base/map.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -105,6 +106,53 @@ int kb_trace_parse_fault(struct kb_trace *t, const char *text, struct kb_err *er
     kb_trace_add_fault(t, (kb_str){0}, node, at_ms, for_ms);
     return 0;
 }
+
+/* ---- all together ---- */
+
+/* "p" is taken: "p-2", or the next number that is free. */
+static void rename_pod(struct kb_trace_pod *pod, struct kb_map *pods)
+{
+    char *key = NULL;
+    for (size_t n = 2; key == NULL || kb_map_get(pods, kb_str_of(key)) != NULL; n++) {
+        free(key);
+        key = kb_strf("%s-%zu", pod->key, n);
+    }
+    free(pod->key);
+    pod->key = key;
+}
+
+static int check_names(struct kb_trace *t, struct kb_map *nodes, struct kb_map *pods,
+                       struct kb_err *err)
+{
+    for (size_t i = 0; i < t->nodes_n; i++)
+        if (kb_map_put(nodes, kb_str_of(t->nodes[i].name), &t->nodes[i]) != NULL)
+            return kb_err_set(err, KB_EINVAL, "the node '%s' is there twice", t->nodes[i].name);
+    for (size_t i = 0; i < t->pods_n; i++) {
+        struct kb_trace_pod *pod = &t->pods[i];
+        if (kb_map_get(pods, kb_str_of(pod->key)) != NULL)
+            rename_pod(pod, pods);
+        kb_map_put(pods, kb_str_of(pod->key), pod);
+    }
+    return 0;
+}
+
+int kb_trace_check(struct kb_trace *t, struct kb_err *err)
+{
+    KB_AUTO(kb_map_finish) struct kb_map nodes = {0};
+    KB_AUTO(kb_map_finish) struct kb_map pods = {0};
+    int rc = check_names(t, &nodes, &pods, err);
+    for (size_t i = 0; rc == 0 && i < t->faults_n; i++) {
+        const struct kb_trace_fault *fault = &t->faults[i];
+        if (fault->node != NULL && kb_map_get(&nodes, kb_str_of(fault->node)) == NULL)
+            rc = kb_err_set(err, KB_EINVAL, "there is no node '%s', which is to fail", fault->node);
+        else if (fault->key != NULL && kb_map_get(&pods, kb_str_of(fault->key)) == NULL)
+            rc = kb_err_set(err, KB_EINVAL, "there is no pod '%s', which is to be deleted",
+                            strchr(fault->key, '/') + 1);
+    }
+    return rc;
+}
+
+/* ---- files ---- */
 
 int kb_trace_parse(struct kb_trace *t, enum kb_trace_format format, kb_str text, const char *name,
                    unsigned want, struct kb_err *err)

@@ -71,6 +71,10 @@ int kb_trace_parse(struct kb_trace *trace, enum kb_trace_format format, kb_str t
 /* "NODE@SECONDS" or "NODE@SECONDS+SECONDS" as a failure. -KB_EINVAL. */
 int kb_trace_parse_fault(struct kb_trace *trace, const char *text, struct kb_err *err);
 
+/* When all files are read: nodes that stand there twice, and failures and deletions of what is not
+ * there, are a mistake; of pods of one name, the later ones get a number behind it. -KB_EINVAL. */
+int kb_trace_check(struct kb_trace *trace, struct kb_err *err);
+
 /* Add one; all are copied, the document is referenced. run_ms -1: for ever. */
 void kb_trace_add_node(struct kb_trace *trace, kb_str name, const struct kb_doc *doc);
 void kb_trace_add_pod(struct kb_trace *trace, kb_str key, const struct kb_doc *doc, kb_ms arrive_ms,

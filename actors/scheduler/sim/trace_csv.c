@@ -135,12 +135,13 @@ static kb_str field(const struct reader *r, enum field f)
                                                                 : (kb_str){0};
 }
 
-/* An amount, rounded up; an empty field is 0. */
+/* An amount, rounded up; an empty field is 0 where there need be none. */
 static int amount(struct reader *r, enum field f, double most, int64_t *ret)
 {
     kb_str text = field(r, f);
     double d = 0;
-    if (text.n > 0 && (!kb__trace_number(text, &d) || d < 0 || d > most))
+    bool needed = f == CPU || f == MEMORY;
+    if ((needed || text.n > 0) && (!kb__trace_number(text, &d) || d < 0 || d > most))
         return wrong(r, "not an amount:", text);
     *ret = (int64_t)ceil(d);
     return 0;

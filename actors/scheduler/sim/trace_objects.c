@@ -1,10 +1,11 @@
 /* trace_objects.c - Kubernetes objects as a trace: YAML and JSON files, and JSON lines with times.
  *
- * In YAML a pod's times are annotations (KB_TRACE_ARRIVE, KB_TRACE_RUN), also in a template; pods
- * without them come a second apart, in the order of the file. */
+ * In YAML a pod's times are annotations (KB_TRACE_ARRIVE, KB_TRACE_RUN), also of what makes pods,
+ * or in its template; pods without them come a second apart, in the order of the file. */
 #include "actors/scheduler/sim/trace.h"
 #include "bus/model/json.h"
 #include "bus/model/key.h"
+#include "bus/model/kind.h"
 #include "bus/model/yaml.h"
 
 #include <stdlib.h>
@@ -23,7 +24,22 @@ static int wrong(struct reader *r, const char *what)
     return kb_err_set(r->err, KB_EINVAL, "%s:%zu: %s", r->name, r->line, what);
 }
 
-static int add_node(struct reader *r, const struct kb_node *object)
+/* As the gateway would store it: a request that only a limit states, allocatable from capacity;
+ * and an amount that is none is a mistake. The kinds are made once for the process. */
+static int complete(struct reader *r, const char *resource, struct kb_node *object)
+{
+    static struct kb_kinds *kinds;
+    struct kb_err why = {0};
+    if (kinds == NULL)
+        kinds = kb_kinds_builtin();
+    const struct kb_schema *schema = kb_kinds_by_resource(kinds, kb_str_of(resource))->schema;
+    if (kb_schema_decode(schema, &r->arena, object, NULL, &why) < 0)
+        return wrong(r, why.text);
+    kb_schema_default(schema, &r->arena, object);
+    return 0;
+}
+
+static int add_node(struct reader *r, struct kb_node *object)
 {
     kb_str name = kb_node_text_at(object, "metadata.name");
     if (!(r->want & KB_TRACE_NODES))
@@ -32,15 +48,17 @@ static int add_node(struct reader *r, const struct kb_node *object)
         return wrong(r, "a node without metadata.name");
     if (r->trace->nodes_n >= KB_TRACE_MAX)
         return wrong(r, "too many nodes");
+    if (complete(r, "nodes", object) < 0)
+        return -KB_EINVAL;
     KB_AUTO(kb_doc_destroy) struct kb_doc *doc = kb_node_doc(object);
     kb_trace_add_node(r->trace, name, doc);
     return 0;
 }
 
 /* A time that an annotation states, or what stands in *ret. */
-static int annotated(struct reader *r, const struct kb_node *pod, const char *key, kb_ms *ret)
+static int annotated(struct reader *r, const struct kb_node *object, const char *key, kb_ms *ret)
 {
-    struct kb_node *a = kb_node_at(pod, "metadata.annotations");
+    struct kb_node *a = kb_node_at(object, "metadata.annotations");
     kb_str text = kb_node_text(kb_node_get(a, key));
     if (text.n == 0)
         return 0;
@@ -58,7 +76,8 @@ static int add_pods(struct reader *r, struct kb_node *pod, kb_str ns, kb_str nam
         return wrong(r, "a pod, or what makes pods, without metadata.name");
     if (n < 0 || n > KB_TRACE_MAX - (int64_t)r->trace->pods_n)
         return wrong(r, "too many pods");
-    if (annotated(r, pod, KB_TRACE_ARRIVE, &at) < 0 || annotated(r, pod, KB_TRACE_RUN, &run) < 0)
+    if (annotated(r, pod, KB_TRACE_ARRIVE, &at) < 0 || annotated(r, pod, KB_TRACE_RUN, &run) < 0 ||
+        complete(r, "pods", pod) < 0)
         return -KB_EINVAL;
     ns = ns.n > 0 ? ns : kb_str_of("default");
     kb_node_set_str(&r->arena, pod, "metadata.namespace", ns);
@@ -121,6 +140,9 @@ static int add_template(struct reader *r, struct kb_node *object, kb_ms at, kb_m
     int64_t n = kb_node_num(kb_node_at(object, "spec.replicas"), 1);
     if (kb_node_at(object, "spec.parallelism"))
         n = kb_node_num(kb_node_at(object, "spec.parallelism"), 1);
+    if (annotated(r, object, KB_TRACE_ARRIVE, &at) < 0 ||
+        annotated(r, object, KB_TRACE_RUN, &run) < 0) /* the template's own come before them */
+        return -KB_EINVAL;
     return add_pods(r, template, kb_node_text_at(object, "metadata.namespace"),
                     kb_node_text_at(object, "metadata.name"), n, at, run);
 }
@@ -133,9 +155,13 @@ static int add_object(struct reader *r, struct kb_node *object, kb_ms at, kb_ms 
         return wrong(r, "not an object");
     if (kb_str_ends(kind, "List") && items && items->type == KB_ARRAY) {
         for (uint32_t i = 0; i < items->count; i++) {
-            if (kb_str_ends(kb_node_text(kb_node_get(items->items[i].val, "kind")), "List"))
+            struct kb_node *item = items->items[i].val;
+            kb_str own = kb_node_text(kb_node_get(item, "kind"));
+            if (kb_str_ends(own, "List"))
                 return wrong(r, "a list in a list");
-            if (add_object(r, items->items[i].val, at, run) < 0)
+            if (own.n == 0 && kind.n > 4 && item->type == KB_MAP) /* of a PodList: they say none */
+                kb_node_set_str(&r->arena, item, "kind", kb_str_n(kind.p, kind.n - 4));
+            if (add_object(r, item, at, run) < 0)
                 return -KB_EINVAL;
         }
         return 0;
@@ -207,6 +233,8 @@ static int add_line(struct reader *r, const struct kb_node *line)
         return add_object(r, kb_node_get(line, "object"), at, run);
     if (at < 0 || (gone.n == 0 && node.n == 0))
         return wrong(r, "a line has 'object', or 'at' with 'delete' or 'fail'");
+    if (gone.n > 0 && memchr(gone.p, '/', gone.n) == NULL)
+        return wrong(r, "a pod is named NAMESPACE/NAME");
     if (!(r->want & KB_TRACE_PODS))
         return 0;
     KB_AUTO(kb_auto_free) char *key = kb_strf("pods/" KB_STR_FMT, KB_STR_ARG(gone));

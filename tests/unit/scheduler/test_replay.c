@@ -194,7 +194,7 @@ KB_TEST(replay, what_is_no_record_is_refused_with_its_line)
          "f:2: an op that is not known here"},
         {"{\"op\":\"begin\",\"version\":1,\"seed\":\"1\"}\n{\"op\":\"configure\",\"profiles\":"
          "[{\"name\":\"a\",\"policies\":[{\"policy\":\"Gone\"}]}]}\n",
-         "f:2: there is no policy 'Gone' here"},
+         "f:2: there is no policy 'Gone' here: give its file by --policy"},
     };
     for (size_t i = 0; i < KB_COUNT(cases); i++) {
         KB_AUTO(kb_replay_finish) struct kb_replay replay = {0};

@@ -60,6 +60,7 @@ KB_TEST(trace_csv, a_mistake_is_named_with_file_and_line)
          "f:1: the first line names no column 'sn' (of nodes) or 'name' (of pods)"},
         {"sn,cpu_milli,memory_mib\nn,1,1\nm,x,1\n", "f:3: not an amount: 'x'"},
         {"sn,cpu_milli,memory_mib\nn,-1,1\n", "f:2: not an amount: '-1'"},
+        {"name,cpu_milli,memory_mib\np,1\n", "f:2: not an amount: ''"},
         {"sn,cpu_milli,memory_mib\nn,inf,1\n", "f:2: not an amount: 'inf'"},
         {"sn,cpu_milli,memory_mib,gpu\nn,1,1,17\n", "f:2: not an amount: '17'"},
         {"sn,cpu_milli,memory_mib\n,1,1\n", "f:2: not a name: ''"},
@@ -108,6 +109,34 @@ KB_TEST(trace_yaml, objects_and_what_makes_pods)
     KB_CHECK_I64(t.pods[2].run_ms, ==, 60000);
 }
 
+KB_TEST(trace_yaml, objects_are_completed_as_a_cluster_would_store_them)
+{
+    KB_AUTO(kb_trace_finish) struct kb_trace t = {0};
+    KB_CHECK_OK(
+        parse(&t, KB_TRACE_YAML,
+              "kind: NodeList\nitems:\n- metadata: {name: n1}\n  status: {capacity: {cpu: 4, "
+              "pods: 10}}\n---\n"
+              "kind: Job\nmetadata: {name: j, annotations: {sim.kubus.dev/arrive-seconds: "
+              "'7'}}\nspec: {template: {metadata: {annotations: "
+              "{sim.kubus.dev/run-seconds: '5'}}, spec: {containers: [{name: c, resources: "
+              "{limits: {nvidia.com/gpu: 1}}}]}}}\n"),
+        &err);
+    kb_val node = kb_doc_root(t.nodes[0].doc), pod = kb_doc_root(t.pods[0].doc);
+    kb_val containers = kb_val_at(pod, "spec.containers");
+    KB_CHECK(kb_str_is(kb_val_str_at(node, "status.allocatable.cpu"), "4"));
+    struct kb_iter it = kb_iter(containers);
+    KB_CHECK(kb_iter_next(&it));
+    kb_val requests = kb_val_at(it.val, "resources.requests");
+    KB_CHECK(kb_str_is(kb_val_str(kb_val_get(requests, "nvidia.com/gpu")), "1"));
+    KB_CHECK(!kb_val_present(kb_val_at(pod, "spec.schedulerName")));
+    KB_CHECK_I64(t.pods[0].arrive_ms, ==, 7000);
+    KB_CHECK_I64(t.pods[0].run_ms, ==, 5000);
+    KB_CHECK(parse(&t, KB_TRACE_YAML,
+                   "kind: Pod\nmetadata: {name: p}\nspec: {containers: [{name: c, resources: "
+                   "{requests: {cpu: lots}}}]}\n") < 0);
+    KB_CHECK(kb_str_starts(kb_str_of(err.text), "f:1: quantities must match"));
+}
+
 KB_TEST(trace_yaml, mistakes_are_named)
 {
     KB_AUTO(kb_trace_finish) struct kb_trace t = {0};
@@ -137,6 +166,37 @@ KB_TEST(trace_jsonl, objects_with_times_deletions_and_failures)
     KB_CHECK_STR(err.text, "f:2: a line has 'object', or 'at' with 'delete' or 'fail'");
     KB_CHECK(parse(&t, KB_TRACE_JSONL, "{\"at\": -1, \"delete\": \"x\"}\n") < 0);
     KB_CHECK_STR(err.text, "f:1: at, run and for are numbers of seconds");
+}
+
+KB_TEST(trace, names_are_checked_when_all_is_read)
+{
+    KB_AUTO(kb_trace_finish) struct kb_trace t = {0};
+    KB_CHECK_OK(parse(&t, KB_TRACE_CSV, "sn,cpu_milli,memory_mib\nn,1,1\n"), &err);
+    KB_CHECK_OK(
+        parse(&t, KB_TRACE_CSV, "name,cpu_milli,memory_mib\np,1,1\np-2,1,1\np,1,1\np,1,1\n"), &err);
+    KB_CHECK_OK(kb_trace_check(&t, &err), &err);
+    KB_CHECK_STR(t.pods[0].key, "pods/default/p");
+    KB_CHECK_STR(t.pods[2].key, "pods/default/p-3");
+    KB_CHECK_STR(t.pods[3].key, "pods/default/p-4");
+    KB_CHECK(parse(&t, KB_TRACE_JSONL, "{\"at\": 1, \"delete\": \"p\"}") < 0);
+    KB_CHECK_STR(err.text, "f:1: a pod is named NAMESPACE/NAME");
+    KB_CHECK_OK(parse(&t, KB_TRACE_JSONL, "{\"at\": 1, \"delete\": \"default/q\"}"), &err);
+    KB_CHECK(kb_trace_check(&t, &err) < 0);
+    KB_CHECK_STR(err.text, "there is no pod 'default/q', which is to be deleted");
+}
+
+KB_TEST(trace, a_node_that_stands_there_twice_or_fails_without_being_there_is_a_mistake)
+{
+    KB_AUTO(kb_trace_finish) struct kb_trace t = {0};
+    KB_CHECK_OK(kb_trace_parse_fault(&t, "m@60", &err), &err);
+    KB_CHECK_OK(parse(&t, KB_TRACE_CSV, "sn,cpu_milli,memory_mib\nn,1,1\n"), &err);
+    KB_CHECK(kb_trace_check(&t, &err) < 0);
+    KB_CHECK_STR(err.text, "there is no node 'm', which is to fail");
+    KB_CHECK_OK(parse(&t, KB_TRACE_CSV, "sn,cpu_milli,memory_mib\nm,1,1\n"), &err);
+    KB_CHECK_OK(kb_trace_check(&t, &err), &err);
+    KB_CHECK_OK(parse(&t, KB_TRACE_CSV, "sn,cpu_milli,memory_mib\nn,1,1\n"), &err);
+    KB_CHECK(kb_trace_check(&t, &err) < 0);
+    KB_CHECK_STR(err.text, "the node 'n' is there twice");
 }
 
 KB_TEST(trace, a_failure_by_flag)
