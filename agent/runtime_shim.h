@@ -94,6 +94,10 @@ void kb__shim_info(struct kb_box *box, struct kb_rt_container_info *ret); /* bor
 struct kb_rt_exec *kb__shim_exec(struct kb_runtime *base, const struct kb_rt_exec_spec *spec,
                                  const struct kb_rt_exec_handlers *handlers, void *arg);
 
+/* The same for whoever is at the other end of `socket`, which is taken: for tests. */
+struct kb_rt_exec *kb__shim_exec_at(struct kb_ev *ev, int socket, bool tty,
+                                    const struct kb_rt_exec_handlers *handlers, void *arg);
+
 /* shim_attach.c */
 struct kb_rt_exec *kb__shim_attach(struct kb_runtime *base, const struct kb_rt_exec_spec *spec,
                                    const struct kb_rt_exec_handlers *handlers, void *arg);

@@ -99,10 +99,13 @@ static void set_size(struct shim_exec *exec)
         ioctl(exec->io.out, TIOCSWINSZ, &size);
 }
 
-static void exec_runs(struct shim_exec *exec, int terminal)
+/* Takes the terminal, if there is to be one. */
+static void exec_runs(struct shim_exec *exec, int *terminal_p)
 {
     exec->running = true;
     if (exec->tty) {
+        int terminal = *terminal_p;
+        *terminal_p = -1;
         /* One each way, though they are the same: each can be watched and closed by itself. */
         exec->io = (struct kb_rt_exec_io){fcntl(terminal, F_DUPFD_CLOEXEC, 0), terminal, -1};
         set_size(exec);
@@ -115,11 +118,26 @@ static void exec_runs(struct shim_exec *exec, int terminal)
         exec->base.handlers->ready(exec->base.arg, &exec->io);
 }
 
+/* "ok" comes once; with the terminal, when there is to be one. (The kernel leaves a descriptor out
+ * when we have too many.) */
+static bool may_run(struct shim_exec *exec, int terminal)
+{
+    if (exec->running)
+        kb_err_set(&exec->err, KB_EINTERNAL, "the program's supervisor says twice that it runs");
+    else if (exec->tty && (terminal < 0 || !isatty(terminal)))
+        kb_err_set(&exec->err, KB_EINTERNAL, "the program's terminal did not arrive");
+    else
+        return true;
+    exec_over(exec, -KB_EINTERNAL, &exec->err, -1);
+    return false;
+}
+
 static void on_socket(void *arg, uint32_t events)
 {
     struct shim_exec *exec = arg;
     char text[WORDS_MAX];
-    int fd, code = 0;
+    KB_AUTO(kb_auto_close) int fd = -1;
+    int code = 0;
     (void)events;
     ssize_t n = receive(exec->socket, text, sizeof text, &fd);
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
@@ -128,12 +146,14 @@ static void on_socket(void *arg, uint32_t events)
         kb_err_set(&exec->err, KB_EIO, "the program's supervisor was killed");
         exec_over(exec, -KB_EIO, &exec->err, -1);
     } else if (strncmp(text, "ok ", 3) == 0) {
-        exec_runs(exec, fd);
+        if (may_run(exec, fd))
+            exec_runs(exec, &fd);
     } else if (sscanf(text, "exit %d", &code) == 1) {
         exec_over(exec, 0, &exec->err, code);
     } else {
+        const char *words = strncmp(text, "error ", 6) == 0 ? text + 6 : text;
         kb_err_set(&exec->err, KB_EINTERNAL, "%s",
-                   strncmp(text, "error ", 6) == 0 ? text + 6 : text);
+                   *words ? words : "the program's supervisor failed without a word");
         exec_over(exec, -KB_EINTERNAL, &exec->err, -1);
     }
 }
@@ -372,16 +392,32 @@ static int exec_start(struct shim_exec *exec, struct kb_shim_rt *rt,
     return 0;
 }
 
-struct kb_rt_exec *kb__shim_exec(struct kb_runtime *base, const struct kb_rt_exec_spec *spec,
-                                 const struct kb_rt_exec_handlers *handlers, void *user)
+static struct shim_exec *exec_new(struct kb_ev *ev, bool tty,
+                                  const struct kb_rt_exec_handlers *handlers, void *user)
 {
     struct shim_exec *exec = calloc(1, sizeof *exec);
     KB_ASSERT(exec != NULL);
     exec->base = (struct kb_rt_exec){&exec_impl, handlers, user};
-    exec->ev = base->ev;
+    exec->ev = ev;
     exec->io = (struct kb_rt_exec_io){-1, -1, -1};
     exec->socket = exec->pid_fd = -1;
-    exec->tty = spec->tty;
+    exec->tty = tty;
+    return exec;
+}
+
+struct kb_rt_exec *kb__shim_exec_at(struct kb_ev *ev, int socket, bool tty,
+                                    const struct kb_rt_exec_handlers *handlers, void *user)
+{
+    struct shim_exec *exec = exec_new(ev, tty, handlers, user);
+    exec->socket = socket;
+    exec->socket_watch = kb_ev_watch(ev, socket, EPOLLIN, on_socket, exec);
+    return &exec->base;
+}
+
+struct kb_rt_exec *kb__shim_exec(struct kb_runtime *base, const struct kb_rt_exec_spec *spec,
+                                 const struct kb_rt_exec_handlers *handlers, void *user)
+{
+    struct shim_exec *exec = exec_new(base->ev, spec->tty, handlers, user);
     exec->rows = spec->rows;
     exec->cols = spec->cols;
     if (exec_start(exec, (struct kb_shim_rt *)base, spec, &exec->err) < 0)

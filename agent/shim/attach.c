@@ -2,6 +2,7 @@
 #include "agent/shim/shim.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -61,6 +62,9 @@ static ssize_t client_receive(int socket, char *text, size_t cap, int fds[2])
     fds[0] = fds[1] = -1;
     if (head != NULL && head->cmsg_type == SCM_RIGHTS)
         memcpy(fds, CMSG_DATA(head), head->cmsg_len - CMSG_LEN(0));
+    for (int i = 0; i < 2; i++) /* whoever sends a blocking one would hold the container up */
+        if (fds[i] >= 0)
+            fcntl(fds[i], F_SETFL, fcntl(fds[i], F_GETFL) | O_NONBLOCK);
     text[n > 0 ? n : 0] = '\0';
     return n;
 }
@@ -100,7 +104,8 @@ static bool client_message(struct shim *shim, struct client *client)
 
 void shim_attach_hear(struct shim *shim, struct client *client)
 {
-    while (client_message(shim, client))
+    enum { AT_ONCE = 1000 }; /* one who does not stop is heard on in the next round */
+    for (int i = 0; i < AT_ONCE && client_message(shim, client); i++)
         ;
 }
 

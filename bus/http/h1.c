@@ -20,9 +20,7 @@ static struct kb_h1 *h1_of(struct http_parser *parser)
 static int on_begin(struct http_parser *parser)
 {
     struct kb_h1 *h1 = h1_of(parser);
-    if (h1->events->begin)
-        h1->events->begin(h1->user);
-    return 0;
+    return h1->events->begin ? h1->events->begin(h1->user) : 0;
 }
 
 static int piece(struct http_parser *parser, int (*event)(void *, kb_str), const char *at, size_t n)

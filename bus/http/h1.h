@@ -19,7 +19,7 @@ enum kb_h1_verdict { KB_H1_GO, KB_H1_NO_BODY, KB_H1_STOP };
 /* Pieces arrive in order; a target, name or value may come in several calls. The data callbacks
  * return 0, or anything else to stop with an error (kb_h1_feed returns -KB_ECANCELED). */
 struct kb_h1_events {
-    void (*begin)(void *user);
+    int (*begin)(void *user);
     int (*target)(void *user, kb_str piece);
     int (*name)(void *user, kb_str piece);
     int (*value)(void *user, kb_str piece);

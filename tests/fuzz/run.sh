@@ -9,6 +9,8 @@ set -eu
 fuzzer=$1 seeds=$2
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
+words=$(dirname "$seeds")/../dict/$(basename "$seeds")
+[ -f "$words" ] && words=-dict=$words || words=
 if [ "$3" = explore ]; then
     build=$(dirname "$(dirname "$fuzzer")")
     corpus=$build/corpus/$(basename "$fuzzer") found=$build/found/$(basename "$fuzzer")
@@ -22,7 +24,7 @@ else
 fi
 mkdir -p "$corpus" "$found"
 if ! $unmoved "$fuzzer" -rss_limit_mb=1024 -timeout=10 -max_len=16384 -print_final_stats=1 \
-        -artifact_prefix="$found/" "$@" "$corpus" "$seeds" >"$work/log" 2>&1; then
+        -artifact_prefix="$found/" ${words:+"$words"} "$@" "$corpus" "$seeds" >"$work/log" 2>&1; then
     tail -n 60 "$work/log"
     for input in "$found"/*; do
         [ -f "$input" ] || continue

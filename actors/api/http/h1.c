@@ -24,12 +24,13 @@ static int on_value(void *user, kb_str piece)
     return kb__req_add_value(conn->current, piece);
 }
 
-static void on_begin(void *user)
+static int on_begin(void *user)
 {
     struct kb__conn *conn = user;
     KB_ASSERT(conn->current == NULL);
     conn->current = kb__req_new(conn);
     kb__conn_expect(conn, conn->server->config.header_ms);
+    return conn->current ? 0 : -1;
 }
 
 /* The client waits for leave to send its body. */
@@ -121,6 +122,8 @@ static ptrdiff_t h1_input(struct kb__conn *conn, kb_str data)
         conn->keep_alive = false;
         conn->discard = true;
         on_complete(conn);
+    } else if (n == -KB_ECANCELED && req == NULL) {
+        refuse(conn, "503 Service Unavailable");
     } else if (n == -KB_ECANCELED) {
         refuse(conn, "431 Request Header Fields Too Large");
     } else {

@@ -1,8 +1,8 @@
 /* h2.c - HTTP/2 on a connection, by nghttp2.
  *
  * Bounds against abuse: 250 streams, reset and continuation limits, our own windows (a client may
- * have 1 MiB of one body and 8 MiB in all under way), header size. A stream is freed when nghttp2
- * says that it is closed and nowhere else. */
+ * have 1 MiB of one body and 8 MiB in all under way), header size, of one request and of all. A
+ * stream is freed when nghttp2 says that it is closed and nowhere else. */
 #include "actors/api/http/internal.h"
 
 enum {
@@ -42,6 +42,8 @@ static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame
     if (frame->hd.type != NGHTTP2_HEADERS || frame->headers.cat != NGHTTP2_HCAT_REQUEST)
         return 0;
     struct kb_http_req *req = kb__req_new(conn);
+    if (req == NULL)
+        return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE; /* that stream is reset */
     req->stream_id = frame->hd.stream_id;
     nghttp2_session_set_stream_user_data(session, frame->hd.stream_id, req);
     conn->h2_reading++;

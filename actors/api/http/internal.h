@@ -24,6 +24,8 @@ enum {
     KB__HELD_MAX_BYTES = 64 * 1024, /* read ahead while a request is being answered */
     KB__SEGMENTS_MAX = 32,
     KB__FIELDS_MAX = 128,
+    KB__PARAMS_MAX = 1000,
+    KB__REQ_BYTES = 4096, /* what a request costs beside its texts, roughly */
     KB__GROUPS_MAX = 32,
     KB__ROUNDS = 16 /* reads, or writes, of one connection before the others get their turn */
 };
@@ -77,7 +79,8 @@ struct kb_http_req {
     enum kb_http_method method;
     char method_name[16];
     int problem;
-    size_t accounted; /* bytes of the body in server->body_bytes */
+    size_t accounted;      /* bytes of the body in server->body_bytes */
+    size_t head_accounted; /* and of the rest in conn->head_bytes and server->head_bytes */
 
     kb_str path, query;
     char *decoded; /* memory of the segments and parameters */
@@ -101,6 +104,7 @@ struct kb_http_req {
     struct kb__body out;
 };
 
+/* NULL: heads that are under way, of all connections or of this one, take too much memory. */
 struct kb_http_req *kb__req_new(struct kb__conn *conn);
 void kb__req_free(struct kb_http_req *req); /* no callback */
 /* on_close when the handler still waits, then free. */
@@ -160,6 +164,7 @@ struct kb__conn {
     struct kb_buf in; /* arrived, not yet taken */
 
     struct kb_link reqs;
+    size_t head_bytes; /* of these */
     struct kb_h1 *h1;
     struct kb_http_req *current; /* h1, ws: the one request under way */
     bool keep_alive;
@@ -213,7 +218,7 @@ struct kb_http_server {
     struct kb_timers timers;
     struct kb_link conns, dirty, ready, doomed, drained, free_reqs;
     size_t free_reqs_n;
-    size_t body_bytes;
+    size_t body_bytes, head_bytes;
     nghttp2_session_callbacks *h2_callbacks;
     nghttp2_option *h2_options;
     int64_t date_s;

@@ -10,9 +10,25 @@
 
 enum { FREE_REQS_MAX = 256, KEEP_BYTES = 16 * 1024 };
 
+/* A client may begin hundreds of requests on a connection, and have many connections: what their
+ * heads take is bounded in total, and so that no connection takes it all. */
+static bool head_account(struct kb__conn *conn, size_t n)
+{
+    enum { SHARE = 16 };
+    struct kb_http_server *server = conn->server;
+    size_t max = server->config.max_head_total;
+    if (server->head_bytes + n > max || conn->head_bytes + n > max / SHARE)
+        return false;
+    server->head_bytes += n;
+    conn->head_bytes += n;
+    return true;
+}
+
 struct kb_http_req *kb__req_new(struct kb__conn *conn)
 {
     struct kb_http_server *server = conn->server;
+    if (!head_account(conn, KB__REQ_BYTES))
+        return NULL;
     struct kb_link *link = kb_list_pop(&server->free_reqs);
     struct kb_http_req *req = NULL;
     if (link) {
@@ -24,6 +40,7 @@ struct kb_http_req *kb__req_new(struct kb__conn *conn)
     }
     req->magic = KB__REQ_MAGIC;
     req->conn = conn;
+    req->head_accounted = KB__REQ_BYTES;
     kb_list_init(&req->drained);
     kb_list_push(&conn->reqs, &req->link);
     server->stats.open_requests++;
@@ -43,6 +60,8 @@ void kb__req_free(struct kb_http_req *req)
     struct kb_http_server *server = req->conn->server;
     server->stats.open_requests--;
     server->body_bytes -= req->accounted;
+    server->head_bytes -= req->head_accounted;
+    req->conn->head_bytes -= req->head_accounted;
     kb_list_remove(&req->link);
     kb_list_remove(&req->drained);
     kb__body_finish(&req->out);
@@ -82,6 +101,9 @@ static int text_add(struct kb_http_req *req, kb_str piece)
 {
     if (req->text.n + piece.n > req->conn->server->config.max_header_bytes)
         return -1;
+    if (!head_account(req->conn, 2 * piece.n)) /* it is decoded, or joined with others */
+        return -1;
+    req->head_accounted += 2 * piece.n;
     kb_buf_add_str(&req->text, piece);
     return 0;
 }
@@ -244,10 +266,16 @@ void kb__req_head_done(struct kb_http_req *req)
     size_t params = req->query.n > 0;
     for (size_t i = 0; i < req->query.n; i++)
         params += req->query.p[i] == '&';
-    req->decoded = malloc(params * sizeof(struct kb__param) + req->path.n + req->query.n + 1);
+    size_t bytes = params * sizeof(struct kb__param);
+    if (params > KB__PARAMS_MAX || !head_account(req->conn, bytes)) {
+        req->problem = params > KB__PARAMS_MAX ? KB_EINVAL : KB_EUNAVAILABLE;
+        return;
+    }
+    req->head_accounted += bytes;
+    req->decoded = malloc(bytes + req->path.n + req->query.n + 1);
     KB_ASSERT(req->decoded != NULL);
     req->params = (struct kb__param *)(void *)req->decoded;
-    char *at = decode_segments(req, req->decoded + params * sizeof(struct kb__param));
+    char *at = decode_segments(req, req->decoded + bytes);
     if (at == NULL || !decode_params(req, at))
         req->problem = KB_EINVAL;
 }

@@ -29,6 +29,7 @@ static void config_defaults(struct kb_http_config *c)
     DEFAULT(max_header_bytes, 64 * 1024);
     DEFAULT(max_body_bytes, KB_BODY_MAX_BYTES);
     DEFAULT(max_body_total, 128u * 1024 * 1024);
+    DEFAULT(max_head_total, 256u * 1024 * 1024);
     DEFAULT(max_queue_bytes, 16u * 1024 * 1024);
     DEFAULT(low_water, 256 * 1024);
     DEFAULT(max_ws_bytes, 1024 * 1024);

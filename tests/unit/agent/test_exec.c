@@ -1,9 +1,11 @@
 /* Programs that are run in containers that run already, and attaching to them. */
 #include "agent/runtime.h"
+#include "agent/runtime_shim.h"
 #include "tests/lib/test.h"
 #include "tests/unit/agent/runtime_world.h"
 
 #include <signal.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 static void on_output(void *arg, uint32_t events)
@@ -46,6 +48,16 @@ static void on_exec_done(void *arg, int rc, const struct kb_err *err, int code)
 }
 
 static const struct kb_rt_exec_handlers exec_handlers = {on_exec_ready, on_exec_done};
+
+static void on_odd_ready(void *arg, const struct kb_rt_exec_io *io)
+{
+    struct world *w = arg;
+    KB_CHECK(w->exec_done == 0 && w->out_fd == 0);
+    w->out_fd = -1;
+    (void)io;
+}
+
+static const struct kb_rt_exec_handlers odd_handlers = {on_odd_ready, on_exec_done};
 
 /* Until it has ended and all that it said is in w->out. */
 static void exec_to_the_end(struct world *w, const struct kb_rt_exec_spec *spec)
@@ -287,4 +299,30 @@ KB_TEST(oci, who_attaches_and_does_not_read_is_dropped_and_holds_nobody_up)
     KB_CHECK_I64(w->exit.code, ==, 7);
     kb_rt_exec_destroy(&exec);
     world_finish(w);
+}
+
+/* The shim of a program on a terminal says that it runs, but the terminal is not with it: the
+ * kernel leaves it out when the agent has too many descriptors. Or it says so twice. */
+static void odd_words_story(bool tty, const char *words, int times)
+{
+    struct world w = {.ev = kb_ev_new(kb_clock_system())};
+    int fds[2];
+    KB_CHECK(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds) == 0);
+    struct kb_rt_exec *exec = kb__shim_exec_at(w.ev, fds[0], tty, &odd_handlers, &w);
+    for (int i = 0; i < times; i++)
+        KB_CHECK(send(fds[1], words, strlen(words), MSG_NOSIGNAL) > 0);
+    while (w.exec_done == 0)
+        kb_ev_run(w.ev, -1);
+    KB_CHECK_I64(w.exec_rc, ==, -KB_EINTERNAL);
+    KB_CHECK(w.words[0] != '\0');
+    kb_rt_exec_destroy(&exec);
+    close(fds[1]);
+    kb_ev_destroy(&w.ev);
+}
+
+KB_TEST(exec, odd_words_of_a_shim_end_the_program_not_the_agent)
+{
+    odd_words_story(true, "ok 5", 1);
+    odd_words_story(false, "ok 5", 2);
+    odd_words_story(false, "error ", 1);
 }

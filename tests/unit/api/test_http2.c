@@ -230,6 +230,26 @@ KB_TEST(http2, survives_a_flood_of_resets)
     wait_for(&served, "/closed", "63");
 }
 
+KB_TEST(http2, what_the_heads_of_a_connection_take_is_bounded_in_total)
+{
+    KB_AUTO(served_end)
+    struct served served = serve((struct kb_http_config){.max_head_total = 16 * 40960}, true);
+    KB_AUTO(h2_close) struct h2 h2 = h2_dial(&served, NO_CERT);
+    h2_open(&h2);
+    int32_t ids[20];
+    for (int i = 0; i < 20; i++)
+        ids[i] = h2_ask(&h2, "GET", "/never", false);
+    KB_CHECK(h2_until(&h2, ids[19]));
+    KB_CHECK_U64(answer_of(&h2, ids[19])->code, !=, 0);
+    KB_CHECK_U64(answer_of(&h2, ids[0])->code, ==, 0);
+    wait_for(&served, "/hello", "hello\n"); /* others have their share */
+    for (int i = 0; i < 4; i++)
+        nghttp2_submit_rst_stream(h2.session, 0, ids[i], NGHTTP2_CANCEL);
+    int32_t after = h2_ask(&h2, "GET", "/hello", false);
+    KB_CHECK(h2_until(&h2, after));
+    KB_CHECK_STR(text_of(&h2, after), "hello\n");
+}
+
 KB_TEST(http2, garbage_after_the_preface_ends_the_connection)
 {
     KB_AUTO(served_end) struct served served = serve((struct kb_http_config){0}, true);

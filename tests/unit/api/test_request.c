@@ -16,7 +16,8 @@ static void add(struct kb_http_req *req, const char *name, const char *value)
  * for its body: what is kept is bounded by what was sent, not by its square. */
 KB_TEST(request, a_header_that_is_repeated_takes_no_more_than_twice_its_bytes)
 {
-    struct kb_http_server server = {.config = {.max_header_bytes = 64 * 1024}};
+    struct kb_http_server server = {
+        .config = {.max_header_bytes = 64 * 1024, .max_head_total = 16 * 1024 * 1024}};
     struct kb__conn conn = {.server = &server};
     char value[VALUE_BYTES + 1];
     memset(value, 'v', VALUE_BYTES);
