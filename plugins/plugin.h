@@ -1,7 +1,7 @@
 /* A controller in one page: what a plugin exports, and what its reconcile function may call.
  *
  * ABI changelog (KB_PLUGIN_ABI; fields are only ever appended to struct kb_plugin within one)
- *   1  first
+ *   1  first; later: on_demand
  *
  * A plugin is one shared object with one descriptor:
  *
@@ -94,6 +94,10 @@ struct kb_plugin {
     void (*stop)(void *user);
     /* Also reconcile every primary key each so often; 0: only on changes and kb_requeue. */
     kb_ms resync_ms;
+    /* What it owns and watches is followed only once there is a primary object: a controller that
+     * has nothing to do then costs nothing. For one that acts on behalf of such an object alone;
+     * before its first run all is in the cache as ever. */
+    bool on_demand;
 };
 
 /* Exactly one in a shared object. */

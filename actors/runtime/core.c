@@ -252,7 +252,8 @@ static bool views_reached(const kb_controller *c, const char *resource, int64_t 
     KB_LIST_EACH(link, &c->sources)
     {
         const struct source *src = KB_CONTAINER(link, struct source, link);
-        if (src->rev < rev && (resource == NULL || strcmp(src->cache.resource, resource) == 0))
+        bool asked = resource == NULL || strcmp(src->cache.resource, resource) == 0;
+        if (src->rev < rev && asked && kb__source_wanted(c, src))
             return false;
     }
     return true;

@@ -57,7 +57,7 @@ KB_API int64_t kb_core_view_rev(const struct kb_core_view *view, kb_str key);
 KB_API bool kb_core_view_next(const struct kb_core_view *view, size_t *cursor, kb_str *ret_key);
 /* All up to `rev` was delivered. The first time: the first listing is complete. */
 KB_API void kb_core_synced(kb_controller *core, struct kb_core_view *view, int64_t rev);
-KB_API bool kb_core_ready(const kb_controller *core); /* all lasting views have been listed */
+KB_API bool kb_core_ready(const kb_controller *core); /* all lasting views of now are listed */
 
 /* ---- running ---- */
 

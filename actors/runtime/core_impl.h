@@ -100,6 +100,7 @@ struct kb_controller {
     struct kb_queue queue;
     struct kb_events events;
     struct kb_link sources, unwanted;
+    bool demanded; /* a primary object is or was there, or the plugin waits for none */
     uint64_t views_version;
     struct kb_core_view **views; /* as of views_listed */
     uint64_t views_listed;
@@ -138,6 +139,8 @@ void kb__wish_tell(kb_controller *c, const struct kb_wish *wish, const struct kb
 int kb__sources_make(kb_controller *c, struct kb_err *err);
 void kb__source_free(struct source *src);
 bool kb__sources_listed(const kb_controller *c); /* the lasting ones */
+/* Is it to be followed now? Not, what waits for a primary object. */
+bool kb__source_wanted(const kb_controller *c, const struct source *src);
 void kb__source_change(kb_controller *c, struct source *src, bool gone, kb_str key, int64_t rev,
                        kb_val doc);
 /* Views that the key asked for before, but not in this run, are not wanted by it any more. */

@@ -70,6 +70,7 @@ static bool is_all(const char *resource)
 int kb__sources_make(kb_controller *c, struct kb_err *err)
 {
     const struct kb_plugin *p = &c->plugin;
+    c->demanded = !p->on_demand;
     if (p->primary == NULL)
         return kb_err_set(err, KB_EINVAL, "plugin %s has no primary resource", p->name);
     for (size_t i = 0; is_all(p->primary) && c->resource_names[i]; i++) {
@@ -93,6 +94,20 @@ int kb__sources_make(kb_controller *c, struct kb_err *err)
             source_watch(source_ensure(c, c->resource_names[r], watch->query), watch, true);
     }
     return 0;
+}
+
+bool kb__source_wanted(const kb_controller *c, const struct source *src)
+{
+    return c->demanded || src->primary || !src->lasting;
+}
+
+/* The first primary object is there. */
+static void demand(kb_controller *c)
+{
+    if (c->demanded)
+        return;
+    c->demanded = true;
+    c->views_version++;
 }
 
 /* ---- needs of single keys ---- */
@@ -154,6 +169,8 @@ size_t kb_core_views(kb_controller *core, struct kb_core_view ***ret_views)
     KB_LIST_EACH(link, &core->sources)
     {
         struct source *src = KB_CONTAINER(link, struct source, link);
+        if (!kb__source_wanted(core, src))
+            continue;
         src->pub.fields = src->cache.fields;
         core->views[count++] = &src->pub;
     }
@@ -179,7 +196,7 @@ bool kb__sources_listed(const kb_controller *c)
     KB_LIST_EACH(link, &c->sources)
     {
         const struct source *src = KB_CONTAINER(link, struct source, link);
-        if (src->lasting && !src->listed)
+        if (src->lasting && !src->listed && kb__source_wanted(c, src))
             return false;
     }
     return true;
@@ -236,6 +253,8 @@ void kb__source_change(kb_controller *c, struct source *src, bool gone, kb_str k
 {
     const struct kb_object *now = NULL;
     struct kb_object *old = NULL;
+    if (src->primary && !gone)
+        demand(c);
     bool news = gone ? kb_cache_del(&src->cache, key, rev, &old)
                      : kb_cache_put(&src->cache, key, rev, doc, &now, &old);
     if (news && !(src->cache.keep && now && old && kb_cache_same(now, old)))

@@ -221,4 +221,5 @@ KB_CONTROLLER("disruption", .primary = "poddisruptionbudgets.policy",
                           {"deployments.apps", .map = map_change, .keep = "metadata spec.replicas"},
                           {"replicationcontrollers", .map = map_change,
                            .keep = "metadata spec.replicas"}},
-              .writes = {"poddisruptionbudgets.policy/status", "events"}, .reconcile = reconcile);
+              .writes = {"poddisruptionbudgets.policy/status", "events"}, .reconcile = reconcile,
+              .on_demand = true);

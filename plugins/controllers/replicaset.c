@@ -16,4 +16,5 @@ static void map_pod(kb_controller *c, const struct kb_object *now, const struct 
 KB_CONTROLLER("replicaset-controller", .primary = "replicasets.apps", .owns = {"pods"},
               .watches = {{"pods", .map = map_pod, .keep = REPLICAS_POD_FIELDS,
                            .digest = replicas_digest}},
-              .writes = {"pods", "replicasets.apps/status", "events"}, .reconcile = reconcile);
+              .writes = {"pods", "replicasets.apps/status", "events"}, .reconcile = reconcile,
+              .on_demand = true);

@@ -17,5 +17,5 @@ static void map_pod(kb_controller *c, const struct kb_object *now, const struct 
 KB_CONTROLLER("replication-controller", .primary = "replicationcontrollers", .owns = {"pods"},
               .watches = {{"pods", .map = map_pod, .keep = REPLICAS_POD_FIELDS,
                            .digest = replicas_digest}},
-              .writes = {"pods", "replicationcontrollers/status", "events"},
-              .reconcile = reconcile);
+              .writes = {"pods", "replicationcontrollers/status", "events"}, .reconcile = reconcile,
+              .on_demand = true);
