@@ -103,46 +103,15 @@ bool kb_admit_taints(kb_val pod, kb_val node, struct kb_refusal *ret)
 
 /* ---- host ports ---- */
 
-struct host_port {
-    int64_t port;
-    kb_str protocol, ip; /* ip: empty for all addresses */
-};
-
-/* The next host port of a pod; `containers` and `ports` are the position. */
-static bool next_port(struct kb_iter *containers, struct kb_iter *ports, struct host_port *ret)
-{
-    for (;;) {
-        while (kb_iter_next(ports)) {
-            kb_str protocol = kb_val_str_at(ports->val, "protocol");
-            kb_str ip = kb_val_str_at(ports->val, "hostIP");
-            *ret = (struct host_port){kb_val_int_at(ports->val, "hostPort", 0),
-                                      protocol.n > 0 ? protocol : kb_str_of("TCP"),
-                                      kb_str_is(ip, "0.0.0.0") ? (kb_str){0} : ip};
-            if (ret->port > 0)
-                return true;
-        }
-        if (!kb_iter_next(containers))
-            return false;
-        *ports = kb_iter(kb_val_get(containers->val, "ports"));
-    }
-}
-
-static bool clash(const struct host_port *a, const struct host_port *b)
-{
-    return a->port == b->port && kb_str_eq(a->protocol, b->protocol) &&
-           (a->ip.n == 0 || b->ip.n == 0 || kb_str_eq(a->ip, b->ip));
-}
-
 bool kb_admit_ports_clash(kb_val pod, kb_val other)
 {
-    struct kb_iter mine = kb_iter(kb_val_at(pod, "spec.containers")), my_ports = {0};
-    struct host_port want, taken;
-    while (next_port(&mine, &my_ports, &want)) {
-        struct kb_iter theirs = kb_iter(kb_val_at(other, "spec.containers")), their_ports = {0};
-        while (next_port(&theirs, &their_ports, &taken))
-            if (clash(&want, &taken))
+    kb_val theirs = kb_val_get(other, "spec");
+    struct kb_host_port want, taken;
+    for (struct kb_host_ports it = kb_host_ports(kb_val_get(pod, "spec"));
+         kb_host_port_next(&it, &want);)
+        for (struct kb_host_ports at = kb_host_ports(theirs); kb_host_port_next(&at, &taken);)
+            if (kb_host_port_clash(&want, &taken))
                 return true;
-    }
     return false;
 }
 

@@ -83,3 +83,55 @@ kb_val kb_taint_untolerated(kb_val taints, const char *effect, kb_val toleration
             return it.val;
     return (kb_val){0};
 }
+
+struct kb_host_ports kb_host_ports(kb_val spec)
+{
+    return (struct kb_host_ports){.init = kb_val_get(spec, "initContainers"),
+                                  .containers = kb_iter(kb_val_get(spec, "containers"))};
+}
+
+/* The next container whose ports count: any, or of the init containers those that stay. */
+static bool next_container(struct kb_host_ports *it)
+{
+    for (;;) {
+        while (kb_iter_next(&it->containers)) {
+            kb_val restart = kb_val_get(it->containers.val, "restartPolicy");
+            if (!it->sidecars || kb_str_is(kb_val_str(restart), "Always"))
+                return true;
+        }
+        if (it->sidecars)
+            return false;
+        it->sidecars = true;
+        it->containers = kb_iter(it->init);
+    }
+}
+
+static bool read_port(kb_val v, struct kb_host_port *ret)
+{
+    int64_t port = kb_val_int(kb_val_get(v, "hostPort"), 0);
+    kb_str protocol = kb_val_str(kb_val_get(v, "protocol"));
+    kb_str ip = kb_val_str(kb_val_get(v, "hostIP"));
+    if (port <= 0 || port > UINT16_MAX)
+        return false;
+    *ret = (struct kb_host_port){(uint16_t)port, protocol.n > 0 ? protocol : kb_str_of("TCP"),
+                                 kb_str_is(ip, "0.0.0.0") ? (kb_str){0} : ip};
+    return true;
+}
+
+bool kb_host_port_next(struct kb_host_ports *it, struct kb_host_port *ret)
+{
+    for (;;) {
+        while (kb_iter_next(&it->ports))
+            if (read_port(it->ports.val, ret))
+                return true;
+        if (!next_container(it))
+            return false;
+        it->ports = kb_iter(kb_val_get(it->containers.val, "ports"));
+    }
+}
+
+bool kb_host_port_clash(const struct kb_host_port *a, const struct kb_host_port *b)
+{
+    return a->port == b->port && kb_str_eq(a->protocol, b->protocol) &&
+           (a->ip.n == 0 || b->ip.n == 0 || kb_str_eq(a->ip, b->ip));
+}

@@ -1,5 +1,5 @@
 /* What a pod says of the nodes that it may be on: its node selector, its required node affinity,
- * its tolerations.
+ * its tolerations, its host ports.
  *
  * For one pod and one node, read in place; for one pod and all nodes there are the scheduler's
  * columns. Pure. */
@@ -20,5 +20,23 @@ KB_API bool kb_toleration_match(kb_val toleration, kb_val taint);
 /* The first taint of that effect in a list that no toleration of another fits; KB_NONE: there is
  * none. */
 KB_API kb_val kb_taint_untolerated(kb_val taints, const char *effect, kb_val tolerations);
+
+/* A port of the node that a pod wants for itself. */
+struct kb_host_port {
+    uint16_t port;
+    kb_str protocol; /* "TCP" when nothing is said */
+    kb_str ip;       /* empty for all addresses */
+};
+
+/* for (struct kb_host_ports it = kb_host_ports(spec); kb_host_port_next(&it, &port);) — of the
+ * containers and sidecars of a PodSpec. Texts are borrowed. */
+struct kb_host_ports {
+    kb_val init; /* still to come */
+    struct kb_iter containers, ports;
+    bool sidecars;
+};
+KB_API struct kb_host_ports kb_host_ports(kb_val spec);
+KB_API bool kb_host_port_next(struct kb_host_ports *it, struct kb_host_port *ret);
+KB_API bool kb_host_port_clash(const struct kb_host_port *a, const struct kb_host_port *b);
 
 #endif

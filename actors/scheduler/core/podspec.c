@@ -4,6 +4,7 @@
 #include "actors/scheduler/core/relations.h"
 #include "actors/scheduler/core/selectors.h"
 #include "bus/base/check.h"
+#include "bus/model/placement.h"
 #include "bus/model/requests.h"
 
 #include <stdlib.h>
@@ -77,11 +78,6 @@ struct decoder {
     struct kb_columns *columns;
     struct kb_arena *arena;
 };
-
-static bool is_sidecar(kb_val container)
-{
-    return kb_str_is(kb_val_str(kb_val_get(container, "restartPolicy")), "Always");
-}
 
 static int64_t clamped(int64_t amount)
 {
@@ -242,39 +238,21 @@ static void read_tolerations(struct decoder *d, const struct fields *f, struct k
     pod->tolerations = all;
 }
 
-static void read_ports_of(struct decoder *d, kb_val container, struct kb_policy_port *all,
-                          uint32_t *n)
+static void read_ports(struct decoder *d, kb_val spec, struct kb_policy_pod *pod)
 {
-    for (struct kb_iter it = kb_iter(kb_val_get(container, "ports")); kb_iter_next(&it);) {
-        int64_t port = kb_val_int(kb_val_get(it.val, "hostPort"), 0);
-        kb_str protocol = kb_val_str(kb_val_get(it.val, "protocol"));
-        kb_val ip = kb_val_get(it.val, "hostIP");
-        if (port <= 0 || port > UINT16_MAX)
-            continue;
-        bool any = kb_val_str(ip).n == 0 || kb_str_is(kb_val_str(ip), "0.0.0.0");
-        all[(*n)++] = (struct kb_policy_port){
-            .port = (uint16_t)port,
-            .protocol = kb_str_is(protocol, "UDP")    ? KB_POLICY_UDP
-                        : kb_str_is(protocol, "SCTP") ? KB_POLICY_SCTP
-                                                      : KB_POLICY_TCP,
-            .ip = any ? 0 : intern(d, ip),
+    struct kb_policy_port *all = NULL;
+    struct kb_host_port port;
+    uint32_t cap = 0;
+    for (struct kb_host_ports it = kb_host_ports(spec); kb_host_port_next(&it, &port);) {
+        KB_ARENA_GROW(d->arena, all, pod->ports_n, cap, 4);
+        all[pod->ports_n++] = (struct kb_policy_port){
+            .port = port.port,
+            .protocol = kb_str_is(port.protocol, "UDP")    ? KB_POLICY_UDP
+                        : kb_str_is(port.protocol, "SCTP") ? KB_POLICY_SCTP
+                                                           : KB_POLICY_TCP,
+            .ip = port.ip.n > 0 ? kb_intern_id(d->columns->intern, port.ip) : 0,
         };
     }
-}
-
-static void read_ports(struct decoder *d, const struct fields *f, struct kb_policy_pod *pod)
-{
-    size_t most = 1;
-    for (struct kb_iter it = kb_iter(f->containers); kb_iter_next(&it);)
-        most += kb_val_count(kb_val_get(it.val, "ports"));
-    for (struct kb_iter it = kb_iter(f->init); kb_iter_next(&it);)
-        most += kb_val_count(kb_val_get(it.val, "ports"));
-    struct kb_policy_port *all = kb_arena_alloc(d->arena, most * sizeof(*all));
-    for (struct kb_iter it = kb_iter(f->containers); kb_iter_next(&it);)
-        read_ports_of(d, it.val, all, &pod->ports_n);
-    for (struct kb_iter it = kb_iter(f->init); kb_iter_next(&it);)
-        if (is_sidecar(it.val))
-            read_ports_of(d, it.val, all, &pod->ports_n);
     pod->ports = all;
 }
 
@@ -292,7 +270,7 @@ static struct kb_podspec *decode(struct kb_columns *columns, const struct fields
     read_requests(&d, f->spec, &spec->pod);
     read_affinity(&d, f, &spec->pod);
     read_tolerations(&d, f, &spec->pod);
-    read_ports(&d, f, &spec->pod);
+    read_ports(&d, f->spec, &spec->pod);
     uint32_t last = spec->pod.requests[spec->pod.requests_n - 1].resource;
     if (f->gpus.stated || last >= KB_POLICY_RESOURCES)
         read_gpus(&d, &f->gpus, &spec->pod);

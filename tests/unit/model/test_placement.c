@@ -119,6 +119,30 @@ KB_TEST(placement, terms_fields_and_the_node_selector_are_joined)
             kb_test_fail(__FILE__, __LINE__, "%s", cases[i].spec);
 }
 
+KB_TEST(placement, host_ports_are_those_of_what_runs_together)
+{
+    KB_AUTO(kb_doc_destroy)
+    struct kb_doc *doc =
+        json("{'containers': [{}, {'ports': [{'containerPort': 1}, {'hostPort': 80}, "
+             "{'hostPort': 70000}, {'hostPort': 53, 'protocol': 'UDP', 'hostIP': '0.0.0.0'}]}], "
+             "'initContainers': [{'ports': [{'hostPort': 81}]}, {'restartPolicy': 'Always', "
+             "'ports': [{'hostPort': 82, 'hostIP': '192.0.2.1'}]}]}");
+    static const struct {
+        int port;
+        const char *protocol, *ip;
+    } want[] = {{80, "TCP", ""}, {53, "UDP", ""}, {82, "TCP", "192.0.2.1"}};
+    struct kb_host_port port;
+    size_t n = 0;
+    for (struct kb_host_ports it = kb_host_ports(kb_doc_root(doc)); kb_host_port_next(&it, &port);
+         n++) {
+        KB_CHECK(n < KB_COUNT(want));
+        KB_CHECK_I64(port.port, ==, want[n].port);
+        KB_CHECK_STRN(port.protocol, want[n].protocol);
+        KB_CHECK_STRN(port.ip, want[n].ip);
+    }
+    KB_CHECK_U64(n, ==, KB_COUNT(want));
+}
+
 KB_TEST(placement, a_toleration_fits_by_effect_key_and_value)
 {
     static const struct {
