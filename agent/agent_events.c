@@ -79,10 +79,8 @@ static const char *uid_of(const struct subject *s)
 
 static void w_field_path(struct kb_w *w, const struct subject *s)
 {
-    kb_val pod = kb_doc_root(kb_pod_core_doc(s->pod->core));
-    bool init = s->container < (int)kb_val_count(kb_val_at(pod, "spec.initContainers"));
     KB_AUTO(kb_auto_free)
-    char *path = kb_strf("spec.%s{%s}", init ? "initContainers" : "containers",
+    char *path = kb_strf("spec.%s{%s}", kb_pod_core_list(s->pod->core, s->container),
                          kb_pod_core_container_name(s->pod->core, s->container));
     kb_w_kcstr(w, "fieldPath", path);
 }

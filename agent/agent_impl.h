@@ -171,6 +171,7 @@ void kb__usage_stop(struct kb_agent *agent);
 
 /* agent_refs.c */
 void kb__refs_of_pod(struct kb__pod *pod);
+void kb__refs_of_pod_now(struct kb__pod *pod, kb_val object); /* as it shall be */
 void kb__refs_drop(struct kb__pod *pod);
 bool kb__refs_synced(const struct kb__pod *pod, bool volumes_only);
 kb_val kb__refs_find(void *pod, const char *resource, kb_str ns, kb_str name);

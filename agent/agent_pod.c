@@ -278,6 +278,22 @@ static void make_sandbox(struct kb__pod *pod)
     kb_runtime_sandbox(pod->agent->rt, &spec);
 }
 
+/* The PID namespace of the container that an ephemeral one is put in to look at; NULL: none. With a
+ * namespace of the whole pod there is nothing to choose. */
+static char *target_pid_ns(struct kb__pod *pod, kb_val container)
+{
+    kb_str target = kb_val_str(kb_val_get(container, "targetContainerName"));
+    kb_val spec = kb_val_get(kb_doc_root(kb_pod_core_doc(pod->core)), "spec");
+    int at = target.n > 0 ? kb_pod_core_find(pod->core, target) : -1;
+    if (at < 0 || !kb_pod_core_running(pod->core, at) ||
+        kb_val_bool(kb_val_get(spec, "shareProcessNamespace"), false))
+        return NULL;
+    struct kb_rt_ref ref = {kb_pod_core_uid(pod->core), kb_pod_core_container_name(pod->core, at),
+                            (unsigned)kb_pod_core_attempt(pod->core, at)};
+    pid_t pid = kb_runtime_pid(pod->agent->rt, &ref);
+    return pid > 0 ? kb_strf("/proc/%d/ns/pid", (int)pid) : NULL;
+}
+
 static void start(struct kb__pod *pod, const struct kb_pod_wish *wish)
 {
     KB_AUTO(kb_arena_finish) struct kb_arena arena = {0};
@@ -288,8 +304,11 @@ static void start(struct kb__pod *pod, const struct kb_pod_wish *wish)
     KB_AUTO(kb_auto_free) char *log = kb__pod_log_path(pod, name, (int)attempt);
     KB_AUTO(kb_auto_free)
     char *image = kb_str_dup(kb_val_str(kb_val_get(kb_pod_core_spec(pod->core, at), "image")));
+    KB_AUTO(kb_auto_free)
+    char *pid_ns = target_pid_ns(pod, kb_pod_core_spec(pod->core, at));
     struct kb_err err = {0};
-    struct kb_rt_container_spec spec = {.ref = {kb_pod_core_uid(pod->core), name, attempt},
+    struct kb_rt_container_spec spec = {.pid_ns = pid_ns,
+                                        .ref = {kb_pod_core_uid(pod->core), name, attempt},
                                         .image = image,
                                         .restarts = kb_pod_core_restarts(pod->core, at),
                                         .log_path = log,
@@ -575,6 +594,8 @@ void kb__pod_change(struct kb__node *node, const struct kb_change *change)
     if (pod != NULL) {
         KB_AUTO(kb_doc_destroy) struct kb_doc *doc = kb_doc_of(change->doc);
         pod->rev = change->rev;
+        if (!agent->hollow && kb_val_present(kb_val_at(change->doc, "spec.ephemeralContainers")))
+            kb__refs_of_pod_now(pod, change->doc);
         TELL(pod, kb_pod_core_update(pod->core, doc, now, out));
         return;
     }

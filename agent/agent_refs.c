@@ -75,7 +75,12 @@ static void use_ref(void *arg, const char *resource, kb_str name, bool volume)
 
 void kb__refs_of_pod(struct kb__pod *pod)
 {
-    kb_resolve_refs(kb_doc_root(kb_pod_core_doc(pod->core)), use_ref, pod);
+    kb__refs_of_pod_now(pod, kb_doc_root(kb_pod_core_doc(pod->core)));
+}
+
+void kb__refs_of_pod_now(struct kb__pod *pod, kb_val object)
+{
+    kb_resolve_refs(object, use_ref, pod);
 }
 
 static void ref_free(struct kb__ref *ref)

@@ -576,7 +576,14 @@ static void w_linux(struct kb_w *w, const struct kb_rt_container_spec *spec,
     w_namespace(w, place, "network", "net", false);
     w_namespace(w, place, "uts", "uts", false);
     w_namespace(w, place, "ipc", "ipc", false);
-    w_namespace(w, place, "pid", "pid", !place->host_pid);
+    if (place->pid_ns != NULL && !place->host_pid) {
+        kb_w_map(w);
+        kb_w_kcstr(w, "type", "pid");
+        kb_w_kcstr(w, "path", place->pid_ns);
+        kb_w_end(w);
+    } else {
+        w_namespace(w, place, "pid", "pid", !place->host_pid);
+    }
     if (place->cgroup_v2)
         w_namespace(w, place, "cgroup", NULL, !spec->privileged);
     kb_w_end(w);

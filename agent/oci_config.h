@@ -14,6 +14,7 @@ struct kb_oci_place {
     const char *hostname;     /* for the HOSTNAME variable; NULL: read from the sandbox */
     bool cgroup_v2;
     bool host_pid;
+    const char *pid_ns; /* path of a PID namespace to join; NULL: the pod's, or a new one */
 };
 
 /* Append the JSON. -KB_EINVAL: an unknown user, nothing to run (kubelet: CreateContainerError);

@@ -31,8 +31,9 @@ static void read_old_exit(struct kb__exit *exit, kb_val terminated)
 /* What the API knows of a container from before we were. */
 static kb_val old_status(const struct kb_pod_core *core, const struct kb__container *c)
 {
-    kb_val list = kb_val_at(kb__pod_root(core),
-                            c->init ? "status.initContainerStatuses" : "status.containerStatuses");
+    kb_val list = kb_val_at(kb__pod_root(core), c->init        ? "status.initContainerStatuses"
+                                                : c->ephemeral ? "status.ephemeralContainerStatuses"
+                                                               : "status.containerStatuses");
     for (struct kb_iter it = kb_iter(list); kb_iter_next(&it);)
         if (kb_str_is(kb_val_str_at(it.val, "name"), c->name))
             return it.val;
@@ -99,7 +100,7 @@ void kb_pod_core_found(struct kb_pod_core *core, const struct kb_rt_sandbox_info
     } else {
         c->state = C_STARTING;
     }
-    if (!c->init)
+    if (!c->init && !c->ephemeral)
         core->initialized = true;
 }
 

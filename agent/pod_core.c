@@ -109,25 +109,46 @@ void kb__pod_event(struct kb_pod_core *core, struct kb_pod_out *out, int contain
 
 /* ---- making ---- */
 
+static void make_container(struct kb__container *c, kb_val spec)
+{
+    *c = (struct kb__container){.name = kb_str_dup(kb_val_str(kb_val_get(spec, "name")))};
+    kb__pod_text(&c->id, "");
+    kb__pod_text(&c->image, "");
+    kb__pod_text(&c->image_id, "");
+}
+
+/* Those that were put into the pod since; none goes before the pod does. */
+static void add_ephemeral(struct kb_pod_core *core)
+{
+    kb_val list = kb_val_at(kb__pod_root(core), "spec.ephemeralContainers");
+    for (struct kb_iter it = kb_iter(list); kb_iter_next(&it);) {
+        if (kb_pod_core_find(core, kb_val_str(kb_val_get(it.val, "name"))) >= 0)
+            continue;
+        core->c = realloc(core->c, ((size_t)core->n + 1) * sizeof *core->c);
+        KB_ASSERT(core->c != NULL);
+        struct kb__container *c = &core->c[core->n++];
+        make_container(c, it.val);
+        c->ephemeral = true;
+    }
+}
+
 static void make_containers(struct kb_pod_core *core)
 {
     kb_val spec = kb_val_get(kb__pod_root(core), "spec");
     kb_val lists[2] = {kb_val_get(spec, "initContainers"), kb_val_get(spec, "containers")};
     core->n_init = (int)kb_val_count(lists[0]);
-    core->n = core->n_init + (int)kb_val_count(lists[1]);
+    core->n = core->n_main = core->n_init + (int)kb_val_count(lists[1]);
     core->c = calloc((size_t)core->n + 1, sizeof *core->c);
     KB_ASSERT(core->c != NULL);
     struct kb__container *c = core->c;
     for (int k = 0; k < 2; k++)
         for (struct kb_iter it = kb_iter(lists[k]); kb_iter_next(&it); c++) {
-            c->name = kb_str_dup(kb_val_str(kb_val_get(it.val, "name")));
-            kb__pod_text(&c->id, "");
-            kb__pod_text(&c->image, "");
-            kb__pod_text(&c->image_id, "");
+            make_container(c, it.val);
             c->init = k == 0;
             c->sidecar =
                 c->init && kb_str_is(kb_val_str(kb_val_get(it.val, "restartPolicy")), "Always");
         }
+    add_ephemeral(core);
 }
 
 struct kb_pod_core *kb_pod_core_new(const struct kb_doc *pod, const struct kb_pod_node *node)
@@ -208,7 +229,7 @@ static kb_ms backoff_left(const struct kb__container *c, kb_ms now)
 
 bool kb__pod_restarts(const struct kb_pod_core *core, const struct kb__container *c)
 {
-    if (core->deleting || core->failed)
+    if (core->deleting || core->failed || c->ephemeral)
         return false;
     if (c->sidecar)
         return !core->finished;
@@ -322,20 +343,23 @@ static void sync_init(struct kb_pod_core *core, struct kb_pod_time now, struct k
 /* Every regular container has ended for good: the sidecars have nobody left to serve. */
 static bool is_served(const struct kb_pod_core *core)
 {
-    for (int i = core->n_init; i < core->n; i++)
+    for (int i = core->n_init; i < core->n_main; i++)
         if (core->c[i].state != C_EXITED || kb__pod_restarts(core, &core->c[i]))
             return false;
-    return core->n > core->n_init;
+    return core->n_main > core->n_init;
 }
 
 static void sync_run(struct kb_pod_core *core, struct kb_pod_time now, struct kb_pod_out *out)
 {
+    for (int i = core->n_main; i < core->n; i++) /* also to look at what does not come up */
+        if (core->c[i].state == C_WAITING)
+            try_start(core, i, now.ms, out);
     if (!core->initialized)
         sync_init(core, now, out);
     if (!core->initialized || core->failed)
         return;
     bool served = is_served(core);
-    for (int i = 0; i < core->n; i++) {
+    for (int i = 0; i < core->n_main; i++) {
         struct kb__container *c = &core->c[i];
         if (c->init && (!c->sidecar || served))
             continue;
@@ -388,7 +412,7 @@ static void sync_pod(struct kb_pod_core *core, struct kb_pod_time now, struct kb
         sync_ground(core, now, out);
         if (core->sandbox)
             sync_run(core, now, out);
-        if (core->failed)
+        if (core->failed || core->finished) /* who still looks around ends with it */
             kb__pod_sync_stop(core, now, out);
         for (int i = 0; i < core->n; i++)
             kb__probes_sync(core, i, now, out);
@@ -405,6 +429,7 @@ void kb_pod_core_update(struct kb_pod_core *core, const struct kb_doc *pod, stru
     struct kb_doc *doc = kb_doc_ref(pod);
     kb_doc_destroy(&core->doc);
     core->doc = doc;
+    add_ephemeral(core);
     if (kb_meta_deleting(kb__pod_root(core)))
         kb__pod_end_by(core, now.ms + kb__pod_grace_ms(core));
     sync_pod(core, now, out);
@@ -717,11 +742,22 @@ int kb_pod_core_count(const struct kb_pod_core *core)
     return core->n;
 }
 
+const char *kb_pod_core_list(const struct kb_pod_core *core, int at)
+{
+    return at < core->n_init   ? "initContainers"
+           : at < core->n_main ? "containers"
+                               : "ephemeralContainers";
+}
+
 kb_val kb_pod_core_spec(const struct kb_pod_core *core, int at)
 {
     kb_val spec = kb_val_get(kb__pod_root(core), "spec");
     if (at < core->n_init)
         return kb_val_index(kb_val_get(spec, "initContainers"), (size_t)at);
+    kb_val late = kb_val_get(spec, "ephemeralContainers"); /* in any order */
+    for (struct kb_iter it = kb_iter(late); at >= core->n_main && kb_iter_next(&it);)
+        if (kb_str_is(kb_val_str(kb_val_get(it.val, "name")), core->c[at].name))
+            return it.val;
     return kb_val_index(kb_val_get(spec, "containers"), (size_t)(at - core->n_init));
 }
 

@@ -127,6 +127,8 @@ const char *kb_pod_core_ns(const struct kb_pod_core *core);
 const char *kb_pod_core_name(const struct kb_pod_core *core);
 const char *kb_pod_core_ip(const struct kb_pod_core *core);
 int kb_pod_core_count(const struct kb_pod_core *core);
+/* Which list of the spec it stands in: "initContainers", "containers", "ephemeralContainers". */
+const char *kb_pod_core_list(const struct kb_pod_core *core, int container);
 kb_val kb_pod_core_spec(const struct kb_pod_core *core, int container); /* of the container */
 const char *kb_pod_core_container_name(const struct kb_pod_core *core, int container);
 int kb_pod_core_find(const struct kb_pod_core *core, kb_str container_name); /* -1: none */

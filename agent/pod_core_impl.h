@@ -32,7 +32,7 @@ struct kb__exit {
 
 struct kb__container {
     char *name;
-    bool init, sidecar;
+    bool init, sidecar, ephemeral; /* ephemeral: was put in to look around; started once */
     int state, stop;
     unsigned attempt, next_attempt, restarts;
     char *id, *image, *image_id; /* never NULL */
@@ -57,7 +57,8 @@ struct kb_pod_core {
     char *uid, *ns, *name;
     struct kb_pod_node node;
     char ip[16];
-    int n, n_init, policy;
+    int n, n_init, n_main; /* init ones, then regular ones up to n_main, then ephemeral ones */
+    int policy;
     struct kb__container *c;
     bool host_network, begun;
     bool prepared, preparing, sandbox, sandbox_under_way;

@@ -56,7 +56,7 @@ const char *kb__pod_phase(const struct kb_pod_core *core)
     const char *init = phase_of_init(core);
     if (init != NULL)
         return init;
-    for (int i = core->n_init; i < core->n; i++) {
+    for (int i = core->n_init; i < core->n_main; i++) {
         const struct kb__container *c = &core->c[i];
         running += c->state == C_RUNNING;
         waiting += c->state != C_RUNNING && !c->exit.there;
@@ -156,7 +156,7 @@ static struct kb_node *container_status(struct kb_arena *a, const struct kb_pod_
     kb_node_set_str(a, s, "image", c->image[0] ? kb_str_of(c->image) : asked);
     kb_node_set_cstr(a, s, "imageID", c->image_id);
     kb_node_set_cstr(a, s, "name", c->name);
-    kb_node_set_bool(a, s, "ready", done || c->ready);
+    kb_node_set_bool(a, s, "ready", !c->ephemeral && (done || c->ready));
     kb_node_set_int(a, s, "restartCount", c->restarts);
     kb_node_set_bool(a, s, "started", c->state == C_RUNNING && c->started);
     put_states(a, core, c, s);
@@ -170,7 +170,7 @@ static const char *unready(struct kb_arena *a, const struct kb_pod_core *core, b
 {
     struct kb_buf list = {0};
     const char *text = NULL;
-    for (int i = 0; i < core->n; i++) {
+    for (int i = 0; i < core->n_main; i++) {
         const struct kb__container *c = &core->c[i];
         bool counts = init ? c->init : (!c->init || c->sidecar);
         bool ok = init ? (c->sidecar ? c->started || core->initialized
@@ -313,13 +313,19 @@ static struct kb_node *old_conditions(struct kb_arena *a, const struct kb_pod_co
 static void put_containers(struct kb_arena *a, const struct kb_pod_core *core,
                            struct kb_node *status)
 {
-    struct kb_node *init = kb_node_array(a), *regular = kb_node_array(a);
+    struct kb_node *init = kb_node_array(a), *regular = kb_node_array(a),
+                   *ephemeral = kb_node_array(a);
     for (int i = 0; i < core->n; i++)
-        kb_node_append(a, i < core->n_init ? init : regular,
+        kb_node_append(a,
+                       i < core->n_init   ? init
+                       : i < core->n_main ? regular
+                                          : ephemeral,
                        container_status(a, core, &core->c[i]));
     kb_node_put(a, status, "containerStatuses", regular);
     if (core->n_init > 0)
         kb_node_put(a, status, "initContainerStatuses", init);
+    if (core->n > core->n_main)
+        kb_node_put(a, status, "ephemeralContainerStatuses", ephemeral);
 }
 
 void kb__pod_status(struct kb_pod_core *core, struct kb_pod_time now, struct kb_pod_out *out)

@@ -207,8 +207,9 @@ static int key_of(const struct kb_resolve *r, kb_val ref, bool secret, struct en
 
 static kb_val container_named(kb_val pod, kb_str name)
 {
-    static const char *const lists[] = {"spec.containers", "spec.initContainers"};
-    for (size_t k = 0; k < 2; k++)
+    static const char *const lists[] = {"spec.containers", "spec.initContainers",
+                                        "spec.ephemeralContainers"};
+    for (size_t k = 0; k < KB_COUNT(lists); k++)
         for (struct kb_iter it = kb_iter(kb_val_at(pod, lists[k])); kb_iter_next(&it);)
             if (kb_str_eq(kb_val_str_at(it.val, "name"), name))
                 return it.val;
@@ -647,7 +648,8 @@ static void container_refs(kb_val container, kb_resolve_ref_fn *fn, void *arg)
 
 void kb_resolve_refs(kb_val pod, kb_resolve_ref_fn *fn, void *arg)
 {
-    static const char *const lists[] = {"spec.initContainers", "spec.containers"};
+    static const char *const lists[] = {"spec.initContainers", "spec.containers",
+                                        "spec.ephemeralContainers"};
     for (struct kb_iter it = kb_iter(kb_val_at(pod, "spec.volumes")); kb_iter_next(&it);)
         volume_refs(it.val, fn, arg);
     for (size_t k = 0; k < KB_COUNT(lists); k++)

@@ -64,6 +64,7 @@ struct kb_rt_container_spec {
     size_t n_groups;
     bool run_as_non_root; /* refuse to start as user 0 */
     bool host_pid;
+    const char *pid_ns; /* path of the PID namespace to join; NULL: one of its own */
     bool privileged, read_only_rootfs, no_new_privileges, tty, with_stdin, stdin_once;
     bool seccomp_default;       /* the RuntimeDefault profile */
     const char *const *cap_add; /* "NET_ADMIN", "ALL"; NULL-terminated; may be NULL */

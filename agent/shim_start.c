@@ -57,7 +57,7 @@ static int write_records(const struct kb_box *box, const struct kb_image *image,
     own_stamp(&stamp);
     kb_buf_printf(&meta, "id=%s\nimage=%s\nimage_id=%s\nshared=%d\nrestarts=%u\n", box->id,
                   image->name ? image->name : box->spec->image, image->id ? image->id : "",
-                  kb_path_exists(pid_pin), box->spec->restarts);
+                  box->spec->pid_ns != NULL || kb_path_exists(pid_pin), box->spec->restarts);
     if (put_in(box->dir, "shim", kb_buf_str(&stamp), err) < 0)
         return -err->code;
     return put_in(box->dir, "meta", kb_buf_str(&meta), err);
@@ -162,7 +162,8 @@ static int start_oci(struct kb_box *box, struct kb_err *err)
                                  .sandbox = sandbox,
                                  .cgroups_path = rt->cgroups.mode != KB_CGROUP_NONE ? group : NULL,
                                  .cgroup_v2 = rt->cgroups.mode == KB_CGROUP_V2,
-                                 .host_pid = box->spec->host_pid};
+                                 .host_pid = box->spec->host_pid,
+                                 .pid_ns = box->spec->pid_ns};
     if (kb_image_open(rt->image_dir, box->spec->image, &image, err) < 0 ||
         write_records(box, &image, err) < 0 || mount_rootfs(box, &image, rootfs, err) < 0 ||
         kb_oci_config(box->spec, &image, &place, &config, err) < 0 ||

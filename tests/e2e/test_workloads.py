@@ -375,6 +375,24 @@ class Attach(Case):
         self.assertEqual(self.get("pod", "shell")["status"]["phase"], "Failed")
 
 
+class Debug(Case):
+    @needs_kubectl(1, 27, "debug --profile")
+    def test_a_container_is_put_into_a_running_pod_to_look_around(self):
+        self.apply(pod("p", ["sleep", "1d"], terminationGracePeriodSeconds=1))
+        self.k("wait", "--for=condition=Ready", "pod/p", "--timeout=60s")
+        self.k("debug", "p", "--image=busybox", "--profile=general", "--target=main", "-c", "look", "--",
+               "sh", "-c", "ps; exit 3")
+        state = until(lambda: self.path("pod/p", ".status.ephemeralContainerStatuses[0].state.terminated.exitCode"),
+                      60, "the end of what looks around")
+        self.assertEqual(state, "3")
+        self.assertRegex(self.out("logs", "p", "-c", "look"), r"(?m)^ +1 root +sleep 1d$")
+        self.assertEqual(self.path("pod/p", ".status.containerStatuses[0].restartCount"), "0")
+        result = self.fails("patch", "pod", "p", "--subresource=ephemeralcontainers", "--type=json", "-p",
+                            '[{"op":"remove","path":"/spec/ephemeralContainers/0"}]')
+        self.assertIn('existing ephemeral containers "look" may not be removed', result.err)
+        self.k("delete", "pod", "p")
+
+
 class Wait(Case):
     def test_wait(self):
         self.apply(deployment("web", 2), pod("never", schedulerName="nobody"))

@@ -98,6 +98,8 @@ static void validate(struct kb_object_op *op)
         kb_rules_pod_create(op->obj, &op->causes);
     else if (op->req.subresource.n == 0)
         kb_rules_pod_update(op->old, op->obj, &op->causes);
+    else if (kb_str_is(op->req.subresource, "ephemeralcontainers"))
+        kb_rules_pod_ephemeral(op->old, op->obj, &op->causes);
 }
 
 /* ---- deletion ---- */

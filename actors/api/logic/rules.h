@@ -21,6 +21,9 @@ void kb_rules_pod_create(const struct kb_node *pod, struct kb_causes *causes);
 /* What an update may do to the fields that the kind's `mutable` lets change. */
 void kb_rules_pod_update(const struct kb_node *old_pod, const struct kb_node *new_pod,
                          struct kb_causes *causes);
+/* What the endpoint for them may do to a pod's ephemeral containers: add some. */
+void kb_rules_pod_ephemeral(const struct kb_node *old_pod, const struct kb_node *new_pod,
+                            struct kb_causes *causes);
 /* "BestEffort", "Burstable" or "Guaranteed". */
 const char *kb_rules_pod_qos(const struct kb_node *spec);
 

@@ -209,12 +209,34 @@ void kb_rules_pod_update(const struct kb_node *old_pod, const struct kb_node *ne
                   "existing toleration can not be modified except its tolerationSeconds");
     for (uint32_t i = 0; i < kb__count(gates); i++) {
         kb_str name = kb__text(kb__item(gates, i), "name");
-        struct kb_at list = kb_at_field(&at, "schedulingGates"), here = kb_at_index(&list, i);
+        struct kb_at list = kb_at_field(&at, "schedulingGates"), gate = kb_at_index(&list, i);
+        struct kb_at here = kb_at_field(&gate, "name");
         if (kb__find(kb_node_get(old, "schedulingGates"), "name", name) == NULL)
             kb_causes_add(causes, KB_CAUSE_FORBIDDEN, &here, NULL,
                           "only deletion is allowed, but found new scheduling gate '" KB_STR_FMT
                           "'",
                           KB_STR_ARG(name));
+    }
+}
+
+static const struct kb_node *ephemeral_of(const struct kb_node *pod)
+{
+    return kb_node_get(kb_node_get(pod, "spec"), "ephemeralContainers");
+}
+
+void kb_rules_pod_ephemeral(const struct kb_node *old_pod, const struct kb_node *new_pod,
+                            struct kb_causes *causes)
+{
+    const struct kb_node *old = ephemeral_of(old_pod), *now = ephemeral_of(new_pod);
+    struct kb_at spec = kb_at_field(NULL, "spec"), at = kb_at_field(&spec, "ephemeralContainers");
+    for (uint32_t i = 0; i < kb__count(old); i++) {
+        const struct kb_node *was = kb__item(old, i);
+        kb_str name = kb__text(was, "name");
+        const struct kb_node *is = kb__find(now, "name", name);
+        if (is == NULL || !kb_node_equal(was, is))
+            kb_causes_add(causes, KB_CAUSE_FORBIDDEN, &at, NULL,
+                          "existing ephemeral containers \"" KB_STR_FMT "\" may not be %s",
+                          KB_STR_ARG(name), is == NULL ? "removed" : "changed");
     }
 }
 

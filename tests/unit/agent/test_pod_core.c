@@ -480,6 +480,49 @@ KB_TEST(pod_core, an_agent_that_comes_back_adopts_and_restarts_nothing)
     world_free(w);
 }
 
+#define LOOKED_INTO(more)                                                                          \
+    "{\"restartPolicy\":\"Never\",\"containers\":[{\"name\":\"web\",\"image\":\"busybox\"}]" more  \
+    "}"
+
+/* The pod as the API has it now, with containers to look around. */
+static void look_into(struct world *w, const char *containers)
+{
+    KB_AUTO(kb_auto_free)
+    char *text = kb_strf(
+        "{\"metadata\":{\"name\":\"p\",\"namespace\":\"d\",\"uid\":\"%s\"},\"spec\":" LOOKED_INTO(
+            ",\"ephemeralContainers\":[%s]") "}",
+        uid, containers);
+    KB_AUTO(kb_doc_destroy) struct kb_doc *doc = json(text);
+    DO(w, kb_pod_core_update(w->core, doc, now(w), out));
+}
+
+KB_TEST(pod_core, a_container_that_looks_around_starts_once_and_ends_with_the_pod)
+{
+    struct world *w = world_new(LOOKED_INTO(""));
+    ground(w);
+    started(w, "web");
+    look_into(w, "{\"name\":\"a\",\"image\":\"tools\"}");
+    KB_CHECK(said(w, "image a"));
+    KB_CHECK_STRN(kb_val_str(kb_val_get(kb_pod_core_spec(w->core, at(w, "a")), "image")), "tools");
+    started(w, "a");
+    KB_CHECK_STRN(status(w, "ephemeralContainerStatuses[0].name"), "a");
+    KB_CHECK_STRN(condition(w, "Ready", "status"), "True");
+    forget(w);
+    exits(w, "a", 1);
+    run(w, 60000);
+    KB_CHECK(!said(w, "image a"));
+    KB_CHECK_STRN(status(w, "phase"), "Running");
+    KB_CHECK_STRN(condition(w, "Ready", "status"), "True");
+    look_into(w, "{\"name\":\"b\",\"image\":\"more\"},{\"name\":\"a\",\"image\":\"tools\"}");
+    KB_CHECK(said(w, "image b") && !said(w, "image a"));
+    started(w, "b");
+    KB_CHECK_STRN(kb_val_str(kb_val_get(kb_pod_core_spec(w->core, at(w, "b")), "image")), "more");
+    exits(w, "web", 0);
+    KB_CHECK_STRN(status(w, "phase"), "Succeeded");
+    KB_CHECK(said(w, "signal b 15"));
+    world_free(w);
+}
+
 /* A pod that ran and was deleted at the epoch, with 30 seconds of grace, before this agent came. */
 static struct world *world_deleted_before(void)
 {

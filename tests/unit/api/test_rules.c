@@ -175,6 +175,16 @@ static void check_update(const char *old_spec, const char *new_spec, const char 
     check_causes(&causes, want, new_spec);
 }
 
+static void check_ephemeral(const char *before, const char *after, const char *want)
+{
+    KB_AUTO(kb_arena_finish) struct kb_arena a = {0};
+    struct kb_causes causes = {.arena = &a};
+    kb_rules_pod_ephemeral(kb_test_node(&a, kb_arena_printf(&a, "{\"spec\":{%s}}", before).p),
+                           kb_test_node(&a, kb_arena_printf(&a, "{\"spec\":{%s}}", after).p),
+                           &causes);
+    check_causes(&causes, want, after);
+}
+
 KB_TEST(rules, updates_of_pods)
 {
     check_update("\"activeDeadlineSeconds\":5", "\"activeDeadlineSeconds\":4", "");
@@ -187,8 +197,18 @@ KB_TEST(rules, updates_of_pods)
                  "spec.tolerations: Forbidden: existing toleration can not be modified except its "
                  "tolerationSeconds");
     check_update("\"schedulingGates\":[{\"name\":\"a\"}]", "\"schedulingGates\":[{\"name\":\"b\"}]",
-                 "spec.schedulingGates[0]: Forbidden: only deletion is allowed, but found new "
+                 "spec.schedulingGates[0].name: Forbidden: only deletion is allowed, but found new "
                  "scheduling gate 'b'");
+    check_ephemeral("", "\"ephemeralContainers\":[{\"name\":\"a\"}]", "");
+    check_ephemeral(
+        "\"ephemeralContainers\":[{\"name\":\"a\"}]",
+        "\"ephemeralContainers\":[{\"name\":\"b\"},{\"name\":\"a\",\"image\":\"x\"}]",
+        "spec.ephemeralContainers: Forbidden: existing ephemeral containers \"a\" may not "
+        "be changed");
+    check_ephemeral(
+        "\"ephemeralContainers\":[{\"name\":\"a\"}]", "",
+        "spec.ephemeralContainers: Forbidden: existing ephemeral containers \"a\" may not "
+        "be removed");
     check_update("\"containers\":[{}]", "\"containers\":[{},{}]",
                  "spec.containers: Forbidden: pod updates may not add or remove containers");
 }
