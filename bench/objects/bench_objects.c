@@ -85,6 +85,7 @@ int main(int argc, char **argv)
     kb_w_kcstr(&ns, "kind", "Namespace");
     kb_w_end(&ns);
     kb_objects_core_namespace(core, kb_str_of("default"), kb_w_val(&ns));
+    kb_objects_core_account(core, kb_str_of("default"), kb_str_of("default"), true);
     struct kb_object_request r = {.verb = KB_VERB_CREATE,
                                   .kind = kb_kinds_by_resource(kinds, kb_str_of("configmaps")),
                                   .ns = kb_str_of("default"),
