@@ -2,7 +2,10 @@
  *
  * WHY lists and not sorted trees: a reconcile run wants "the pods of this owner" as a whole, in any
  * order; adding, moving and removing is then O(1) for each index. A list is found by the text
- * "INDEX VALUE" and freed with its last member. */
+ * "INDEX VALUE" and freed with its last member.
+ *
+ * A list that nobody asks for costs as much as one that is used, at every change of every object.
+ * So the indices that all caches can have are kept from the first question on. */
 #include "actors/runtime/cache.h"
 
 #include "bus/base/check.h"
@@ -46,6 +49,23 @@ void kb_cache_add_index(struct kb_cache *cache, const char *path)
 }
 
 /* ---- indices ---- */
+
+/* The indices that are kept once they were asked for. */
+enum { NS = 1, OWNER = 2, ORPHANS = 4 };
+
+static unsigned index_bit(const char *index)
+{
+    return strcmp(index, KB_CACHE_BY_NS) == 0      ? NS
+           : strcmp(index, KB_CACHE_BY_OWNER) == 0 ? OWNER
+           : strcmp(index, KB_CACHE_ORPHANS) == 0  ? ORPHANS
+                                                   : 0;
+}
+
+void kb_cache_owned(struct kb_cache *cache)
+{
+    KB_ASSERT(kb_cache_count(cache) == 0);
+    cache->asked |= OWNER | ORPHANS;
+}
 
 static void list_name(struct kb_buf *out, const char *index, kb_str value)
 {
@@ -104,13 +124,15 @@ static void member_of(struct memberships *m, const char *index, kb_str value)
 static void collect(struct memberships *m, const struct entry *e)
 {
     kb_val doc = e->pub.doc;
-    member_of(m, KB_CACHE_BY_NS, e->pub.key.ns);
+    unsigned asked = m->cache->asked;
+    if (asked & NS)
+        member_of(m, KB_CACHE_BY_NS, e->pub.key.ns);
     if (m->cache->by_uid)
         member_of(m, KB_CACHE_BY_UID, kb_meta_uid(doc));
-    kb_str owner = kb_meta_controller_uid(doc);
-    if (owner.n)
+    kb_str owner = asked & (OWNER | ORPHANS) ? kb_meta_controller_uid(doc) : (kb_str){0};
+    if (owner.n && asked & OWNER)
         member_of(m, KB_CACHE_BY_OWNER, owner);
-    else
+    else if (owner.n == 0 && asked & ORPHANS)
         member_of(m, KB_CACHE_ORPHANS, e->pub.key.ns);
     for (size_t i = 0; i < m->cache->nindices; i++) {
         const char *path = m->cache->indices[i];
@@ -128,6 +150,8 @@ static void entry_link(struct kb_cache *cache, struct entry *e)
 {
     struct memberships m = {.cache = cache};
     collect(&m, e);
+    if (m.count == 0)
+        return;
     e->slots = calloc(m.count, sizeof(*e->slots));
     KB_ASSERT(e->slots != NULL);
     e->nslots = m.count;
@@ -273,10 +297,25 @@ struct kb_objects kb_cache_all(const struct kb_cache *cache, struct kb_arena *a)
     return out;
 }
 
-struct kb_objects kb_cache_by(const struct kb_cache *cache, const char *index, kb_str value,
+/* The first question: from now on it is kept. */
+static void index_begin(struct kb_cache *cache, unsigned bit)
+{
+    kb_str key;
+    void *e;
+    cache->asked |= bit;
+    for (size_t i = 0; kb_map_next(&cache->objects, &i, &key, &e);) {
+        entry_unlink(cache, e);
+        entry_link(cache, e);
+    }
+}
+
+struct kb_objects kb_cache_by(struct kb_cache *cache, const char *index, kb_str value,
                               struct kb_arena *a)
 {
     struct kb_objects out = {0};
+    unsigned bit = index_bit(index);
+    if (bit & ~cache->asked)
+        index_begin(cache, bit);
     const struct list *list = list_find(cache, index, value);
     if (list == NULL)
         return out;

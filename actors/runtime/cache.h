@@ -22,6 +22,7 @@ struct kb_cache {
     const char *indices[KB_CACHE_INDICES_MAX]; /* declared paths */
     size_t nindices;
     uint64_t (*digest)(kb_val doc); /* or NULL */
+    unsigned asked;                 /* which of the built-in indices are kept */
     bool by_uid;                    /* keep KB_CACHE_BY_UID: before the first object */
     struct kb_map objects;          /* key → entry */
     struct kb_map lists;            /* index and value → list */
@@ -32,6 +33,9 @@ void kb_cache_init(struct kb_cache *cache, const char *resource);
 void kb_cache_finish(struct kb_cache *cache);
 /* Before the first object: index by this path; twice is once. */
 void kb_cache_add_index(struct kb_cache *cache, const char *path);
+
+/* Before the first object: it will be asked for objects by their owner. */
+void kb_cache_owned(struct kb_cache *cache);
 
 /* From the next object on: hold these paths alone (bus/model/keep.h). Copied. */
 void kb_cache_keep(struct kb_cache *cache, const char *paths);
@@ -55,13 +59,13 @@ size_t kb_cache_count(const struct kb_cache *cache);
 /* All objects, into `a`. */
 struct kb_objects kb_cache_all(const struct kb_cache *cache, struct kb_arena *a);
 
-/* Lists. The built-in indices: */
+/* Lists. The first question to a built-in index is O(objects), unless kb_cache_owned came first. */
 #define KB_CACHE_BY_NS     "@ns"
 #define KB_CACHE_BY_OWNER  "@owner"   /* uid of the controlling owner */
 #define KB_CACHE_BY_OWNERS "@owners"  /* uid of each owner: only when declared */
 #define KB_CACHE_ORPHANS   "@orphans" /* by namespace: those without a controlling owner */
 #define KB_CACHE_BY_UID    "@uid"
-struct kb_objects kb_cache_by(const struct kb_cache *cache, const char *index, kb_str value,
+struct kb_objects kb_cache_by(struct kb_cache *cache, const char *index, kb_str value,
                               struct kb_arena *a);
 const struct kb_object *kb_cache_by_first(const struct kb_cache *cache, const char *index,
                                           kb_str value);

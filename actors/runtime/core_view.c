@@ -82,8 +82,11 @@ int kb__sources_make(kb_controller *c, struct kb_err *err)
         struct source *src = source_ensure(c, p->primary, NULL);
         src->primary = src->cache.by_uid = true;
     }
-    for (size_t i = 0; i < KB_PLUGIN_LIST_MAX && p->owns[i]; i++)
-        source_ensure(c, p->owns[i], NULL)->owned = true;
+    for (size_t i = 0; i < KB_PLUGIN_LIST_MAX && p->owns[i]; i++) {
+        struct source *src = source_ensure(c, p->owns[i], NULL);
+        src->owned = true;
+        kb_cache_owned(&src->cache);
+    }
     for (size_t i = 0; i < KB_PLUGIN_LIST_MAX && p->watches[i].resource; i++) {
         const struct kb_plugin_watch *watch = &p->watches[i];
         if (!is_all(watch->resource)) {
