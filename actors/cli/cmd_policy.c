@@ -47,20 +47,28 @@ static void show_policy(kb_str profile, kb_val policy)
     printf("\n");
 }
 
-static void show_scheduler(const char *name, bool several, kb_val state)
+/* Those of one profile, or of all (NULL). False: there is no such profile. */
+static bool show_scheduler(const char *name, bool several, const char *profile, kb_val state)
 {
+    bool found = profile == NULL;
     kb_str message = kb_val_str_at(state, "message");
     if (several)
         printf("%s:\n", name);
     printf("%-20s %-32s %-17s %6s  %-7s %s\n", "PROFILE", "POLICY", "VERSION", "WEIGHT", "STATE",
            "ASKED AT");
-    for (struct kb_iter it = kb_iter(kb_val_get(state, "profiles")); kb_iter_next(&it);)
+    for (struct kb_iter it = kb_iter(kb_val_get(state, "profiles")); kb_iter_next(&it);) {
+        kb_str own = kb_val_str_at(it.val, "name");
+        if (profile != NULL && !kb_str_is(own, profile))
+            continue;
+        found = true;
         for (struct kb_iter k = kb_iter(kb_val_get(it.val, "policies")); kb_iter_next(&k);)
-            show_policy(kb_val_str_at(it.val, "name"), k.val);
+            show_policy(own, k.val);
+    }
     if (message.n)
         printf("\nThe configuration in kube-system/kubus-scheduler is refused; the one before goes "
                "on:\n  " KB_STR_FMT "\n",
                KB_STR_ARG(message));
+    return found;
 }
 
 static int cmd_list(struct run *run, struct kb_err *err)
@@ -78,7 +86,8 @@ static int cmd_list(struct run *run, struct kb_err *err)
             kb_json_write(&text, kb_doc_root(state), KB_JSON_PRETTY);
             printf("%s\n", text.p);
         } else {
-            show_scheduler(name, names->count > 1, kb_doc_root(state));
+            if (!show_scheduler(name, names->count > 1, run->profile, kb_doc_root(state)))
+                rc = kb_err_set(err, KB_ENOTFOUND, "there is no profile %s", run->profile);
         }
     }
     return rc;
@@ -192,6 +201,29 @@ static int cmd_unload(struct run *run, const char *name, struct kb_err *err)
     return rc;
 }
 
+static bool says_held(kb_val state, const char *name)
+{
+    for (struct kb_iter it = kb_iter(kb_val_get(state, "profiles")); kb_iter_next(&it);)
+        for (struct kb_iter k = kb_iter(kb_val_get(it.val, "policies")); kb_iter_next(&k);)
+            if (kb_str_is(kb_val_str_at(k.val, "name"), name) && kb_val_str_at(k.val, "held").n > 0)
+                return true;
+    return false;
+}
+
+static int check_held(struct run *run, const char *name, struct kb_err *err)
+{
+    struct kb_node *names;
+    int rc = kb_policies_schedulers(&run->p, &names, err);
+    for (uint32_t i = 0; rc == 0 && i < names->count; i++) {
+        KB_AUTO(kb_auto_free) char *scheduler = kb_str_dup(kb_node_text(names->items[i].val));
+        KB_AUTO(kb_doc_destroy) struct kb_doc *state = NULL;
+        rc = kb_policies_call(&run->p, scheduler, "scheduler.policies", (kb_val){0}, &state, err);
+        if (rc == 0 && says_held(kb_doc_root(state), name))
+            return 0;
+    }
+    return rc < 0 ? rc : kb_err_set(err, KB_ENOTFOUND, "no policy %s is held", name);
+}
+
 /* The schedulers' word that it is held is taken back, and they try it again. */
 static int cmd_resume(struct run *run, const char *name, struct kb_err *err)
 {
@@ -210,9 +242,9 @@ static int cmd_resume(struct run *run, const char *name, struct kb_err *err)
     kb_w_end(&body);
     kb_w_end(&body);
     kb_w_end(&body);
-    int rc = kb_policies_call(&run->p, "api", "object.patch", kb_w_val(&body), NULL, err);
-    if (rc == -KB_ENOTFOUND)
-        return kb_err_set(err, KB_ENOTFOUND, "no policy is held");
+    int rc = check_held(run, name, err);
+    if (rc == 0)
+        rc = kb_policies_call(&run->p, "api", "object.patch", kb_w_val(&body), NULL, err);
     if (rc == 0)
         printf("policy %s is tried again\n", name);
     return rc;
@@ -325,7 +357,7 @@ int kb_cmd_policy(const struct kb_command *command, int argc, char **argv)
     const struct kb_opt opts[] = {
         {"data", 0, KB_OPT_TEXT, &data_option, "DIR", "the cluster's data folder", 0, 0},
         {"profile", 0, KB_OPT_TEXT, &run.profile, "NAME",
-         "which profile [load: default-scheduler; unload: all]", 0, 0},
+         "which profile [load: default-scheduler; list, unload: all]", 0, 0},
         {"weight", 0, KB_OPT_INT, &run.weight, "N", "of the scores [the policy's own]", 1, 100000},
         {"args", 0, KB_OPT_TEXT, &run.args, "JSON", "the policy's arguments", 0, 0},
         {"output", 'o', KB_OPT_TEXT, &output, "FORMAT", "json", 0, 0},

@@ -464,7 +464,10 @@ static void serve_explain(void *user, struct kb_request *request, kb_val body)
         kb_request_reply(&request, kb_w_val(&w));
     } else {
         struct kb_err err = {0};
-        kb_err_set(&err, KB_ENOTFOUND, "the scheduler knows no pod " KB_STR_FMT, KB_STR_ARG(key));
+        kb_err_set(&err, KB_ENOTFOUND,
+                   "the scheduler knows no pod " KB_STR_FMT
+                   ": it is not there, or its schedulerName is of no profile",
+                   KB_STR_ARG(kb_str_starts(key, "pods/") ? kb_str_n(key.p + 5, key.n - 5) : key));
         kb_request_fail(&request, &err);
     }
     kb_w_finish(&w);

@@ -94,6 +94,36 @@ int kb_base64_decode(kb_str text, struct kb_buf *out)
     return decode(text, false, out);
 }
 
+static size_t skip_breaks(kb_str text, size_t i)
+{
+    while (i < text.n && (text.p[i] == '\n' || text.p[i] == '\r'))
+        i++;
+    return i;
+}
+
+size_t kb_base64_bad_at(kb_str text)
+{
+    size_t have = 0; /* characters of the group of four */
+    for (size_t i = 0; i < text.n; i++) {
+        char c = text.p[i];
+        if (c == '\n' || c == '\r')
+            continue;
+        if (value_of(c, false) >= 0) {
+            have = (have + 1) % 4;
+            continue;
+        }
+        if (c != '=' || have < 2)
+            return i;
+        size_t next = skip_breaks(text, i + 1);
+        if (have == 2 && next == text.n)
+            return text.n;
+        if (have == 2 && text.p[next] != '=')
+            return next - 1;
+        return skip_breaks(text, have == 2 ? next + 1 : next);
+    }
+    return text.n - have;
+}
+
 void kb_base64url_encode(kb_str data, struct kb_buf *out)
 {
     encode(data, alphabet_url, false, out);

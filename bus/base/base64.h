@@ -13,6 +13,9 @@ KB_API void kb_base64_encode(kb_str data, struct kb_buf *out);
  * is as it was. */
 KB_API int kb_base64_decode(kb_str text, struct kb_buf *out);
 
+/* Where a text that kb_base64_decode refuses goes wrong, as Go's decoder counts it. */
+KB_API size_t kb_base64_bad_at(kb_str text);
+
 /* The URL alphabet ('-' and '_') without padding, as JSON Web Tokens have it. */
 KB_API void kb_base64url_encode(kb_str data, struct kb_buf *out);
 KB_API int kb_base64url_decode(kb_str text, struct kb_buf *out);

@@ -7,6 +7,8 @@
  * others, found by validation, and null survives where the schema says nullable. */
 #include "bus/model/schema_impl.h"
 
+#include "bus/base/base64.h"
+
 #include <stdio.h>
 
 struct decode {
@@ -163,7 +165,8 @@ static int decode_text(struct decode *d, const struct kb_schema *s, struct kb_no
                                 "parsing time \"" KB_STR_FMT
                                 "\" as \"2006-01-02T15:04:05Z07:00\": cannot parse it",
                                 KB_STR_ARG(node->s))
-                   : kb_err_set(d->err, KB_EINVAL, "illegal base64 data");
+                   : kb_err_set(d->err, KB_EINVAL, "illegal base64 data at input byte %zu",
+                                kb_base64_bad_at(node->s));
     return 0;
 }
 

@@ -153,6 +153,11 @@ class Policies(unittest.TestCase):
         self.misbehave("NONSENSE")
         self.cluster.until(lambda: "score 1000 is not in 0" in self.said(), 60, "it says why")
         self.policy("resume", "Bad")
+        for wrong, says in ((("resume", "Nobody"), "no policy Nobody is held"),
+                            (("list", "--profile", "none"), "there is no profile none")):
+            done = self.policy(*wrong, check=False)
+            self.assertNotEqual(done.returncode, 0)
+            self.assertIn(says, done.stdout + done.stderr)
         self.pods("again", 10)  # and soon it is held again
         self.policy("upgrade", str(FILES / "bad_GOOD.so"))
         self.pods("mended", 10)

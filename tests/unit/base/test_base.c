@@ -1,3 +1,4 @@
+#include "bus/base/base64.h"
 #include "bus/base/arena.h"
 #include "bus/base/buf.h"
 #include "bus/base/clock.h"
@@ -242,4 +243,19 @@ KB_TEST(arena, strings_stay_where_they_are_while_it_grows)
         kb_arena_printf(&arena, "filler %d", i);
     KB_CHECK_STR(first.p, "first");
     kb_arena_finish(&arena);
+}
+
+KB_TEST(base64, what_is_none_is_shown_at_the_byte_where_go_shows_it)
+{
+    static const struct {
+        const char *text;
+        size_t at;
+    } cases[] = {{"!!", 0},  {"abc", 0},  {"abcd?", 4},   {"abcdabc", 4},
+                 {"ab=", 3}, {"ab=c", 2}, {"ab==x", 4},   {"abc=x", 4},
+                 {"=", 0},   {"a=", 1},   {"ab\ncd!", 5}, {"secret", 4}};
+    for (size_t i = 0; i < KB_COUNT(cases); i++) {
+        KB_AUTO(kb_buf_finish) struct kb_buf out = {0};
+        KB_CHECK(kb_base64_decode(kb_str_of(cases[i].text), &out) < 0);
+        KB_CHECK_U64(kb_base64_bad_at(kb_str_of(cases[i].text)), ==, cases[i].at);
+    }
 }
