@@ -1,7 +1,12 @@
 #!/usr/bin/env python3
 """What breaks is made whole: containers that die, pods that are deleted, agents and nodes that go away."""
+import contextlib
+import ctypes
+import fcntl
 import os
 import signal
+import tempfile
+import unittest
 import uuid
 
 from harness import Case, deployment, main, pod, until
@@ -140,6 +145,44 @@ class Admission(Case):
                        container={"resources": {"requests": {"cpu": node["status"]["allocatable"]["cpu"]}}}))
         self.refused("two", "OutOfcpu")
         self.assertEqual(self.get("pod", "one")["status"]["phase"], "Running")
+
+
+@contextlib.contextmanager
+def folder_that_hangs():
+    """A folder in which every name that is looked up waits for a daemon that does not answer, as on a file system
+    behind a dead network: an automounter's, without the automounter."""
+    libc, catatonic = ctypes.CDLL(None, use_errno=True), 0x9362
+    folder = tempfile.mkdtemp(prefix="kubus-hangs-")
+    reader, writer = os.pipe()
+    options = f"fd={writer},pgrp={os.getpgrp()},minproto=5,maxproto=5,indirect"
+    if libc.mount(b"kubus-test", folder.encode(), b"autofs", 0, options.encode()) != 0:
+        os.rmdir(folder)
+        raise unittest.SkipTest("no autofs on this machine")
+    root = os.open(folder, os.O_RDONLY)
+    try:
+        yield folder
+    finally:
+        fcntl.ioctl(root, catatonic)  # whoever waits still is let go
+        for fd in (root, reader, writer):
+            os.close(fd)
+        libc.umount2(folder.encode(), 2)
+        os.rmdir(folder)
+
+
+class Hangs(Case):
+    def test_a_path_that_hangs_holds_its_pod_alone(self):
+        node = self.get("nodes")["items"][0]["metadata"]["name"]
+        with folder_that_hangs() as folder:
+            self.apply(pod("stuck", nodeName=node, volumes=[{"name": "v", "hostPath": {"path": f"{folder}/data"}}],
+                           container={"volumeMounts": [{"name": "v", "mountPath": "/v"}]}))
+            until(lambda: self.get("pod", "stuck")["status"].get("startTime"), 60, "the node has begun with it")
+            self.apply(pod("free", nodeName=node, volumes=[{"name": "v", "emptyDir": {}}],
+                           container={"volumeMounts": [{"name": "v", "mountPath": "/v"}]}))
+            self.k("wait", "pod/free", "--for=condition=Ready", "--timeout=120s")
+            self.assertEqual(self.out("exec", "free", "--", "echo", "here"), "here\n")
+            self.assertEqual(self.get("pod", "stuck")["status"]["phase"], "Pending")
+            self.k("delete", "pod", "stuck", "--timeout=60s")
+        self.k("delete", "pod", "free", "--timeout=60s")
 
 
 class Evictions(Case):
