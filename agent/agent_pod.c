@@ -619,14 +619,15 @@ void kb__pod_image(struct kb__pod *pod, int container, const struct kb_err *err,
     TELL(pod, kb_pod_core_image(pod->core, container, err, reason, now, out));
 }
 
-static bool uses(const struct kb__pod *pod, const struct kb__ref *ref)
+static const struct kb__use *use_of(const struct kb__pod *pod, const struct kb__ref *ref)
 {
     KB_LIST_EACH(it, &pod->uses)
     {
-        if (KB_CONTAINER(it, struct kb__use, link)->ref == ref)
-            return true;
+        const struct kb__use *use = KB_CONTAINER(it, struct kb__use, link);
+        if (use->ref == ref)
+            return use;
     }
-    return false;
+    return NULL;
 }
 
 void kb__pod_refs_changed(struct kb_agent *agent, struct kb__ref *ref)
@@ -635,9 +636,11 @@ void kb__pod_refs_changed(struct kb_agent *agent, struct kb__ref *ref)
     void *value;
     for (size_t i = 0; kb_map_next(&agent->pods_by_uid, &i, &key, &value);) {
         struct kb__pod *pod = value;
-        if (!uses(pod, ref))
+        const struct kb__use *use = use_of(pod, ref);
+        if (use == NULL)
             continue;
-        kb__volumes_refresh(pod);
+        if (use->volume)
+            kb__volumes_refresh(pod);
         TELL(pod, kb_pod_core_retry(pod->core, now, out));
     }
 }
