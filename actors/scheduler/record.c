@@ -119,6 +119,10 @@ static void put_entry(struct kb_buf *b, const struct kb_profile_entry *e)
     kb_buf_printf(b, ",\"weight\":%d,\"without\":%u", e->weight, e->without);
     if (e->args)
         put_text(b, "args", kb_str_of(e->args));
+    if (e->version)
+        put_text(b, "version", kb_str_of(e->version));
+    if (e->held)
+        put_text(b, "held", kb_str_of(e->held));
     kb_buf_putc(b, '}');
 }
 

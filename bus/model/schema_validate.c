@@ -367,7 +367,8 @@ static void add_absent(const struct kb__prop *prop, const struct kb_at *at,
         kb_causes_add_str(causes, KB_CAUSE_INVALID, &here, (kb_str){0}, KB_STR_FMT,
                           KB_STR_ARG(prop->schema->detail));
     else
-        kb_causes_add(causes, KB_CAUSE_REQUIRED, &here, NULL, NULL);
+        kb_causes_add(causes, KB_CAUSE_REQUIRED, &here, NULL, KB_STR_FMT,
+                      KB_STR_ARG(prop->schema->detail));
 }
 
 static void validate_object(const struct kb_schema *s, const struct kb_node *map,

@@ -112,6 +112,17 @@ const struct kb_policy *kb_contender_resolve(void *user, const char *name)
     return policy;
 }
 
+const struct kb_policy *kb_contender_resolve_version(void *user, const char *name,
+                                                     const char *version)
+{
+    struct kb_contenders *c = user;
+    for (size_t i = 0; version && i < c->files_n; i++)
+        if (strcmp(c->files[i]->policy->name, name) == 0 &&
+            strcmp(c->files[i]->version, version) == 0)
+            return c->files[i]->policy;
+    return kb_contender_resolve(user, name);
+}
+
 int kb_contenders_add_profiles(struct kb_contenders *c, const char *path, struct kb_err *err)
 {
     KB_AUTO(kb_buf_finish) struct kb_buf text = {0};

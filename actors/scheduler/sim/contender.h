@@ -37,7 +37,10 @@ void kb_contenders_add_default(struct kb_contenders *c);
 /* A policy of a file, to be found by its name in profiles. Before any other. */
 int kb_contenders_know(struct kb_contenders *c, const char *file, struct kb_err *err);
 
-/* For kb_config_parse and replays; user is a struct kb_contenders. */
+/* For kb_config_parse; user is a struct kb_contenders. */
 const struct kb_policy *kb_contender_resolve(void *user, const char *name);
+/* For replays: the file of this version if it is among those that are known, else of this name. */
+const struct kb_policy *kb_contender_resolve_version(void *user, const char *name,
+                                                     const char *version);
 
 #endif

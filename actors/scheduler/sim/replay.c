@@ -18,7 +18,7 @@ struct player {
     struct kb_sched *sched;
     struct kb_sched_out out;
     struct kb_arena arena; /* of the line */
-    kb_config_resolve *resolve;
+    kb_replay_resolve *resolve;
     void *user;
     struct kb_err *err;
 };
@@ -71,22 +71,32 @@ static void compare(struct player *p, const struct kb_node *recorded)
 
 /* ---- configuration ---- */
 
+/* A text in the arena; NULL when it is not there. */
+static const char *text_of(struct player *p, const struct kb_node *node, const char *key)
+{
+    kb_str text = kb_node_text(kb_node_get(node, key));
+    return text.n > 0 ? kb_arena_str(&p->arena, text).p : NULL;
+}
+
 static int read_entry(struct player *p, const struct kb_node *node, struct kb_profile_entry *ret)
 {
     kb_str name = kb_node_text(kb_node_get(node, "policy"));
     kb_str args = kb_node_text(kb_node_get(node, "args"));
     KB_AUTO(kb_auto_free) char *policy = kb_str_dup(name);
     *ret = (struct kb_profile_entry){
-        .policy = kb_policy_builtin(policy),
         .weight = (int32_t)kb_node_num(kb_node_get(node, "weight"), 0),
         .without = (uint32_t)kb_node_num(kb_node_get(node, "without"), 0),
         .args = args.p ? kb_arena_str(&p->arena, args).p : NULL,
+        .version = text_of(p, node, "version"),
+        .held = text_of(p, node, "held"),
     };
+    if (ret->version == NULL)
+        ret->policy = kb_policy_builtin(policy);
     if (ret->policy == NULL && p->resolve != NULL)
-        ret->policy = p->resolve(p->user, policy);
+        ret->policy = p->resolve(p->user, policy, ret->version);
     if (ret->policy == NULL)
         return kb_err_set(p->err, KB_EINVAL,
-                          "%s:%zu: there is no policy '%s' here: give its file by --policy",
+                          "%s:%zu: there is no policy '%s' here: give its file by --policies",
                           p->name, p->line, policy);
     return 0;
 }
@@ -281,7 +291,7 @@ static int play_all(struct player *p, kb_str text)
     return rc;
 }
 
-int kb_replay_run(kb_str text, const char *name, kb_config_resolve *resolve, void *user,
+int kb_replay_run(kb_str text, const char *name, kb_replay_resolve *resolve, void *user,
                   struct kb_replay *ret, struct kb_err *err)
 {
     struct player p = {.replay = ret, .name = name, .resolve = resolve, .user = user, .err = err};

@@ -11,9 +11,14 @@ struct kb_replay {
     struct kb_buf report; /* the first differences, one a line */
 };
 
-/* Policies that are not built in are asked for by name. 0 also when there are differences.
+/* A policy that is not built in, by its name and the version that was at work (NULL: none is
+ * recorded); NULL: there is none. */
+typedef const struct kb_policy *kb_replay_resolve(void *user, const char *name,
+                                                  const char *version);
+
+/* 0 also when there are differences.
  * -KB_EINVAL "NAME:LINE: …": not a record, or a policy is missing. */
-int kb_replay_run(kb_str text, const char *name, kb_config_resolve *resolve, void *user,
+int kb_replay_run(kb_str text, const char *name, kb_replay_resolve *resolve, void *user,
                   struct kb_replay *ret, struct kb_err *err);
 void kb_replay_finish(struct kb_replay *replay);
 

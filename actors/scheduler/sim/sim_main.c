@@ -18,7 +18,7 @@ static const char help[] =
     "  kubus sim        --nodes FILE --pods FILE [--policy P | --profile FILE] [options]\n"
     "  kubus sim sweep  --nodes FILE --pods FILE … [--policies A,B,…] [--seeds 42..51] [options]\n"
     "  kubus sim generate --out DIR [--node-count N] [--pod-count N] [--seed S]\n"
-    "  kubus sim replay FILE [--policy FILE.so]\n"
+    "  kubus sim replay FILE [--policies FILE.so,…]\n"
     "\n"
     "A first run, with a trace that is made here:\n"
     "  kubus sim generate --out demo\n"
@@ -61,7 +61,9 @@ static const char help[] =
     "Replay:\n"
     "  `kubus up --record FILE` writes down what a live scheduler is told and what it decides;\n"
     "  `kubus sim replay FILE` tells it to a scheduler here, and shows where that one decides\n"
-    "  otherwise (never, unless the program or a policy changed).\n"
+    "  otherwise (never, unless the program or a policy changed). Policies that were loaded\n"
+    "  are named by --policies, those that were upgraded with all their versions:\n"
+    "  --policies $(ls DATA/policies/*.so | paste -sd,)\n"
     "\n"
     "docs/simulate.md has it all.\n";
 
@@ -114,8 +116,8 @@ static int replay_file(const char *path, struct kb_contenders *policies, struct 
     KB_AUTO(kb_buf_finish) struct kb_buf text = {0};
     int rc = kb_file_read(path, KB_TRACE_MAX_BYTES, &text, err);
     return rc < 0 ? rc
-                  : kb_replay_run(kb_buf_str(&text), path, kb_contender_resolve, policies, replay,
-                                  err);
+                  : kb_replay_run(kb_buf_str(&text), path, kb_contender_resolve_version, policies,
+                                  replay, err);
 }
 
 static int replay(int argc, char **argv)

@@ -106,7 +106,10 @@ KB_TEST(messages, of_affinity)
          "be in the range 1-100]"},
         {ONE ",'affinity':{'podAntiAffinity':{'" PREFERRED "':[{'weight':5}]}}",
          "spec.affinity.podAntiAffinity." PREFERRED "[0].podAffinityTerm.topologyKey: Required "
-         "value"},
+         "value: can not be empty"},
+        {ONE ",'affinity':{'nodeAffinity':{'" REQUIRED "':{}}}",
+         "spec.affinity.nodeAffinity." REQUIRED ".nodeSelectorTerms: Required value: must have at "
+         "least one node selector term"},
         {NODES("{'key':'a','operator':'Foo'}"),
          AT_NODES "operator: Invalid value: \"Foo\": not a valid selector operator"},
         {NODES("{'key':'a'}"), AT_NODES "operator: Invalid value: \"\": not a valid selector "

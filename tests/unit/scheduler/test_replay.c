@@ -182,6 +182,38 @@ KB_TEST(replay, another_decision_is_shown)
     KB_CHECK(strstr(replay.report.p, "\"node\":\"n1\"") != NULL);
 }
 
+static const struct kb_policy *note_asked(void *user, const char *name, const char *version)
+{
+    kb_buf_printf(user, "%s %s;", name, version ? version : "-");
+    return kb_policy_builtin("NodeName");
+}
+
+KB_TEST(replay, the_version_that_was_at_work_is_asked_for_and_what_is_held_stays_held)
+{
+    KB_AUTO(kb_buf_finish) struct kb_buf asked = {0}, text = {0};
+    KB_AUTO(kb_replay_finish) struct kb_replay replay = {0};
+    KB_AUTO(kb_auto_free) char *path = kb_strf("%s/record", kb_test_dir());
+    struct kb_record *record = NULL;
+    struct kb_sched *s = kb_sched_new(7);
+    struct kb_config_profile profile = {
+        .name = "default-scheduler",
+        .n = 3,
+        .entries = {
+            {.policy = kb_policy_builtin("PrioritySort")},
+            {.policy = kb_policy_builtin("NodeName"), .version = "f00d"},
+            {.policy = kb_policy_builtin("NodePorts"), .version = "beef", .held = "crashed"}}};
+    struct kb_config config = {.profiles = &profile, .profiles_n = 1};
+    KB_CHECK_OK(kb_record_open(s, 7, path, &record, &err), &err);
+    KB_CHECK_OK(kb_sched_configure(s, &config, &err), &err);
+    kb_record_close(&record);
+    kb_sched_destroy(&s);
+    KB_CHECK_OK(kb_file_read(path, 1 << 20, &text, &err), &err);
+    KB_CHECK(strstr(text.p, "\"version\":\"beef\",\"held\":\"crashed\"") != NULL);
+    KB_CHECK_OK(kb_replay_run(kb_buf_str(&text), "record", note_asked, &asked, &replay, &err),
+                &err);
+    KB_CHECK_STR(asked.p, "NodeName f00d;NodePorts beef;");
+}
+
 KB_TEST(replay, what_is_no_record_is_refused_with_its_line)
 {
     static const struct {
@@ -194,7 +226,7 @@ KB_TEST(replay, what_is_no_record_is_refused_with_its_line)
          "f:2: an op that is not known here"},
         {"{\"op\":\"begin\",\"version\":1,\"seed\":\"1\"}\n{\"op\":\"configure\",\"profiles\":"
          "[{\"name\":\"a\",\"policies\":[{\"policy\":\"Gone\"}]}]}\n",
-         "f:2: there is no policy 'Gone' here: give its file by --policy"},
+         "f:2: there is no policy 'Gone' here: give its file by --policies"},
     };
     for (size_t i = 0; i < KB_COUNT(cases); i++) {
         KB_AUTO(kb_replay_finish) struct kb_replay replay = {0};
