@@ -82,7 +82,7 @@ static ssize_t receive(int socket, char *text, size_t cap, int *ret_fd)
     struct msghdr msg = {.msg_iov = &iov,
                          .msg_iovlen = 1,
                          .msg_control = control.space,
-                         .msg_controllen = sizeof control.space};
+                         .msg_controllen = CMSG_LEN(sizeof(int))}; /* no room for a second one */
     ssize_t n = recvmsg(socket, &msg, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
     struct cmsghdr *head = n > 0 ? CMSG_FIRSTHDR(&msg) : NULL;
     *ret_fd = -1;

@@ -591,6 +591,16 @@ const char *kb_harness_apply(struct kb_harness *h, const char *text)
     return h->last_key;
 }
 
+void kb_harness_force(struct kb_harness *h, const char *key, const char *json)
+{
+    KB_AUTO(kb_arena_finish) struct kb_arena a = {0};
+    struct kb_node *object;
+    struct kb_err err = {0};
+    if (kb_json_parse(&a, kb_str_of(json), NULL, &object, &err) < 0)
+        fail("%s", err.text);
+    kb__hstore_force(&h->store, key, object);
+}
+
 void kb_harness_patch(struct kb_harness *h, const char *key, const char *subresource,
                       const char *patch)
 {

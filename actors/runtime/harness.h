@@ -38,6 +38,8 @@ KB_API void kb_harness_settle(struct kb_harness *h);
 /* ---- what a user does; texts are YAML or JSON; a failure ends the program ---- */
 /* Create, or replace all but the status. Returns the key, valid until the next call. */
 KB_API const char *kb_harness_apply(struct kb_harness *h, const char *text);
+/* Straight into the store, JSON of whatever shape: what admission would not let in. */
+KB_API void kb_harness_force(struct kb_harness *h, const char *key, const char *json);
 /* Merge patch of the object at "deployments.apps/shop/web"; `subresource` may be NULL. */
 KB_API void kb_harness_patch(struct kb_harness *h, const char *key, const char *subresource,
                              const char *patch);

@@ -142,7 +142,7 @@ static int console_receive(struct shim *shim)
     struct msghdr msg = {.msg_iov = &iov,
                          .msg_iovlen = 1,
                          .msg_control = control.space,
-                         .msg_controllen = sizeof control.space};
+                         .msg_controllen = CMSG_LEN(sizeof(int))}; /* no room for a second one */
     int fd = -1, peer;
 
     fcntl(shim->console_fd, F_SETFL, O_NONBLOCK);

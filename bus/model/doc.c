@@ -268,6 +268,12 @@ int64_t kb_val_int(kb_val val, int64_t otherwise)
     return otherwise;
 }
 
+int64_t kb_val_int32(kb_val val, int64_t otherwise)
+{
+    int64_t i = kb_val_int(val, otherwise);
+    return i >= INT32_MIN && i <= INT32_MAX ? i : otherwise;
+}
+
 double kb_val_double(kb_val val, double otherwise)
 {
     if (val.p == NULL)
@@ -385,6 +391,11 @@ kb_str kb_val_str_at(kb_val val, const char *path)
 int64_t kb_val_int_at(kb_val val, const char *path, int64_t otherwise)
 {
     return kb_val_int(kb_val_at(val, path), otherwise);
+}
+
+int64_t kb_val_int32_at(kb_val val, const char *path, int64_t otherwise)
+{
+    return kb_val_int32(kb_val_at(val, path), otherwise);
 }
 
 bool kb_val_bool_at(kb_val val, const char *path, bool otherwise)

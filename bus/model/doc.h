@@ -50,6 +50,9 @@ static inline bool kb_val_present(kb_val val) /* there, and not null */
 }
 KB_API bool kb_val_bool(kb_val val, bool otherwise);
 KB_API int64_t kb_val_int(kb_val val, int64_t otherwise); /* a double without fraction counts */
+/* What the API calls an int32; one that is out of range is as if it were absent, so that sums and
+ * products of a few cannot overflow. */
+KB_API int64_t kb_val_int32(kb_val val, int64_t otherwise);
 KB_API double kb_val_double(kb_val val, double otherwise);
 KB_API kb_str kb_val_str(kb_val val); /* empty when it is not a string */
 /* A string, boolean or integer as text, in `scratch` if need be: what indices and field selectors
@@ -72,6 +75,7 @@ KB_API kb_val kb_val_at(kb_val val, const char *path);
 KB_API kb_val kb_doc_at(const struct kb_doc *doc, const char *path);
 KB_API kb_str kb_val_str_at(kb_val val, const char *path);
 KB_API int64_t kb_val_int_at(kb_val val, const char *path, int64_t otherwise);
+KB_API int64_t kb_val_int32_at(kb_val val, const char *path, int64_t otherwise);
 KB_API bool kb_val_bool_at(kb_val val, const char *path, bool otherwise);
 
 /* for (struct kb_iter it = kb_iter(v); kb_iter_next(&it);) { it.key, it.val } — the key is empty

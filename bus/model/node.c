@@ -260,7 +260,9 @@ void kb_node_remove(struct kb_node *container, size_t at)
 
 void kb_node_putn(struct kb_arena *a, struct kb_node *map, kb_str key, struct kb_node *val)
 {
-    KB_ASSERT(map->type == KB_MAP && val != NULL);
+    KB_ASSERT(map->type == KB_MAP);
+    if (val == NULL)
+        return;
     struct kb_member *member = member_find(map, key);
     if (member) {
         member->val = val;
@@ -288,6 +290,8 @@ bool kb_node_del(struct kb_node *map, const char *key)
 
 static struct kb_node *ensure_n(struct kb_arena *a, struct kb_node *map, kb_str path)
 {
+    if (map->type != KB_MAP)
+        *map = (struct kb_node){.type = KB_MAP};
     while (path.p && path.n) {
         kb_str key = kb_str_cut(&path, '.');
         struct kb_node *next = kb_node_getn(map, key);
@@ -308,8 +312,7 @@ struct kb_node *kb_node_ensure(struct kb_arena *a, struct kb_node *map, const ch
 void kb_node_set(struct kb_arena *a, struct kb_node *map, const char *path, struct kb_node *val)
 {
     const char *last = strrchr(path, '.');
-    if (last)
-        map = ensure_n(a, map, kb_str_n(path, (size_t)(last - path)));
+    map = ensure_n(a, map, kb_str_n(path, last ? (size_t)(last - path) : 0));
     kb_node_put(a, map, last ? last + 1 : path, val);
 }
 

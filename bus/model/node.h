@@ -60,7 +60,8 @@ KB_API kb_str kb_node_text_at(const struct kb_node *node, const char *path);
 KB_API bool kb_node_equal(const struct kb_node *a, const struct kb_node *b);
 
 /* ---- changing ---- */
-/* Set a member, replacing one of that name. The key's text is copied when it is new. */
+/* Set a member, replacing one of that name. The key's text is copied when it is new. A value of
+ * NULL (kb_node_of what is absent) sets nothing. */
 KB_API void kb_node_putn(struct kb_arena *a, struct kb_node *map, kb_str key, struct kb_node *val);
 KB_API inline void kb_node_put(struct kb_arena *a, struct kb_node *map, const char *key,
                                struct kb_node *val)
@@ -74,7 +75,7 @@ KB_API void kb_node_insert(struct kb_arena *a, struct kb_node *array, size_t at,
                            struct kb_node *val); /* at <= count */
 KB_API void kb_node_remove(struct kb_node *container, size_t at);
 /* The map at `path` ("metadata.labels"), made with all maps above it where missing; a member on
- * the way that is no map is replaced by one. Never NULL. */
+ * the way that is no map is replaced by one, and so is `map` itself. Never NULL. */
 KB_API struct kb_node *kb_node_ensure(struct kb_arena *a, struct kb_node *map, const char *path);
 /* Put at a path of member names, making the maps above it. */
 KB_API void kb_node_set(struct kb_arena *a, struct kb_node *map, const char *path,

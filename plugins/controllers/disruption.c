@@ -63,7 +63,7 @@ static int64_t expected_scale(kb_controller *c, const struct kb_objects *pods, s
             continue;
         }
         if (kb_map_put(&seen, kb_meta_uid(scale->doc), (void *)(uintptr_t)scale) == NULL)
-            sum += kb_val_int_at(scale->doc, "spec.replicas", 1);
+            sum += kb_val_int32_at(scale->doc, "spec.replicas", 1);
     }
     return sum;
 }
@@ -72,9 +72,11 @@ static int64_t expected_scale(kb_controller *c, const struct kb_objects *pods, s
 static int64_t share(kb_val val, int64_t of)
 {
     kb_str text = kb_val_str(val);
-    int64_t n = kb_val_int(val, 0);
+    int64_t n = kb_val_int32(val, 0);
     bool percent = kb_str_ends(text, "%");
     if (text.n > 0 && !kb_str_i64(kb_str_n(text.p, text.n - percent), &n))
+        return 0;
+    if (n < 0 || n > INT32_MAX)
         return 0;
     return percent ? (n * of + 99) / 100 : n;
 }
@@ -92,7 +94,7 @@ static void count_expected(kb_controller *c, kb_val spec, const struct kb_object
         count->desired = share(least, count->expected);
     } else if (kb_val_present(least)) {
         count->expected = (int64_t)pods->count;
-        count->desired = kb_val_int(least, 0);
+        count->desired = kb_val_int32(least, 0);
     }
 }
 

@@ -236,7 +236,6 @@ static void changed(kb_controller *c, const struct kb_object *now, const struct 
     enqueue_waiting_owners(c, old);
 }
 
-KB_CONTROLLER(
-    "garbagecollector", .primary = "*",
-    .watches = {{.resource = "*", .index = "@owners", .map = changed}},
-    .writes = {"*"}, .reconcile = reconcile);
+KB_CONTROLLER("garbagecollector", .primary = "*",
+              .watches = {{.resource = "*", .index = "@owners", .map = changed}}, .writes = {"*"},
+              .reconcile = reconcile);

@@ -195,7 +195,7 @@ struct counts {
 static struct counts count(struct state *s)
 {
     struct counts n = {.replicas = (int64_t)s->pods.count};
-    int64_t min_us = kb_val_int_at(s->set->doc, "spec.minReadySeconds", 0) * 1000000;
+    int64_t min_us = kb_val_int32_at(s->set->doc, "spec.minReadySeconds", 0) * 1000000;
     for (size_t i = 0; i < s->pods.count; i++) {
         const struct kb_object *pod = s->pods.items[i];
         bool full;
@@ -247,10 +247,10 @@ static void update_status(struct state *s)
     bool conditions = conditions_update(s, whole);
     if (n.next_us)
         kb_requeue(s->c, n.next_us / 1000 + 1);
-    if (!conditions && kb_val_int_at(old, "replicas", -1) == n.replicas &&
-        kb_val_int_at(old, "fullyLabeledReplicas", 0) == n.labeled &&
-        kb_val_int_at(old, "readyReplicas", 0) == n.ready &&
-        kb_val_int_at(old, "availableReplicas", 0) == n.available &&
+    if (!conditions && kb_val_int32_at(old, "replicas", -1) == n.replicas &&
+        kb_val_int32_at(old, "fullyLabeledReplicas", 0) == n.labeled &&
+        kb_val_int32_at(old, "readyReplicas", 0) == n.ready &&
+        kb_val_int32_at(old, "availableReplicas", 0) == n.available &&
         kb_val_int_at(old, "observedGeneration", 0) == kb_meta_generation(s->set->doc))
         return;
     struct kb_node *patch = kb_node_map(a), *status = kb_node_ensure(a, patch, "status");
@@ -268,6 +268,13 @@ static void update_status(struct state *s)
 
 /* ---- in and out ---- */
 
+/* Pods of a template that the selector does not match would be made without end. Admission refuses
+ * such a set, but not all that is there has come through it. */
+static bool finds_its_own(const struct state *s)
+{
+    return kb_selector_match_object(s->selector, kb_val_at(s->set->doc, "spec.template"));
+}
+
 kb_result replicas_reconcile(kb_controller *c, kb_key key, const struct replicas_kind *kind)
 {
     KB_AUTO(finish) struct state s = {.c = c, .kind = kind};
@@ -275,13 +282,14 @@ kb_result replicas_reconcile(kb_controller *c, kb_key key, const struct replicas
     if (s.set == NULL)
         return 0;
     s.deleting = kb_meta_deleting(s.set->doc);
-    s.wanted = kb_val_int_at(s.set->doc, "spec.replicas", 1);
+    s.wanted = kb_val_int32_at(s.set->doc, "spec.replicas", 1);
+    s.wanted = s.wanted < 0 ? 0 : s.wanted;
     s.selector = selector_of(s.set->doc, kind);
     if (s.selector == NULL || kb_selector_is_everything(s.selector))
         return 0; /* would take every pod there is: nothing is done, as Kubernetes */
     claim(&s);
     int64_t surplus = (int64_t)s.pods.count - s.wanted;
-    if (!s.deleting && surplus < 0)
+    if (!s.deleting && surplus < 0 && finds_its_own(&s))
         create_missing(&s, -surplus);
     if (!s.deleting && surplus > 0)
         delete_surplus(&s, surplus);

@@ -42,7 +42,7 @@ static int64_t max_restarts(kb_val pod)
     int64_t most = 0;
     kb_val statuses = kb_val_at(pod, "status.containerStatuses");
     for (struct kb_iter it = kb_iter(statuses); kb_iter_next(&it);) {
-        int64_t n = kb_val_int(kb_val_get(it.val, "restartCount"), 0);
+        int64_t n = kb_val_int32(kb_val_get(it.val, "restartCount"), 0);
         most = n > most ? n : most;
     }
     return most;

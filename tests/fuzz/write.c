@@ -1,8 +1,10 @@
 /* A write as it comes in over HTTP, through the whole core of the object service, for the kind and
  * the verb that the first two bytes pick; the store is played here. What was written can be written
- * again and is then found unchanged. */
+ * again and is then found unchanged. Or (the highest bit) the store has what the first part of the
+ * input says, up to a NUL: what others wrote straight into it need not be of the kind's shape. */
 #include "actors/api/objects_core.h"
 #include "bus/base/check.h"
+#include "bus/model/json.h"
 #include "tests/fuzz/fuzz.h"
 
 #include <stdlib.h>
@@ -110,12 +112,38 @@ static const char *sample_of(const struct kb_kind *kind)
     return kind->scale_spec.n ? workload : other;
 }
 
+static void pick(struct kb_object_request *r, unsigned choice)
+{
+    static const unsigned verbs[] = {KB_VERB_UPDATE, KB_VERB_PATCH, KB_VERB_DELETE, KB_VERB_CREATE};
+    r->verb = verbs[choice >> 1 & 3];
+    r->patch = (enum kb_patch_type)(choice >> 3 & 3) % 3;
+    r->name = kb_str_of("x");
+    r->subresource = kb_str_of(subresources[choice >> 5]);
+}
+
+/* A request about something odd. */
+static void odd_input(struct stage *stage, const struct kb_kind *kind, unsigned choice, kb_str rest)
+{
+    kb_str before = kb_str_cut(&rest, '\0');
+    if (kb_json_doc(before, &stage->doc, NULL) < 0)
+        return;
+    if (kb_val_type(kb_doc_root(stage->doc)) != KB_MAP) /* the store has maps alone */
+        return;
+    struct kb_object_request r = create(kind, rest.p ? rest.p : "", rest.n);
+    pick(&r, choice);
+    run(stage, &r);
+}
+
 static void one_input(struct stage *stage, const uint8_t *data, size_t n)
 {
-    const struct kb_kind *kind = kb_kinds_index(kinds, data[0] % kb_kinds_count(kinds));
+    const struct kb_kind *kind = kb_kinds_index(kinds, (data[0] & 127) % kb_kinds_count(kinds));
     const char *body = (const char *)data + 2;
     if (!kind->stored)
         return;
+    if (data[0] & 128) {
+        odd_input(stage, kind, data[1], kb_str_n(body, n - 2));
+        return;
+    }
     if (data[1] & 1) {
         struct kb_object_request r = create(kind, body, n - 2);
         run(stage, &r);
@@ -123,12 +151,7 @@ static void one_input(struct stage *stage, const uint8_t *data, size_t n)
         const char *sample = sample_of(kind);
         struct kb_object_request r = create(kind, sample, strlen(sample));
         run(stage, &r);
-        static const unsigned verbs[] = {KB_VERB_UPDATE, KB_VERB_PATCH, KB_VERB_DELETE,
-                                         KB_VERB_CREATE};
-        r.verb = verbs[data[1] >> 1 & 3];
-        r.patch = (enum kb_patch_type)(data[1] >> 3 & 3) % 3;
-        r.name = kb_str_of("x");
-        r.subresource = kb_str_of(subresources[data[1] >> 5]);
+        pick(&r, data[1]);
         r.body = kb_str_n(body, n - 2);
         if (r.verb != KB_VERB_CREATE || r.subresource.n)
             run(stage, &r);

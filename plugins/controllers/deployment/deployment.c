@@ -15,7 +15,9 @@ static int64_t amount(kb_val value, int64_t of, bool up)
     kb_str text = kb_val_str(value);
     int64_t percent;
     if (!kb_str_ends(text, "%") || !kb_str_i64(kb_str_n(text.p, text.n - 1), &percent))
-        return kb_val_int(value, 0);
+        return kb_val_int32(value, 0);
+    if (percent < 0 || percent > INT32_MAX)
+        return 0;
     return (percent * of + (up ? 99 : 0)) / 100;
 }
 
@@ -39,11 +41,12 @@ static void rollout_init(struct rollout *r, kb_controller *c, const struct kb_ob
     *r = (struct rollout){.c = c, .a = kb_arena(c), .d = d, .uid = kb_meta_uid(d->doc)};
     r->rolling = !kb_str_is(kb_val_str_at(spec, "strategy.type"), "Recreate");
     r->paused = kb_val_bool_at(spec, "paused", false);
-    r->replicas = kb_val_int_at(spec, "replicas", 1);
-    r->deadline_s = kb_val_int_at(spec, "progressDeadlineSeconds", INT32_MAX);
+    r->replicas = kb_val_int32_at(spec, "replicas", 1);
+    r->replicas = r->replicas < 0 ? 0 : r->replicas;
+    r->deadline_s = kb_val_int32_at(spec, "progressDeadlineSeconds", INT32_MAX);
     r->has_deadline = r->deadline_s != INT32_MAX;
-    r->history = kb_val_int_at(spec, "revisionHistoryLimit", INT32_MAX);
-    r->collisions = kb_val_int_at(d->doc, "status.collisionCount", 0);
+    r->history = kb_val_int32_at(spec, "revisionHistoryLimit", INT32_MAX);
+    r->collisions = kb_val_int32_at(d->doc, "status.collisionCount", 0);
     r->status = kb_node_of(r->a, kb_val_get(d->doc, "status"));
     if (r->status == NULL || r->status->type != KB_MAP)
         r->status = kb_node_map(r->a);
@@ -130,10 +133,18 @@ static void wish_patches(struct rollout *r)
             kb_wish_patch(r->c, r->all[i]->object, NULL, r->all[i]->patch);
 }
 
+/* A template that the API changes when it is written is never found again: each attempt to make its
+ * ReplicaSet would make one more. Admission lets none through, but not all comes that way. */
+static bool is_hopeless(const struct rollout *r)
+{
+    enum { COLLISIONS_MAX = 100 };
+    return r->fresh == NULL && r->collisions > COLLISIONS_MAX;
+}
+
 static void run(struct rollout *r)
 {
     find_replicasets(r);
-    if (kb_meta_deleting(r->d->doc)) {
+    if (kb_meta_deleting(r->d->doc) || is_hopeless(r)) {
         write_status(r, false);
         return;
     }

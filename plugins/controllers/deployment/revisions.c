@@ -11,7 +11,7 @@
 static struct kb_node *bare_template(struct rollout *r, kb_val doc)
 {
     struct kb_node *template = kb_node_of(r->a, kb_val_at(doc, "spec.template"));
-    if (template == NULL)
+    if (template == NULL || template->type != KB_MAP)
         return kb_node_map(r->a);
     struct kb_node *labels = kb_node_at(template, "metadata.labels");
     if (labels != NULL && labels->type == KB_MAP)
@@ -42,10 +42,11 @@ static struct rs *rs_of(struct rollout *r, const struct kb_object *object)
     kb_val spec = kb_val_get(object->doc, "spec"), status = kb_val_get(object->doc, "status");
     *rs = (struct rs){.object = object, .name = object->key.name};
     rs->created_us = kb_time_at(object->doc, "metadata.creationTimestamp");
-    rs->replicas = rs->was = kb_val_int_at(spec, "replicas", 1);
-    rs->present = kb_val_int_at(status, "replicas", 0);
-    rs->ready = kb_val_int_at(status, "readyReplicas", 0);
-    rs->available = kb_val_int_at(status, "availableReplicas", 0);
+    rs->replicas = kb_val_int32_at(spec, "replicas", 1);
+    rs->replicas = rs->was = rs->replicas < 0 ? 0 : rs->replicas;
+    rs->present = kb_val_int32_at(status, "replicas", 0);
+    rs->ready = kb_val_int32_at(status, "readyReplicas", 0);
+    rs->available = kb_val_int32_at(status, "availableReplicas", 0);
     rs->sure = rs->available < rs->replicas ? rs->available : rs->replicas;
     kb_str_i64(kb_meta_annotation(object->doc, ANN_REVISION), &rs->revision);
     return rs;
@@ -162,7 +163,7 @@ static void refresh(struct rollout *r)
     kb_val before = kb_meta_annotations(fresh->object->doc);
     struct kb_node *annotations = kb_node_map(r->a);
     int64_t revision = newest_revision(r) + 1;
-    int64_t min_ready = kb_val_int_at(r->d->doc, "spec.minReadySeconds", 0);
+    int64_t min_ready = kb_val_int32_at(r->d->doc, "spec.minReadySeconds", 0);
     bool changed = copy_annotations(r, before, annotations);
     if (fresh->revision < revision) {
         remember_revision(r, before, annotations);
@@ -172,7 +173,7 @@ static void refresh(struct rollout *r)
     }
     if (changed)
         kb_node_set(r->a, patch_of(r, fresh), "metadata.annotations", annotations);
-    if (kb_val_int_at(fresh->object->doc, "spec.minReadySeconds", 0) != min_ready)
+    if (kb_val_int32_at(fresh->object->doc, "spec.minReadySeconds", 0) != min_ready)
         kb_node_set_int(r->a, patch_of(r, fresh), "spec.minReadySeconds", min_ready);
     tell_revision(r, fresh->revision);
     if (r->has_deadline && kb_cond_node(r->status, "Progressing") == NULL)
@@ -186,9 +187,11 @@ static struct kb_node *new_object(struct rollout *r, kb_str name, kb_str hash, i
     struct kb_node *object = kb_node_map(r->a), *owners = kb_node_array(r->a);
     struct kb_node *template = bare_template(r, r->d->doc), *annotations = kb_node_map(r->a);
     struct kb_node *selector = kb_node_of(r->a, kb_val_at(r->d->doc, "spec.selector"));
-    int64_t min_ready = kb_val_int_at(r->d->doc, "spec.minReadySeconds", 0);
+    int64_t min_ready = kb_val_int32_at(r->d->doc, "spec.minReadySeconds", 0);
     kb_node_put(r->a, kb_node_ensure(r->a, template, "metadata.labels"), HASH_LABEL,
                 kb_node_str(r->a, hash));
+    if (selector == NULL) /* of an object that no admission has seen */
+        selector = kb_node_map(r->a);
     kb_node_put(r->a, kb_node_ensure(r->a, selector, "matchLabels"), HASH_LABEL,
                 kb_node_str(r->a, hash));
     copy_annotations(r, (kb_val){0}, annotations);

@@ -121,9 +121,9 @@ static bool shrink_old(struct rollout *r)
 static bool is_complete(const struct rollout *r)
 {
     kb_val status = kb_val_get(r->d->doc, "status");
-    return kb_val_int_at(status, "updatedReplicas", 0) == r->replicas &&
-           kb_val_int_at(status, "replicas", 0) == r->replicas &&
-           kb_val_int_at(status, "availableReplicas", 0) == r->replicas &&
+    return kb_val_int32_at(status, "updatedReplicas", 0) == r->replicas &&
+           kb_val_int32_at(status, "replicas", 0) == r->replicas &&
+           kb_val_int32_at(status, "availableReplicas", 0) == r->replicas &&
            kb_val_int_at(status, "observedGeneration", 0) >= kb_meta_generation(r->d->doc);
 }
 
@@ -222,7 +222,7 @@ static int larger_older(const void *a, const void *b)
 /* The share of a change that falls to one, by its part of what there was. */
 static int64_t share(const struct rollout *r, const struct rs *rs, int64_t left, bool up)
 {
-    int64_t before = kb_val_int_at(r->d->doc, "status.replicas", 0), noted, part;
+    int64_t before = kb_val_int32_at(r->d->doc, "status.replicas", 0), noted, part;
     if (rs->object && kb_str_i64(kb_meta_annotation(rs->object->doc, ANN_MAX), &noted))
         before = noted;
     if (left == 0 || rs->replicas == 0)

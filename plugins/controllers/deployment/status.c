@@ -64,7 +64,7 @@ static int64_t now_is(const struct rollout *r, const char *field)
 }
 static int64_t was(const struct rollout *r, const char *field)
 {
-    return kb_val_int_at(kb_val_get(r->d->doc, "status"), field, 0);
+    return kb_val_int32_at(kb_val_get(r->d->doc, "status"), field, 0);
 }
 
 static bool is_complete(const struct rollout *r)
