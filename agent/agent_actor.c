@@ -44,10 +44,12 @@ static void on_node(void *user, const struct kb_change *change)
 static void on_nodes_synced(void *user, int64_t rev)
 {
     struct kb_agent *agent = user;
-    (void)rev;
-    if (agent->nodes_synced)
-        return;
+    bool waiting = agent->undecided || !agent->nodes_synced;
+    agent->nodes_rev = rev;
     agent->nodes_synced = true;
+    agent->undecided = false;
+    if (!waiting)
+        return;
     for (size_t i = 0; i < agent->n_nodes; i++)
         kb__admit_newcomers(&agent->nodes[i]);
 }

@@ -3,8 +3,9 @@
  * A pod that has a startTime, or of which something runs, was taken by an agent before this one and
  * is not asked again. Others wait until the first listing is complete, or one of them could be
  * given the room of a pod that runs and comes later in the listing. All wait until the Node has
- * been seen, or that it is gone: kubelet, too, takes no pod of the API before it knows its Node, or
- * a pod that follows a label would be judged by a node without it. */
+ * been seen, or that it is gone: kubelet, too, takes no pod of the API before it knows its Node.
+ * And none is refused by a Node that is older than itself, for the events of the two come by
+ * different views, and it may follow a label that was put there for it. */
 #include "agent/agent_impl.h"
 #include "bus/model/meta.h"
 
@@ -41,6 +42,16 @@ bool kb__admit_open(const struct kb__node *node)
     return node->synced && node->agent->nodes_synced;
 }
 
+bool kb__admit_is_final(struct kb__pod *pod)
+{
+    struct kb_agent *agent = pod->agent;
+    pod->judged_rev = agent->nodes_rev;
+    if (agent->nodes_rev >= pod->rev)
+        return true;
+    agent->undecided = true;
+    return false;
+}
+
 static int64_t created_us(const struct kb__pod *pod)
 {
     return kb_time_at(kb_doc_root(kb_pod_core_doc(pod->core)), "metadata.creationTimestamp");
@@ -53,7 +64,7 @@ void kb__admit_newcomers(struct kb__node *node)
         KB_LIST_EACH(it, &node->pods)
         {
             struct kb__pod *pod = KB_CONTAINER(it, struct kb__pod, node_link);
-            if (!kb_pod_core_begun(pod->core) &&
+            if (!kb_pod_core_begun(pod->core) && pod->judged_rev != node->agent->nodes_rev &&
                 (oldest == NULL || created_us(pod) < created_us(oldest)))
                 oldest = pod;
         }

@@ -47,7 +47,8 @@ struct kb_agent {
     struct kb__node *nodes;
     size_t n_nodes;
     struct kb_view *node_view;
-    bool nodes_synced;
+    bool nodes_synced, undecided; /* undecided: a pod waits for a later Node */
+    int64_t nodes_rev;            /* up to which the Nodes are as seen */
     struct kb_map pods_by_uid, pods_by_key;
     struct kb_map found; /* uid → struct kb__found: what an earlier agent left, unclaimed */
 
@@ -108,6 +109,7 @@ struct kb__pod {
     struct kb_amounts requests;
     char *key, *dir;
     int64_t rev;
+    int64_t judged_rev; /* of the Node that did not fit; -1: not asked yet */
     struct kb_ev_timer timer, status_timer;
     int depth;
     struct kb_mounter mounter;
@@ -157,7 +159,10 @@ void kb__fence_stop(struct kb_agent *agent);
 bool kb__admit_refuses(const struct kb__pod *pod, struct kb_refusal *ret);
 /* Is all known that admission asks about? */
 bool kb__admit_open(const struct kb__node *node);
-/* Those that came before, once all is known: the oldest first. */
+/* Is the Node, by which it was judged, as new as the pod? Else it is asked again with a later one.
+ */
+bool kb__admit_is_final(struct kb__pod *pod);
+/* Those that wait and can be asked: the oldest first. */
 void kb__admit_newcomers(struct kb__node *node);
 
 /* agent_volumes.c */

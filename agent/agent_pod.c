@@ -541,10 +541,10 @@ static bool is_known(const struct kb__pod *pod)
 void kb__pod_begin(struct kb__pod *pod)
 {
     struct kb_refusal refusal;
-    if (kb__admit_refuses(pod, &refusal))
-        TELL(pod, kb_pod_core_reject(pod->core, refusal.reason, refusal.message, now, out));
-    else
+    if (!kb__admit_refuses(pod, &refusal))
         TELL(pod, kb_pod_core_begin(pod->core, now, out));
+    else if (kb__admit_is_final(pod))
+        TELL(pod, kb_pod_core_reject(pod->core, refusal.reason, refusal.message, now, out));
 }
 
 static struct kb__pod *pod_new(struct kb__node *node, const struct kb_change *change)
@@ -557,6 +557,8 @@ static struct kb__pod *pod_new(struct kb__node *node, const struct kb_change *ch
     pod->magic = KB__POD_MAGIC;
     pod->agent = agent;
     pod->node = node;
+    pod->rev = change->rev;
+    pod->judged_rev = -1;
     pod->key = kb_str_dup(change->key);
     pod->core = kb_pod_core_new(doc, &facts);
     kb_list_init(&pod->uses);
