@@ -32,14 +32,15 @@ static int parse_cond(kb_val cond, struct kb_write_op *op, struct kb_err *err)
     return 0;
 }
 
+/* `want_old` becomes true when the operation asks for the object before it. */
 static int parse_op(const struct kb_store_core *core, kb_val val, struct kb_write_op *op,
-                    struct kb_err *err)
+                    bool *want_old, struct kb_err *err)
 {
     kb_str kind = {0};
     kb_val cond = none;
     int64_t ttl_s = 0;
     *op = (struct kb_write_op){0};
-    for (struct kb_iter it = kb_iter(val); kb_iter_next(&it);) { /* one walk: the doc is long */
+    for (struct kb_iter it = kb_iter(val); kb_iter_next(&it);) { /* one walk: documents are long */
         if (kb_str_is(it.key, "op"))
             kind = kb_val_str(it.val);
         else if (kb_str_is(it.key, "key"))
@@ -50,6 +51,8 @@ static int parse_op(const struct kb_store_core *core, kb_val val, struct kb_writ
             cond = it.val;
         else if (kb_str_is(it.key, "ttl_s"))
             ttl_s = kb_val_int(it.val, 0);
+        else if (kb_str_is(it.key, "old"))
+            *want_old |= kb_val_bool(it.val, false);
     }
     op->del = kb_str_is(kind, "del");
     if (!op->del && !kb_str_is(kind, "put"))
@@ -153,9 +156,15 @@ bool kb__txn(struct kb_store_core *core, void *token, kb_val body)
     struct kb_write_op few[FEW], *ops = few;
     KB_AUTO(kb_auto_free) struct kb_write_op *many = NULL;
     struct kb_err err;
-    kb_val list = kb_val_get(body, "ops"), lease = kb_val_get(body, "lease");
-    size_t n = kb_val_count(list), at = 0;
+    kb_val list = none, lease = none;
     bool want_old = false;
+    for (struct kb_iter it = kb_iter(body); kb_iter_next(&it);) { /* one walk here, too */
+        if (kb_str_is(it.key, "ops"))
+            list = it.val;
+        else if (kb_str_is(it.key, "lease"))
+            lease = it.val;
+    }
+    size_t n = kb_val_count(list), at = 0;
     if (kb_val_type(list) != KB_ARRAY || n == 0 || n > KB_TXN_MAX_OPS) {
         kb_err_set(&err, KB_EINVAL, "a transaction has a list of 1 to %u ops", KB_TXN_MAX_OPS);
         kb__fail(core, token, &err, none);
@@ -166,11 +175,10 @@ bool kb__txn(struct kb_store_core *core, void *token, kb_val body)
         KB_ASSERT(many != NULL);
     }
     for (struct kb_iter it = kb_iter(list); kb_iter_next(&it); at++) {
-        if (parse_op(core, it.val, &ops[at], &err) < 0) {
+        if (parse_op(core, it.val, &ops[at], &want_old, &err) < 0) {
             kb__fail(core, token, &err, none);
             return true;
         }
-        want_old = want_old || kb_val_bool_at(it.val, "old", false);
     }
     if (check_total(core, ops, n, &err) < 0) {
         kb__fail(core, token, &err, none);
