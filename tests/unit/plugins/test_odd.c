@@ -1,6 +1,6 @@
 /* Objects of no shape at all. Whoever reaches the store can put anything there that is a map, and
  * it stays: a controller that trips over one would trip again after each restart. */
-#include "bus/base/rand.h"
+#include "tests/lib/odd.h"
 #include "tests/unit/plugins/stories.h"
 
 #include <stdlib.h>
@@ -49,48 +49,6 @@ static const struct sample {
      "'n1','renewTime':'2020-01-01T00:00:00.000000Z','leaseDurationSeconds':40}}"},
 };
 
-static const char *const odd[] = {"null", "5",    "-1",      "\"x\"", "\"\"",
-                                  "[]",   "{}",   "[1]",     "true",  "{\"a\":{\"b\":[]}}",
-                                  "1e99", "[[]]", "[{},{}]", "\"-\""};
-
-/* Where the value ends that begins at `at`. */
-static const char *value_end(const char *at)
-{
-    int depth = 0;
-    for (bool text = false;; at++) {
-        if (*at == '"')
-            text = !text;
-        else if (!text && (*at == '{' || *at == '['))
-            depth++;
-        else if (!text && (*at == '}' || *at == ']') && --depth < 0)
-            return at;
-        else if (!text && *at == ',' && depth == 0)
-            return at;
-    }
-}
-
-/* The sample with one value, or a few, that are something else. */
-static char *spoiled(const struct sample *sample, struct kb_rand *rand)
-{
-    char *json = kb_strf("%s", sample->json);
-    for (char *c = json; *c; c++)
-        *c = *c == '\'' ? '"' : *c;
-    for (uint64_t n = 1 + kb_rand_below(rand, 3); n > 0; n--) {
-        size_t values = 0, from = 0;
-        for (const char *c = json; *c; c++)
-            if (*c == ':' && c[-1] == '"' && kb_rand_below(rand, ++values) == 0)
-                from = (size_t)(c - json) + 1;
-        if (values == 0)
-            break;
-        const char *behind = value_end(json + from);
-        char *next =
-            kb_strf("%.*s%s%s", (int)from, json, odd[kb_rand_below(rand, KB_COUNT(odd))], behind);
-        free(json);
-        json = next;
-    }
-    return json;
-}
-
 static struct kb_harness *all_controllers(uint64_t seed)
 {
     struct kb_harness *h = kb_harness_new(seed);
@@ -112,7 +70,7 @@ static void story(uint64_t seed)
     kb_rand_init(&rand, seed);
     kb_harness_apply(h, "apiVersion: v1\nkind: Namespace\nmetadata: {name: shop}\n");
     for (size_t i = 0; i < KB_COUNT(samples); i++) {
-        KB_AUTO(kb_auto_free) char *json = spoiled(&samples[i], &rand);
+        KB_AUTO(kb_auto_free) char *json = odd_object(samples[i].json, &rand);
         if (getenv("KUBUS_TEST_SHOW"))
             fprintf(stderr, "%llu %s %s\n", (unsigned long long)seed, samples[i].key, json);
         kb_harness_force(h, samples[i].key, json);
