@@ -3,6 +3,7 @@
 #include "bus/model/placement.h"
 #include "bus/model/quantity.h"
 #include "bus/model/requests.h"
+#include "bus/model/schema.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -120,4 +121,59 @@ void kb_admit_refuse_ports(struct kb_refusal *ret)
     *ret = (struct kb_refusal){
         "NodePorts",
         "Predicate NodePorts failed: node(s) didn't have free ports for the requested pod ports"};
+}
+
+/* ---- names ---- */
+
+enum { NAMES_MAX = 1000, UID_MAX_BYTES = 63 };
+
+bool kb_admit_uid(kb_str uid)
+{
+    for (size_t i = 0; i < uid.n; i++) {
+        char c = uid.p[i];
+        bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+                     c == '-' || c == '_' || (c == '.' && i > 0);
+        if (!plain)
+            return false;
+    }
+    return uid.n > 0 && uid.n <= UID_MAX_BYTES;
+}
+
+bool kb_admit_container_name(kb_str name)
+{
+    return kb_format_check("dns1123-label", name) == NULL;
+}
+
+/* Is the name good, and in none of the lists before this place? */
+static bool is_first(const kb_val *lists, size_t n, kb_str name)
+{
+    size_t seen = 0;
+    for (size_t k = 0; k < n; k++)
+        for (struct kb_iter it = kb_iter(lists[k]); kb_iter_next(&it);)
+            seen += kb_str_eq(kb_val_str(kb_val_get(it.val, "name")), name);
+    return seen == 1;
+}
+
+static bool names_are_good(const kb_val *lists, size_t n)
+{
+    size_t count = 0;
+    for (size_t k = 0; k < n; k++)
+        for (struct kb_iter it = kb_iter(lists[k]); kb_iter_next(&it);) {
+            kb_str name = kb_val_str(kb_val_get(it.val, "name"));
+            if (++count > NAMES_MAX || !kb_admit_container_name(name) || !is_first(lists, n, name))
+                return false;
+        }
+    return true;
+}
+
+bool kb_admit_names(kb_val pod, struct kb_refusal *ret)
+{
+    kb_val spec = kb_val_get(pod, "spec"), volumes = kb_val_get(spec, "volumes");
+    kb_val containers[] = {kb_val_get(spec, "initContainers"), kb_val_get(spec, "containers"),
+                           kb_val_get(spec, "ephemeralContainers")};
+    if (names_are_good(containers, KB_COUNT(containers)) && names_are_good(&volumes, 1))
+        return true;
+    *ret = (struct kb_refusal){"UnexpectedAdmissionError",
+                               "a name of a container or a volume is malformed, or stands twice"};
+    return false;
 }

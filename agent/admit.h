@@ -43,5 +43,12 @@ bool kb_admit_taints(kb_val pod, kb_val node, struct kb_refusal *ret);
 /* Do both want the same host port? O(ports of one × ports of the other). */
 bool kb_admit_ports_clash(kb_val pod, kb_val other);
 void kb_admit_refuse_ports(struct kb_refusal *ret);
+/* The API's rules for names that become names of folders, once more: what is in the store need not
+ * have come through the API, and "..", as the uid of a pod that is deleted, would take the node's
+ * whole folder with it. A uid that is not good belongs to no pod; the names of containers and
+ * volumes are labels, each once. O(n²) in their number, which is bounded. */
+bool kb_admit_uid(kb_str uid);
+bool kb_admit_container_name(kb_str name);
+bool kb_admit_names(kb_val pod, struct kb_refusal *ret);
 
 #endif

@@ -587,12 +587,18 @@ void kb__pod_change(struct kb__node *node, const struct kb_change *change)
     struct kb_agent *agent = node->agent;
     struct kb__pod *pod = kb_map_get(&agent->pods_by_key, change->key);
     kb_str uid = kb_meta_uid(change->doc);
+    struct kb_refusal refusal;
     if (pod != NULL && (change->op == KB_DEL || !kb_str_is(uid, kb_pod_core_uid(pod->core)))) {
         gone(pod);
         pod = NULL;
     }
-    if (change->op == KB_DEL || uid.n == 0 || uid.n >= 64 || kb_str_has(uid, '/'))
+    if (change->op == KB_DEL || !kb_admit_uid(uid))
         return;
+    if (pod != NULL && !agent->hollow && !kb_pod_core_over(pod->core) &&
+        !kb_admit_names(change->doc, &refusal)) {
+        kb_warn("%s: a change of the pod is ignored: %s", pod->key, refusal.message);
+        return;
+    }
     if (pod != NULL) {
         KB_AUTO(kb_doc_destroy) struct kb_doc *doc = kb_doc_of(change->doc);
         pod->rev = change->rev;
@@ -604,6 +610,10 @@ void kb__pod_change(struct kb__node *node, const struct kb_change *change)
     if (kb_map_get(&agent->pods_by_uid, uid) != NULL) /* the same uid again while it is torn down */
         return;
     pod = pod_new(node, change);
+    if (!agent->hollow && !kb_admit_names(change->doc, &refusal)) {
+        TELL(pod, kb_pod_core_reject(pod->core, refusal.reason, refusal.message, now, out));
+        return;
+    }
     if (!agent->hollow)
         kb__refs_of_pod(pod);
     bool known = is_known(pod);

@@ -60,8 +60,9 @@ static void job_report(struct kb_job *job)
         kb_str rest = text;
         kb_str head = kb_str_cut(&rest, ' ');
         int64_t code = KB_EINTERNAL;
-        if (head.n > 6 && !kb_str_i64(kb_str_n(head.p + 6, head.n - 6), &code))
-            code = KB_EINTERNAL;
+        if (head.n <= 6 || !kb_str_i64(kb_str_n(head.p + 6, head.n - 6), &code) || code <= 0 ||
+            code >= KB_ERR_COUNT)
+            code = KB_EINTERNAL; /* the report may also come from a program that the child ran */
         kb_err_set(&err, (int)code, KB_STR_FMT, KB_STR_ARG(rest));
         job->done(job->arg, -err.code, (kb_str){0}, &err);
     } else if (text.n == 0) {

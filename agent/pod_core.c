@@ -11,6 +11,7 @@
  *
  * Beside it: pod_stop.c (the end), pod_adopt.c (what an earlier agent left), pod_probe.c,
  * pod_status.c. */
+#include "agent/admit.h"
 #include "agent/pod_core_impl.h"
 #include "bus/base/check.h"
 #include "bus/base/grow.h"
@@ -122,7 +123,8 @@ static void add_ephemeral(struct kb_pod_core *core)
 {
     kb_val list = kb_val_at(kb__pod_root(core), "spec.ephemeralContainers");
     for (struct kb_iter it = kb_iter(list); kb_iter_next(&it);) {
-        if (kb_pod_core_find(core, kb_val_str(kb_val_get(it.val, "name"))) >= 0)
+        kb_str name = kb_val_str(kb_val_get(it.val, "name"));
+        if (!kb_admit_container_name(name) || kb_pod_core_find(core, name) >= 0)
             continue;
         core->c = realloc(core->c, ((size_t)core->n + 1) * sizeof *core->c);
         KB_ASSERT(core->c != NULL);

@@ -132,3 +132,35 @@ KB_TEST(admit, of_taints_those_that_evict_refuse)
                               "didn't tolerate");
     KB_CHECK(kb_admit_taints(kb_doc_root(bare), (kb_val){0}, &why));
 }
+
+/* ---- names ---- */
+
+KB_TEST(admit, names_that_would_lead_out_of_the_pods_folder_are_refused)
+{
+    static const char *const good[] = {"{\"spec\":{\"containers\":[{\"name\":\"a\"},{\"name\":\"b-"
+                                       "1\"}],\"initContainers\":[{\"name\":"
+                                       "\"c\"}],\"volumes\":[{\"name\":\"a\"}]}}",
+                                       "{}"};
+    static const char *const bad[] = {
+        "{\"spec\":{\"containers\":[{\"name\":\"..\"}]}}",
+        "{\"spec\":{\"containers\":[{\"name\":\"a/../../b\"}]}}",
+        "{\"spec\":{\"containers\":[{}]}}",
+        "{\"spec\":{\"containers\":[{\"name\":\"a\\u0000b\"}]}}",
+        "{\"spec\":{\"containers\":[{\"name\":\"a\"}],\"initContainers\":[{\"name\":\"a\"}]}}",
+        "{\"spec\":{\"volumes\":[{\"name\":\"../x\"}]}}",
+        "{\"spec\":{\"volumes\":[5]}}"};
+    static const char *const uids[] = {"", ".", "..", ".x", "a/b", "a b"};
+    struct kb_refusal why;
+    for (size_t i = 0; i < KB_COUNT(good); i++) {
+        KB_AUTO(kb_doc_destroy) struct kb_doc *doc = json(good[i]);
+        KB_CHECK(kb_admit_names(kb_doc_root(doc), &why));
+    }
+    for (size_t i = 0; i < KB_COUNT(bad); i++) {
+        KB_AUTO(kb_doc_destroy) struct kb_doc *doc = json(bad[i]);
+        KB_CHECK(!kb_admit_names(kb_doc_root(doc), &why));
+        KB_CHECK_STR(why.reason, "UnexpectedAdmissionError");
+    }
+    for (size_t i = 0; i < KB_COUNT(uids); i++)
+        KB_CHECK(!kb_admit_uid(kb_str_of(uids[i])));
+    KB_CHECK(kb_admit_uid(kb_str_of("7d0e5c1a-0000-4000-8000-00000000000a")));
+}

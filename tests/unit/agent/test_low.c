@@ -139,6 +139,24 @@ KB_TEST(job, reports_its_result_or_its_error)
     KB_CHECK_STR(b.text, "no room");
 }
 
+static int fail_oddly(void *arg, struct kb_buf *out, struct kb_err *err)
+{
+    (void)arg, (void)out;
+    *err = (struct kb_err){.code = 9999, .text = "odd"};
+    return -1;
+}
+
+KB_TEST(job, a_report_with_a_code_that_there_is_not_is_an_error_as_any_other)
+{
+    KB_AUTO(kb_ev_destroy) struct kb_ev *ev = kb_ev_new(kb_clock_system());
+    struct story a = {.rc = 1};
+    kb_job_start(ev, &(struct kb_job_calls){fail_oddly, on_done, on_exit_}, 0, &a);
+    while (!a.exited)
+        kb_ev_run(ev, -1);
+    KB_CHECK_I64(a.rc, ==, -KB_EINTERNAL);
+    KB_CHECK_STR(a.text, "odd");
+}
+
 /* A clock that stands until it is set. */
 static kb_ms set_ms = 1000;
 
