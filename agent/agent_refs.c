@@ -5,6 +5,7 @@
 #include "bus/base/check.h"
 #include "bus/base/log.h"
 #include "bus/model/meta.h"
+#include "bus/model/schema.h"
 
 #include <stdlib.h>
 
@@ -54,8 +55,8 @@ static void use_ref(void *arg, const char *resource, kb_str name, bool volume)
 {
     struct kb__pod *pod = arg;
     kb_str ns = kb_str_of(kb_pod_core_ns(pod->core));
-    if (name.n == 0)
-        return;
+    if (kb_format_check("dns1123-subdomain", name) != NULL)
+        return; /* no object has such a name: it is not found */
     struct kb__ref *ref = ref_get(pod->agent, resource, ns, name);
     KB_LIST_EACH(it, &pod->uses)
     {

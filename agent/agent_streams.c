@@ -108,7 +108,7 @@ static struct kb__pod *find(struct kb_agent *agent, kb_val body, int *ret_contai
     if (container.n == 0) /* the first regular one */
         *ret_container = (int)kb_val_count(
             kb_val_at(kb_doc_root(kb_pod_core_doc(pod->core)), "spec.initContainers"));
-    if (*ret_container < 0) {
+    if (*ret_container < 0 || *ret_container >= kb_pod_core_count(pod->core)) {
         kb_err_set(err, KB_EINVAL, "container " KB_STR_FMT " is not valid for pod " KB_STR_FMT,
                    KB_STR_ARG(container), KB_STR_ARG(name));
         return NULL;

@@ -5,7 +5,6 @@
  * also its own: a closed one is only marked while messages are being delivered, and freed after. */
 #include "bus/impl.h"
 
-#include "bus/base/limits.h"
 #include "bus/base/log.h"
 #include "bus/view_core.h"
 
@@ -516,7 +515,6 @@ struct kb_view *kb_view_open(struct kb_actor *actor, const char *query,
     view->actor = actor;
     view->options = options ? *options : (struct kb_view_options){0};
     view->name = view_name(query, view->options.with_old);
-    KB_ASSERT(strlen(view->name) <= KB_VIEW_MAX_BYTES);
     KB_ASSERT(view->options.since == 0 || view->options.lost != NULL);
     view->handlers = handlers;
     view->user = user;

@@ -1,3 +1,4 @@
+#include "bus/view.h"
 #include "tests/unit/bus/pair.h"
 
 #include <stdlib.h>
@@ -232,5 +233,21 @@ KB_TEST(call, is_refused_while_too_much_is_under_way)
     KB_CHECK_I64(seen.code, ==, KB_EFULL);
     call_n(pair.peer, "t.keep", 1, 60000, &seen); /* a small one still finds room */
     pair_until(&pair, &taken, TAKEN + 1);
+    pair_finish(&pair);
+}
+
+/* Names of views are made of names in objects: one that is too long for the store is refused there,
+ * which is no reason to end. */
+KB_TEST(view, with_a_name_that_is_too_long_is_refused_by_the_store)
+{
+    static const struct kb_view_handlers handlers = {0};
+    struct pair pair;
+    char name[3000];
+    memset(name, 'x', sizeof(name));
+    name[sizeof(name) - 1] = '\0';
+    pair_start(&pair);
+    struct kb_view *view = kb_view_open(pair.client, name, NULL, &handlers, NULL);
+    KB_CHECK(!kb_view_synced(view));
+    kb_view_close(&view);
     pair_finish(&pair);
 }
