@@ -17,6 +17,7 @@ static void rules(const struct kb_kind *kind, struct kb_arena *a, struct kb_node
         kb_rules_pod_spec(kb_node_get(obj, "spec"), &at, false, causes);
         kb_rules_pod_create(obj, causes);
         kb_rules_pod_update(obj, obj, causes);
+        kb_rules_pod_ephemeral(obj, obj, causes);
         kb_rules_pod_qos(kb_node_get(obj, "spec"));
     }
     kb_rules_workload_default(kind->kind, a, obj);

@@ -177,8 +177,10 @@ static void address_rules(const struct kb_node *spec, const struct kb_node *old,
         kb_causes_add_str(causes, KB_CAUSE_INVALID, &here, ip,
                           "may not be set to 'None' for " KB_STR_FMT " services",
                           KB_STR_ARG(kb__text(spec, "type")));
-    if (before.n > 0 && !was_alias && !kb_str_eq(before, ip))
+    if (before.n > 0 && !was_alias && !kb_str_eq(before, ip) && all == NULL)
         kb_causes_add_str(causes, KB_CAUSE_INVALID, &here, ip, "may not change once set");
+    else if (before.n > 0 && !was_alias && !kb_str_eq(before, ip))
+        kb_causes_add(causes, KB_CAUSE_INVALID, &here, all, "may not change once set");
 }
 
 static void policy_rules(const struct kb_node *spec, const struct kb_at *at,
