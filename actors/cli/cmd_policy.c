@@ -71,8 +71,9 @@ static bool show_scheduler(const char *name, bool several, const char *profile, 
     return found;
 }
 
-static int cmd_list(struct run *run, struct kb_err *err)
+static int cmd_list(struct run *run, const char *what, struct kb_err *err)
 {
+    (void)what;
     struct kb_node *names;
     int rc = kb_policies_schedulers(&run->p, &names, err);
     for (uint32_t i = 0; rc == 0 && i < names->count; i++) {
@@ -332,22 +333,34 @@ static int cmd_explain(struct run *run, const char *pod, struct kb_err *err)
 
 /* ---- the command ---- */
 
-static int perform(struct run *run, const char *verb, const char *what, struct kb_err *err)
+static int cmd_new(struct run *run, const char *name, struct kb_err *err)
 {
-    static const struct {
-        const char *name;
-        int (*run)(struct run *run, const char *what, struct kb_err *err);
-    } verbs[] = {{"load", cmd_load},
-                 {"upgrade", cmd_upgrade},
-                 {"unload", cmd_unload},
-                 {"resume", cmd_resume},
-                 {"explain", cmd_explain}};
-    if (strcmp(verb, "list") == 0 && what == NULL)
-        return cmd_list(run, err);
-    for (size_t i = 0; what && i < KB_COUNT(verbs); i++)
-        if (strcmp(verb, verbs[i].name) == 0)
-            return verbs[i].run(run, what, err);
-    return -KB_ENOSYS;
+    (void)run;
+    return kb_policy_new(name, err);
+}
+
+struct verb {
+    const char *name;
+    int (*run)(struct run *run, const char *what, struct kb_err *err);
+    bool unnamed, offline; /* takes no name; needs no cluster */
+};
+
+static const struct verb verbs[] = {
+    {.name = "new", .run = cmd_new, .offline = true},
+    {.name = "list", .run = cmd_list, .unnamed = true},
+    {.name = "load", .run = cmd_load},
+    {.name = "upgrade", .run = cmd_upgrade},
+    {.name = "unload", .run = cmd_unload},
+    {.name = "resume", .run = cmd_resume},
+    {.name = "explain", .run = cmd_explain},
+};
+
+static const struct verb *verb_of(const char *name)
+{
+    for (size_t i = 0; i < KB_COUNT(verbs); i++)
+        if (strcmp(name, verbs[i].name) == 0)
+            return &verbs[i];
+    return NULL;
 }
 
 int kb_cmd_policy(const struct kb_command *command, int argc, char **argv)
@@ -369,18 +382,18 @@ int kb_cmd_policy(const struct kb_command *command, int argc, char **argv)
         return rc < 0 ? 2 : 0;
     if (operands.count < 1 || operands.count > 2)
         return kb_command_misuse(command, "say what to do, and to what");
-    const char *verb = operands.items[0], *what = operands.count == 2 ? operands.items[1] : NULL;
+    const struct verb *verb = verb_of(operands.items[0]);
+    const char *what = operands.count == 2 ? operands.items[1] : NULL;
+    if (verb == NULL)
+        return kb_command_misuse(command, "there is no `kubus policy %s`", operands.items[0]);
+    if (verb->unnamed != (what == NULL))
+        return kb_command_misuse(command, "`kubus policy %s` takes %s", verb->name,
+                                 verb->unnamed ? "no name" : "a name");
     run.json = strcmp(output, "json") == 0;
-    if (strcmp(verb, "new") == 0 && what) {
-        rc = kb_policy_new(what, &err);
-        return rc < 0 ? kb_command_fail(command, &err) : 0;
-    }
     KB_AUTO(kb_auto_free) char *data = kb_data_dir(data_option);
-    rc = kb_policies_open(&run.p, data, &err);
+    if (!verb->offline)
+        rc = kb_policies_open(&run.p, data, &err);
     if (rc == 0)
-        rc = perform(&run, verb, what, &err);
-    if (rc == -KB_ENOSYS && err.code == 0)
-        return kb_command_misuse(command, "there is no `kubus policy %s`%s", verb,
-                                 what ? "" : " without a name");
+        rc = verb->run(&run, what, &err);
     return rc < 0 ? kb_command_fail(command, &err) : 0;
 }

@@ -124,7 +124,9 @@ class Policies(unittest.TestCase):
                                  (("load", "BestFit", "--profile", "nobody"), "no profile nobody"),
                                  (("load", "BestFit", "--args", "["), "--args"),
                                  (("unload", "NodePorts"), "no profile names NodePorts"),
-                                 (("frobnicate", "x"), "there is no")):
+                                 (("frobnicate",), "there is no `kubus policy frobnicate`"),
+                                 (("load",), "`kubus policy load` takes a name"),
+                                 (("list", "x"), "`kubus policy list` takes no name")):
             done = self.policy(*arguments, check=False)
             self.assertNotEqual(done.returncode, 0, arguments)
             self.assertIn(words, done.stderr, arguments)
