@@ -61,7 +61,9 @@ static int add_key(struct kb_query *q, const struct kb_resource *declared, kb_st
         q->keys[at] = q->keys[at - 1];
     if (at > 0 && kb_str_eq(q->keys[at - 1].name, name))
         return kb_err_set(err, KB_EINVAL, "view: '" KB_STR_FMT "' stands twice", KB_STR_ARG(name));
-    q->keys[at] = (struct kb_query_key){name, value, index ? index->path : NULL};
+    /* Its own: a declaration may replace the index while the query is in use. */
+    const char *path = index ? kb_arena_str(&q->arena, kb_str_of(index->path)).p : NULL;
+    q->keys[at] = (struct kb_query_key){name, value, path};
     return 0;
 }
 
