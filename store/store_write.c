@@ -2,7 +2,8 @@
 
 #include <stdlib.h>
 
-enum { SMALL_TXN_OPS = 16 }; /* these are below KB_TXN_MAX_BYTES, whatever they replace */
+enum { SMALL_TXN_OPS = 10 }; /* so many are below KB_TXN_MAX_BYTES, whatever they replace */
+_Static_assert(SMALL_TXN_OPS * 2 * KB_OBJECT_MAX_BYTES <= KB_TXN_MAX_BYTES, "they are");
 
 static const kb_val none;
 

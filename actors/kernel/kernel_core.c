@@ -443,7 +443,7 @@ static bool name_is_good(kb_str name)
 static bool endpoint_is_good(kb_str endpoint)
 {
     return endpoint.n == 0 ||
-           (endpoint.n <= ENDPOINT_MAX_BYTES && !memchr(endpoint.p, '\0', endpoint.n) &&
+           (endpoint.n <= ENDPOINT_MAX_BYTES && !kb_str_has(endpoint, '\0') &&
             (kb_str_starts(endpoint, "ipc://") || kb_str_starts(endpoint, "tcp://")));
 }
 

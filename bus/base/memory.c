@@ -1,4 +1,4 @@
-/* memory.c - what an actor needed to start and does not need to idle, given back once.
+/* memory.c - what an actor needed to start, or for a burst, and does not need to idle, given back.
  *
  * Half of an idle actor's resident memory is code that ran once: relocation, reading schemas,
  * opening sockets, and the fifteen pages around each that the kernel maps along. It is clean and

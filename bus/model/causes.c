@@ -88,8 +88,11 @@ void kb_go_labels(const struct kb_node *map, struct kb_buf *out)
     }
     const kb_str *last = NULL;
     kb_buf_puts(out, "map[string]string{");
-    for (uint32_t n = 0; n < map->count && n < SHOWN; n++) {
-        const struct kb_member *member = &map->items[next_key(map, last)];
+    for (uint32_t n = 0; n < SHOWN; n++) {
+        uint32_t at = next_key(map, last);
+        if (at == map->count)
+            break;
+        const struct kb_member *member = &map->items[at];
         kb_buf_puts(out, n ? ", " : "");
         write_quoted(out, member->key);
         kb_buf_putc(out, ':');

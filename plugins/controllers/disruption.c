@@ -78,7 +78,9 @@ static int64_t share(kb_val val, int64_t of)
         return 0;
     if (n < 0 || n > INT32_MAX)
         return 0;
-    return percent ? (n * of + 99) / 100 : n;
+    if (!percent)
+        return n;
+    return n >= 100 ? of : (n * of + 99) / 100;
 }
 
 static void count_expected(kb_controller *c, kb_val spec, const struct kb_objects *pods,

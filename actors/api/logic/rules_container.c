@@ -177,7 +177,7 @@ static void amount(kb_str name, kb_str text, const struct kb_at *at, struct kb_c
     struct kb_quantity q;
     struct kb_at here = kb_at_key(at, name);
     static const char *const own[] = {"cpu", "memory", "ephemeral-storage"};
-    if (memchr(name.p, '/', name.n) == NULL && !is_one_of(name, own, KB_COUNT(own)) &&
+    if (!kb_str_has(name, '/') && !is_one_of(name, own, KB_COUNT(own)) &&
         !kb_str_starts(name, "hugepages-"))
         kb_causes_add_str(causes, KB_CAUSE_INVALID, &here, name,
                           "must be a standard resource for containers");

@@ -109,14 +109,16 @@ int kb_trace_parse_fault(struct kb_trace *t, const char *text, struct kb_err *er
 
 /* ---- all together ---- */
 
-/* "p" is taken: "p-2", or the next number that is free. */
-static void rename_pod(struct kb_trace_pod *pod, struct kb_map *pods)
+/* "p" is taken: "p-2", or the next number that is free. `numbers`: the last one of each name. */
+static void rename_pod(struct kb_trace_pod *pod, const struct kb_map *pods, struct kb_map *numbers)
 {
     char *key = NULL;
-    for (size_t n = 2; key == NULL || kb_map_get(pods, kb_str_of(key)) != NULL; n++) {
+    uintptr_t n = (uintptr_t)kb_map_get(numbers, kb_str_of(pod->key));
+    for (n = n ? n + 1 : 2; key == NULL || kb_map_get(pods, kb_str_of(key)) != NULL; n++) {
         free(key);
-        key = kb_strf("%s-%zu", pod->key, n);
+        key = kb_strf("%s-%zu", pod->key, (size_t)n);
     }
+    kb_map_put(numbers, kb_str_of(pod->key), (void *)(n - 1));
     free(pod->key);
     pod->key = key;
 }
@@ -124,13 +126,14 @@ static void rename_pod(struct kb_trace_pod *pod, struct kb_map *pods)
 static int check_names(struct kb_trace *t, struct kb_map *nodes, struct kb_map *pods,
                        struct kb_err *err)
 {
+    KB_AUTO(kb_map_finish) struct kb_map numbers = {0};
     for (size_t i = 0; i < t->nodes_n; i++)
         if (kb_map_put(nodes, kb_str_of(t->nodes[i].name), &t->nodes[i]) != NULL)
             return kb_err_set(err, KB_EINVAL, "the node '%s' is there twice", t->nodes[i].name);
     for (size_t i = 0; i < t->pods_n; i++) {
         struct kb_trace_pod *pod = &t->pods[i];
         if (kb_map_get(pods, kb_str_of(pod->key)) != NULL)
-            rename_pod(pod, pods);
+            rename_pod(pod, pods, &numbers);
         kb_map_put(pods, kb_str_of(pod->key), pod);
     }
     return 0;

@@ -233,7 +233,7 @@ static int add_line(struct reader *r, const struct kb_node *line)
         return add_object(r, kb_node_get(line, "object"), at, run);
     if (at < 0 || (gone.n == 0 && node.n == 0))
         return wrong(r, "a line has 'object', or 'at' with 'delete' or 'fail'");
-    if (gone.n > 0 && memchr(gone.p, '/', gone.n) == NULL)
+    if (gone.n > 0 && !kb_str_has(gone, '/'))
         return wrong(r, "a pod is named NAMESPACE/NAME");
     if (!(r->want & KB_TRACE_PODS))
         return 0;

@@ -134,18 +134,34 @@ static void wish_patches(struct rollout *r)
 }
 
 /* A template that the API changes when it is written is never found again: each attempt to make its
- * ReplicaSet would make one more. Admission lets none through, but not all comes that way. */
+ * ReplicaSet would make one more. Admission lets none through, but not all comes that way. One that
+ * has been changed since is tried once more. */
 static bool is_hopeless(const struct rollout *r)
 {
     enum { COLLISIONS_MAX = 100 };
-    return r->fresh == NULL && r->collisions > COLLISIONS_MAX;
+    int64_t seen = kb_val_int_at(r->d->doc, "status.observedGeneration", 0);
+    return r->fresh == NULL && r->collisions > COLLISIONS_MAX &&
+           seen >= kb_meta_generation(r->d->doc);
+}
+
+static void give_up(struct rollout *r)
+{
+    if (r->has_deadline)
+        progress(r, "False", "ReplicaSetCreateError",
+                 kb_str_of("Failed to create new replica set: all names for this template are "
+                           "taken; change the template"));
+    write_status(r, false);
 }
 
 static void run(struct rollout *r)
 {
     find_replicasets(r);
-    if (kb_meta_deleting(r->d->doc) || is_hopeless(r)) {
+    if (kb_meta_deleting(r->d->doc)) {
         write_status(r, false);
+        return;
+    }
+    if (is_hopeless(r)) {
+        give_up(r);
         return;
     }
     check_paused(r);

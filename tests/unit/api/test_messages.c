@@ -255,3 +255,17 @@ KB_TEST(messages, a_selector_is_shown_as_go_shows_it)
                          "Values:[]string{\"x\", \"y\"}}, v1.LabelSelectorRequirement{Key:\"l\", "
                          "Operator:\"Exists\", Values:[]string(nil)}}}");
 }
+
+/* JSON has no key twice when it is read; what came over the bus may. */
+KB_TEST(messages, labels_with_a_key_twice_are_shown_once)
+{
+    KB_AUTO(kb_arena_finish) struct kb_arena a = {0};
+    KB_AUTO(kb_buf_finish) struct kb_buf text = {0};
+    KB_AUTO(kb_w_finish) struct kb_w w = {0};
+    kb_w_map(&w);
+    kb_w_kcstr(&w, "a", "1");
+    kb_w_kcstr(&w, "a", "2");
+    kb_w_end(&w);
+    kb_go_labels(kb_node_of(&a, kb_w_val(&w)), &text);
+    KB_CHECK_STR(text.p, "map[string]string{\"a\":\"1\"}");
+}

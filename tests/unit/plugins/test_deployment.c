@@ -248,6 +248,24 @@ KB_TEST(deployment, takes_another_name_when_its_hash_is_taken)
     kb_harness_destroy(&h);
 }
 
+KB_TEST(deployment, gives_a_template_up_whose_names_are_all_taken_until_it_changes)
+{
+    KB_AUTO(kb_harness_destroy) struct kb_harness *h = kb_harness_new(kb_test_seed());
+    LOAD(h, "deployment");
+    kb_harness_fail(h, "object.create", "replicasets.apps", KB_EEXISTS, 102);
+    kb_harness_apply(h, web);
+    kb_harness_patch(h, key, NULL, "{\"spec\":{\"progressDeadlineSeconds\":600}}");
+    kb_harness_run(h, 1000 * 60 * 60 * 24);
+    CHECK_INT_AT(kb_harness_get(h, key), "status.collisionCount", 101);
+    KB_CHECK_U64(kb_harness_count(h, "replicasets.apps", "shop"), ==, 0);
+    kb_val progressing = kb_cond_get(kb_harness_get(h, key), "Progressing");
+    CHECK_AT(progressing, "status", "False");
+    CHECK_AT(progressing, "reason", "ReplicaSetCreateError");
+    set_image(h, "v2");
+    kb_harness_run(h, 60000);
+    KB_CHECK_U64(kb_harness_count(h, "replicasets.apps", "shop"), ==, 1);
+}
+
 KB_TEST(deployment, adopts_a_replicaset_that_matches_and_releases_one_that_does_not)
 {
     KB_AUTO(kb_harness_destroy) struct kb_harness *h = shop(0);
