@@ -77,7 +77,7 @@ int kb_indices_same(const struct kb_indices *indices, kb_str resource, kb_val li
 {
     const struct kb_resource *have = kb_indices_of(indices, resource);
     bool same = kb_val_count(list) == (have ? have->n : 0);
-    if (resource.n == 0 || resource.n > KB_NAME_MAX_BYTES || kb_str_has(resource, '/'))
+    if (!kb_resource_is_good(resource))
         return kb_err_set(err, KB_EINVAL, "declare: no resource is called '" KB_STR_FMT "'",
                           KB_STR_ARG(resource));
     if (kb_val_count(list) > KB_INDEX_MAX)

@@ -105,7 +105,7 @@ int kb_query_parse(kb_str text, const struct kb_indices *declared, struct kb_que
         return kb_err_set(err, KB_EINVAL, "view: longer than %u bytes", KB_VIEW_MAX_BYTES);
     kb_str rest = kb_arena_str(&q.arena, text);
     q.resource = kb_str_cut(&rest, '?');
-    if (q.resource.n == 0 || kb_str_has(q.resource, '/'))
+    if (!kb_resource_is_good(q.resource))
         return kb_err_set(err, KB_EINVAL, "view: '" KB_STR_FMT "' names no resource",
                           KB_STR_ARG(text));
     const struct kb_resource *indices = kb_indices_of(declared, q.resource);

@@ -1,14 +1,27 @@
 #include "bus/model/key.h"
 
+static bool has_control(kb_str text)
+{
+    for (size_t i = 0; i < text.n; i++)
+        if ((unsigned char)text.p[i] < 0x20 || text.p[i] == 0x7f)
+            return true;
+    return false;
+}
+
+bool kb_resource_is_good(kb_str resource)
+{
+    return resource.n > 0 && resource.n <= KB_NAME_MAX_BYTES && !kb_str_has(resource, '/') &&
+           !has_control(resource);
+}
+
 int kb_key_parse(kb_str text, struct kb_key *ret_key, struct kb_err *err)
 {
     kb_str rest = text;
     struct kb_key key;
     if (text.n > KB_KEY_MAX_BYTES)
         return kb_err_set(err, KB_EINVAL, "key is longer than %u bytes", KB_KEY_MAX_BYTES);
-    for (size_t i = 0; i < text.n; i++)
-        if ((unsigned char)text.p[i] < 0x20 || text.p[i] == 0x7f)
-            return kb_err_set(err, KB_EINVAL, "key has a control character");
+    if (has_control(text))
+        return kb_err_set(err, KB_EINVAL, "key has a control character");
     key.resource = kb_str_cut(&rest, '/');
     key.ns = rest.p ? kb_str_cut(&rest, '/') : kb_str_n(NULL, 0);
     key.name = rest;

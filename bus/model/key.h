@@ -12,6 +12,8 @@ struct kb_key {
     kb_str resource, ns, name;
 };
 
+/* May a resource be called so? No slash, no control characters, KB_NAME_MAX_BYTES at most. */
+KB_API bool kb_resource_is_good(kb_str resource);
 /* 0 or -KB_EINVAL: exactly two slashes, a resource and a name, KB_KEY_MAX_BYTES at most, no
  * control characters. */
 KB_API int kb_key_parse(kb_str text, struct kb_key *ret_key, struct kb_err *err);

@@ -170,6 +170,19 @@ KB_TEST(store, a_backup_does_not_replace_the_stores_own_files)
     }
 }
 
+/* What stands in a declaration has to be read back at the next start. */
+KB_TEST(store, an_index_of_a_resource_that_cannot_be_is_refused)
+{
+    static const char *const resources[] = {"", "a/b", "\\u0000", "pods\\u0000", "a\\nb"};
+    start();
+    for (size_t i = 0; i < KB_COUNT(resources); i++) {
+        char json[256];
+        snprintf(json, sizeof(json), "{\"resources\":[{\"resource\":\"%s\",\"indices\":[]}]}",
+                 resources[i]);
+        KB_CHECK_I64(ask(KB_STORE_DECLARE, json), ==, -KB_EINVAL);
+    }
+}
+
 /* ---- transactions ---- */
 
 enum { LARGE = 24, LARGE_BYTES = 1400 * 1024 };
