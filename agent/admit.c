@@ -37,12 +37,8 @@ struct kb_amounts kb_admit_allocatable(kb_val node)
 {
     kb_val list = kb_val_at(node, "status.allocatable");
     struct kb_amounts all;
-    for (int i = 0; i < KB_AMOUNTS; i++) {
-        kb_val value = kb_val_get(list, names[i]);
-        int64_t amount =
-            i == KB_AMOUNT_CPU ? kb_val_milli(value, INT64_MAX) : kb_val_quantity(value, INT64_MAX);
-        all.of[i] = amount < 0 ? 0 : amount;
-    }
+    for (int i = 0; i < KB_AMOUNTS; i++)
+        all.of[i] = kb_val_amount(kb_val_get(list, names[i]), kb_str_of(names[i]), INT64_MAX);
     return all;
 }
 

@@ -357,6 +357,13 @@ int64_t kb_val_milli(kb_val val, int64_t otherwise)
     return kb_quantity_of(val, &q, NULL) < 0 ? otherwise : kb_quantity_milli(q);
 }
 
+int64_t kb_val_amount(kb_val val, kb_str resource, int64_t otherwise)
+{
+    int64_t amount =
+        kb_str_is(resource, "cpu") ? kb_val_milli(val, otherwise) : kb_val_quantity(val, otherwise);
+    return amount < 0 ? 0 : amount;
+}
+
 bool kb_quantity_is_zero(struct kb_quantity q)
 {
     return q.whole == 0 && q.nano == 0;

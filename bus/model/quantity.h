@@ -34,6 +34,8 @@ KB_API int64_t kb_quantity_milli(struct kb_quantity q);
 /* The two most frequent readings of a document's value; `otherwise` when absent or malformed. */
 KB_API int64_t kb_val_quantity(kb_val val, int64_t otherwise);
 KB_API int64_t kb_val_milli(kb_val val, int64_t otherwise);
+/* Of a resource: thousandths of "cpu", units of all else, none below 0. */
+KB_API int64_t kb_val_amount(kb_val val, kb_str resource, int64_t otherwise);
 
 KB_API int kb_quantity_cmp(struct kb_quantity a, struct kb_quantity b); /* <0, 0, >0 */
 KB_API bool kb_quantity_is_zero(struct kb_quantity q);

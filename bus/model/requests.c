@@ -39,12 +39,6 @@ static int64_t most(int64_t a, int64_t b)
     return a > b ? a : b;
 }
 
-static int64_t amount_of(kb_str resource, kb_val quantity)
-{
-    return most(0, kb_str_is(resource, "cpu") ? kb_val_milli(quantity, 0)
-                                              : kb_val_quantity(quantity, 0));
-}
-
 static void read_missing(struct rows *rows, const char *resource, int64_t amount)
 {
     if (amount == 0)
@@ -64,7 +58,7 @@ static void read_container(struct rows *rows, kb_val container,
     kb_val requests = kb_val_get(kb_val_get(container, "resources"), "requests");
     for (struct kb_iter it = kb_iter(requests); kb_iter_next(&it);) {
         struct row *row = row_of(rows, it.key);
-        row->one = amount_of(it.key, it.val);
+        row->one = kb_val_amount(it.val, it.key, 0);
         row->stated = kb_val_present(it.val);
     }
     if (missing == NULL)
@@ -125,11 +119,11 @@ static void apply_whole(struct rows *rows, kb_val whole)
             continue;
         struct row *row = row_of(rows, it.key);
         if (row >= rows->v + of_containers)
-            row->sum = amount_of(it.key, it.val);
+            row->sum = kb_val_amount(it.val, it.key, 0);
     }
     for (struct kb_iter it = kb_iter(kb_val_get(whole, "requests")); kb_iter_next(&it);)
         if (for_whole_pods(it.key))
-            row_of(rows, it.key)->sum = amount_of(it.key, it.val);
+            row_of(rows, it.key)->sum = kb_val_amount(it.val, it.key, 0);
 }
 
 static struct rows sum_pod(kb_val spec, const struct kb_requests_missing *missing,
@@ -140,7 +134,7 @@ static struct rows sum_pod(kb_val spec, const struct kb_requests_missing *missin
     apply_whole(&rows, kb_val_get(spec, "resources"));
     for (struct kb_iter it = kb_iter(kb_val_get(spec, "overhead")); kb_iter_next(&it);) {
         struct row *row = row_of(&rows, it.key);
-        row->sum = plus(row->sum, amount_of(it.key, it.val));
+        row->sum = plus(row->sum, kb_val_amount(it.val, it.key, 0));
     }
     return rows;
 }

@@ -315,7 +315,7 @@ static bool put_allocatable(struct kb_columns *c, uint32_t slot, kb_val status)
     struct kb_policy_request *fresh = calloc(kb_val_count(list) + 1, sizeof(*fresh));
     KB_ASSERT(fresh != NULL);
     for (struct kb_iter it = kb_iter(list); kb_iter_next(&it);) {
-        int64_t amount = kb__amount(it.val, kb_str_is(it.key, "cpu"));
+        int64_t amount = kb__amount(it.val, it.key);
         if (amount > 0)
             fresh[n++] = (struct kb_policy_request){kb_columns_resource(c, it.key), amount};
     }

@@ -3,10 +3,10 @@
 #include "bus/model/quantity.h"
 #include "plugins/policy.h"
 
-int64_t kb__amount(kb_val quantity, bool milli)
+int64_t kb__amount(kb_val quantity, kb_str resource)
 {
-    int64_t amount = milli ? kb_val_milli(quantity, 0) : kb_val_quantity(quantity, 0);
-    return amount < 0 ? 0 : amount > KB_AMOUNT_MAX ? KB_AMOUNT_MAX : amount;
+    int64_t amount = kb_val_amount(quantity, resource, 0);
+    return amount > KB_AMOUNT_MAX ? KB_AMOUNT_MAX : amount;
 }
 
 uint32_t kb__effect(kb_str text)

@@ -11,7 +11,7 @@
 
 /* A quantity ("500m", "1Gi", or a plain number); 0 for what is malformed or negative: the API has
  * refused such objects before they come here. */
-int64_t kb__amount(kb_val quantity, bool milli);
+int64_t kb__amount(kb_val quantity, kb_str resource);
 /* "NoSchedule" → KB_POLICY_NO_SCHEDULE …; anything else is KB_POLICY_ANY_EFFECT. */
 uint32_t kb__effect(kb_str text);
 

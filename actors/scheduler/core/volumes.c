@@ -181,7 +181,7 @@ static struct object *read_claim(struct kb_columns *c, kb_str ns, kb_str name, k
         .selected_node = id_of(in, kb_val_get(annotations, "volume.kubernetes.io/selected-node")),
         .access = access_of(kb_val_at(v, "spec.accessModes")),
         .block = is_block(v),
-        .bytes = kb__amount(kb_val_at(v, "spec.resources.requests.storage"), false),
+        .bytes = kb__amount(kb_val_at(v, "spec.resources.requests.storage"), kb_str_of("storage")),
     };
     o->claim.bound = o->claim.volume != 0 &&
                      kb_val_present(kb_val_get(annotations, "pv.kubernetes.io/bind-completed"));
@@ -204,7 +204,7 @@ static struct object *read_volume(struct kb_columns *c, kb_str name, kb_val v)
         .available = phase_is(v, "Available"),
         .block = is_block(v),
         .access = access_of(kb_val_at(v, "spec.accessModes")),
-        .bytes = kb__amount(kb_val_at(v, "spec.capacity.storage"), false),
+        .bytes = kb__amount(kb_val_at(v, "spec.capacity.storage"), kb_str_of("storage")),
         .claim_ns = id_of(in, kb_val_get(ref, "namespace")),
         .claim_name = id_of(in, kb_val_get(ref, "name")),
         .claim_uid = id_of(in, kb_val_get(ref, "uid")),
