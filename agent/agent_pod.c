@@ -278,20 +278,25 @@ static void make_sandbox(struct kb__pod *pod)
     kb_runtime_sandbox(pod->agent->rt, &spec);
 }
 
-/* The PID namespace of the container that an ephemeral one is put in to look at; NULL: none. With a
- * namespace of the whole pod there is nothing to choose. */
-static char *target_pid_ns(struct kb__pod *pod, kb_val container)
+/* The PID namespace of the container that an ephemeral one is put in to look at; *ret NULL: none.
+ * With a namespace of the whole pod there is nothing to choose. */
+static int target_pid_ns(struct kb__pod *pod, kb_val container, char **ret, struct kb_err *err)
 {
     kb_str target = kb_val_str(kb_val_get(container, "targetContainerName"));
     kb_val spec = kb_val_get(kb_doc_root(kb_pod_core_doc(pod->core)), "spec");
     int at = target.n > 0 ? kb_pod_core_find(pod->core, target) : -1;
-    if (at < 0 || !kb_pod_core_running(pod->core, at) ||
-        kb_val_bool(kb_val_get(spec, "shareProcessNamespace"), false))
-        return NULL;
+    if (target.n == 0 || pod->agent->hollow)
+        return 0;
+    if (at < 0 || !kb_pod_core_running(pod->core, at))
+        return kb_err_set(err, KB_EFORBIDDEN, "unable to find target container " KB_STR_FMT,
+                          KB_STR_ARG(target));
+    if (kb_val_bool(kb_val_get(spec, "shareProcessNamespace"), false))
+        return 0;
     struct kb_rt_ref ref = {kb_pod_core_uid(pod->core), kb_pod_core_container_name(pod->core, at),
                             (unsigned)kb_pod_core_attempt(pod->core, at)};
     pid_t pid = kb_runtime_pid(pod->agent->rt, &ref);
-    return pid > 0 ? kb_strf("/proc/%d/ns/pid", (int)pid) : NULL;
+    *ret = pid > 0 ? kb_strf("/proc/%d/ns/pid", (int)pid) : NULL;
+    return 0;
 }
 
 static void start(struct kb__pod *pod, const struct kb_pod_wish *wish)
@@ -305,22 +310,23 @@ static void start(struct kb__pod *pod, const struct kb_pod_wish *wish)
     KB_AUTO(kb_auto_free)
     char *image = kb_str_dup(kb_val_str(kb_val_get(kb_pod_core_spec(pod->core, at), "image")));
     KB_AUTO(kb_auto_free)
-    char *pid_ns = target_pid_ns(pod, kb_pod_core_spec(pod->core, at));
+    char *pid_ns = NULL;
     struct kb_err err = {0};
-    struct kb_rt_container_spec spec = {.pid_ns = pid_ns,
-                                        .ref = {kb_pod_core_uid(pod->core), name, attempt},
+    struct kb_rt_container_spec spec = {.ref = {kb_pod_core_uid(pod->core), name, attempt},
                                         .image = image,
                                         .restarts = kb_pod_core_restarts(pod->core, at),
                                         .log_path = log,
                                         .log_max_bytes = agent->options->log_max_bytes,
                                         .log_max_files = agent->options->log_max_files};
     struct kb_resolve resolve = kb__pod_resolve(pod);
-    if (!agent->hollow &&
-        kb_resolve_container(&resolve, kb_pod_core_spec(pod->core, at), &arena, &spec, &err) < 0) {
+    kb_val container = kb_pod_core_spec(pod->core, at);
+    if (target_pid_ns(pod, container, &pid_ns, &err) < 0 ||
+        (!agent->hollow && kb_resolve_container(&resolve, container, &arena, &spec, &err) < 0)) {
         struct kb_rt_container_info none = {.id = "", .image = "", .image_id = ""};
         TELL(pod, kb_pod_core_started(pod->core, at, attempt, &err, &none, now, out));
         return;
     }
+    spec.pid_ns = pid_ns;
     kb_runtime_start(agent->rt, &spec);
 }
 
@@ -596,7 +602,8 @@ void kb__pod_change(struct kb__node *node, const struct kb_change *change)
         return;
     if (pod != NULL && !agent->hollow && !kb_pod_core_over(pod->core) &&
         !kb_admit_names(change->doc, &refusal)) {
-        kb_warn("%s: a change of the pod is ignored: %s", pod->key, refusal.message);
+        kb_warn("%s: a change of the pod is ignored, but its end: %s", pod->key, refusal.message);
+        TELL(pod, kb_pod_core_ends(pod->core, change->doc, now, out));
         return;
     }
     if (pod != NULL) {

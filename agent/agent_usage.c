@@ -2,7 +2,8 @@
  *
  * What has a limit: an emptyDir (sizeLimit; one in memory has it from its tmpfs), a container
  * (limits.ephemeral-storage: its writable layer and its logs), and the pod, when all of its
- * containers have one: their sum, for all of that and its emptyDirs. As kubelet does, it is
+ * containers have one (those that only look around cannot): their sum, for all of that and its
+ * emptyDirs. As kubelet does, it is
  * measured every ten seconds, and only where there is a limit; in a job, for trees may be large. */
 #include "agent/agent_impl.h"
 #include "agent/job.h"
@@ -80,6 +81,8 @@ static bool containers_exceed(const struct kb__pod *pod, int64_t *total, int64_t
         kb_val container = kb_pod_core_spec(pod->core, i);
         int64_t limit = storage_limit(container), bytes = layer_bytes(pod, i);
         *total += bytes;
+        if (kb_str_is(kb_str_of(kb_pod_core_list(pod->core, i)), "ephemeralContainers"))
+            continue; /* it may have none */
         *limits = limit > 0 && *limits >= 0 ? *limits + limit : -1;
         if (limit <= 0 || bytes <= limit)
             continue;

@@ -49,13 +49,13 @@ static void on_done(void *arg, int rc, kb_str out, const struct kb_err *err)
     if (m->stopping) {
         m->stopping = false;
         m->calls->stopped(m->arg);
-    } else if (m->run == NULL && m->again) {
-        start(m);
-    } else {
-        bool answer = m->waited_for;
-        m->waited_for = false;
-        m->calls->done(m->arg, answer, made, rc < 0 ? err : NULL); /* m may be gone now */
+        return;
     }
+    bool answer = m->waits_now;
+    m->waits_now = false;
+    if (m->run == NULL && m->again)
+        start(m);
+    m->calls->done(m->arg, answer, made, rc < 0 ? err : NULL); /* m may be gone now */
 }
 
 /* Of one that was over the limit. */
@@ -79,7 +79,8 @@ static void start(struct kb_mounter *m)
     run->m = m;
     run->agent = getpid();
     m->run = run;
-    m->again = false;
+    m->waits_now = m->waits_next;
+    m->again = m->waits_next = false;
     run->job =
         kb_job_start(m->ev, &(struct kb_job_calls){in_child, on_done, on_exited}, m->limit_ms, run);
 }
@@ -94,7 +95,7 @@ void kb_mounter_run(struct kb_mounter *m, bool answer)
 {
     if (m->stopping)
         return;
-    m->waited_for |= answer;
+    m->waits_next |= answer;
     if (m->run != NULL)
         m->again = true;
     else
@@ -103,7 +104,7 @@ void kb_mounter_run(struct kb_mounter *m, bool answer)
 
 bool kb_mounter_stop(struct kb_mounter *m)
 {
-    m->again = m->waited_for = false;
+    m->again = m->waits_now = m->waits_next = false;
     if (m->run != NULL && m->run->over)
         release(m->run); /* killed: whatever the system does with it, it does no more */
     if (m->run == NULL)

@@ -2,7 +2,8 @@
  * behind a network) holds this pod, and no other.
  *
  * One child at a time. What is asked for while one works is done by another after it, so that what
- * is told of is never older than the question. A child that has not ended within the limit is
+ * is told of is never older than the question; who asked before is told when the first has ended,
+ * however often is asked meanwhile. A child that has not ended within the limit is
  * killed and told of as -KB_ETIMEOUT; while the system holds it nevertheless no other is started,
  * or they would pile up. A child does not outlive the agent. */
 #ifndef KUBUS_AGENT_MOUNTER_H
@@ -13,7 +14,8 @@
 struct kb_mounter_calls {
     /* In the child. *made counts the volumes that are there, for who reads it after a hang. */
     int (*set_up)(void *arg, uint32_t *made, struct kb_err *err);
-    /* In the agent: `err` NULL when all are there. `answer`: somebody waits for it. */
+    /* In the agent, once for each child: `err` NULL when all are there. `answer`: somebody waited
+     * for it. */
     void (*done)(void *arg, bool answer, uint32_t made, const struct kb_err *err);
     /* In the agent, after a stop that had to wait. */
     void (*stopped)(void *arg);
@@ -28,7 +30,8 @@ struct kb_mounter {
     void *arg;
     kb_ms limit_ms;
     struct kb_mounter_run *run; /* the child, or NULL */
-    bool again, waited_for, stopping;
+    bool again, stopping;
+    bool waits_now, waits_next; /* for the child that works; for one that starts after now */
 };
 
 void kb_mounter_init(struct kb_mounter *m, struct kb_ev *ev, const struct kb_mounter_calls *calls,

@@ -234,7 +234,7 @@ bool kb__pod_restarts(const struct kb_pod_core *core, const struct kb__container
     if (core->deleting || core->failed || c->ephemeral)
         return false;
     if (c->sidecar)
-        return !core->finished;
+        return !core->ended;
     if (c->init)
         return c->exit.rt.code != 0 && core->policy != POLICY_NEVER;
     return core->policy == POLICY_ALWAYS ||
@@ -353,23 +353,22 @@ static bool is_served(const struct kb_pod_core *core)
 
 static void sync_run(struct kb_pod_core *core, struct kb_pod_time now, struct kb_pod_out *out)
 {
-    for (int i = core->n_main; i < core->n; i++) /* also to look at what does not come up */
+    bool served = core->initialized && is_served(core);
+    for (int i = core->n_main; i < core->n && !served; i++) /* also in what does not come up */
         if (core->c[i].state == C_WAITING)
             try_start(core, i, now.ms, out);
     if (!core->initialized)
         sync_init(core, now, out);
     if (!core->initialized || core->failed)
         return;
-    bool served = is_served(core);
+    core->ended = is_served(core);
     for (int i = 0; i < core->n_main; i++) {
         struct kb__container *c = &core->c[i];
-        if (c->init && (!c->sidecar || served))
+        if (c->init && (!c->sidecar || core->ended))
             continue;
         if (c->state == C_WAITING || (c->state == C_EXITED && kb__pod_restarts(core, c)))
             try_start(core, i, now.ms, out);
     }
-    if (served && kb__pod_stop_all(core, true, now, out))
-        core->finished = true;
 }
 
 static void sync_ground(struct kb_pod_core *core, struct kb_pod_time now, struct kb_pod_out *out)
@@ -388,7 +387,7 @@ static void sync_ground(struct kb_pod_core *core, struct kb_pod_time now, struct
 static void check_deadline(struct kb_pod_core *core, struct kb_pod_time now, struct kb_pod_out *out)
 {
     int64_t seconds = kb_val_int_at(kb__pod_root(core), "spec.activeDeadlineSeconds", 0);
-    if (seconds <= 0 || core->start_us == 0 || core->failed || core->finished)
+    if (seconds <= 0 || core->start_us == 0 || core->failed || core->ended || core->finished)
         return;
     int64_t left_us = core->start_us + kb_seconds_us(seconds) - now.wall_us;
     core->active_deadline_ms = now.ms + left_us / 1000 + 1;
@@ -408,13 +407,13 @@ static void sync_pod(struct kb_pod_core *core, struct kb_pod_time now, struct kb
         return;
     kb__pod_stop_timers(core, now, out);
     check_deadline(core, now, out);
-    if (core->deleting || core->failed || core->finished) {
+    if (kb__pod_ends(core)) {
         kb__pod_sync_stop(core, now, out);
     } else {
         sync_ground(core, now, out);
         if (core->sandbox)
             sync_run(core, now, out);
-        if (core->failed || core->finished) /* who still looks around ends with it */
+        if (kb__pod_ends(core)) /* the sidecars, and who still looks around, end with it */
             kb__pod_sync_stop(core, now, out);
         for (int i = 0; i < core->n; i++)
             kb__probes_sync(core, i, now, out);
@@ -432,8 +431,14 @@ void kb_pod_core_update(struct kb_pod_core *core, const struct kb_doc *pod, stru
     kb_doc_destroy(&core->doc);
     core->doc = doc;
     add_ephemeral(core);
-    if (kb_meta_deleting(kb__pod_root(core)))
-        kb__pod_end_by(core, now.ms + kb__pod_grace_ms(core));
+    kb_pod_core_ends(core, kb__pod_root(core), now, out);
+}
+
+void kb_pod_core_ends(struct kb_pod_core *core, kb_val pod, struct kb_pod_time now,
+                      struct kb_pod_out *out)
+{
+    if (kb_meta_deleting(pod))
+        kb__pod_end_by(core, now.ms + kb__pod_grace_of(pod));
     sync_pod(core, now, out);
 }
 
@@ -494,7 +499,7 @@ void kb_pod_core_image(struct kb_pod_core *core, int at, const struct kb_err *er
     struct kb__container *c = &core->c[at];
     if (c->state != C_IMAGE)
         return;
-    if (core->deleting || core->failed || core->finished) {
+    if (kb__pod_ends(core)) {
         move(c, c->exit.there ? C_EXITED : C_WAITING);
     } else if (err == NULL) {
         if (c->exit.there)
@@ -548,6 +553,8 @@ static void could_not_run(struct kb_pod_core *core, int at, const struct kb_err 
         kb__pod_wish(out, KB_POD_REMOVE, at)->attempt = c->last.attempt;
     }
     kb__exit_set(c, &exit, err->text);
+    if (!kb__pod_restarts(core, c))
+        set_waiting(c, NULL, NULL); /* for nothing: it has ended */
     c->exited_ms = now.ms;
     c->backoff_told = false;
     kb__pod_event(core, out, at, true, "Failed", "Error: %s", err->text);
@@ -669,7 +676,7 @@ static void sooner(kb_ms *due, kb_ms candidate)
 kb_ms kb_pod_core_wait_ms(const struct kb_pod_core *core, kb_ms now_ms)
 {
     kb_ms due = -1;
-    bool runs = !core->deleting && !core->failed && !core->finished;
+    bool runs = !kb__pod_ends(core);
     if (runs && !core->prepared && !core->preparing)
         sooner(&due, core->prepare_retry_ms);
     if (runs && core->prepared && !core->sandbox && !core->sandbox_under_way)

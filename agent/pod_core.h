@@ -79,6 +79,9 @@ void kb_pod_core_reject(struct kb_pod_core *core, const char *reason, const char
 /* ---- events ---- */
 void kb_pod_core_update(struct kb_pod_core *core, const struct kb_doc *pod, struct kb_pod_time now,
                         struct kb_pod_out *out);
+/* `pod` is a later version that is not taken: if it is deleted, the pod ends by that grace. */
+void kb_pod_core_ends(struct kb_pod_core *core, kb_val pod, struct kb_pod_time now,
+                      struct kb_pod_out *out);
 /* The API object is gone without our doing: stop at once and tear down. */
 void kb_pod_core_removed(struct kb_pod_core *core, struct kb_pod_time now, struct kb_pod_out *out);
 /* The node takes its room back: it ends within a second, Failed for the reason "Evicted". */

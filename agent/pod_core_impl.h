@@ -69,7 +69,8 @@ struct kb_pod_core {
     bool rejected;              /* the node did not take it */
     char *reason, *message;     /* of the pod; NULL: none */
     bool frozen;                /* over before we saw it: its status is not ours to rewrite */
-    bool finished;              /* nothing will be started any more */
+    bool ended;                 /* the regular containers have, for good: the rest is to end */
+    bool finished;              /* nothing of it runs, or will be started */
     bool tearing_down, torn_down, delete_told;
     int64_t start_us;
     kb_ms grace_deadline_ms, active_deadline_ms;
@@ -90,7 +91,14 @@ static inline kb_val kb__pod_root(const struct kb_pod_core *core)
     return kb_doc_root(core->doc);
 }
 
+/* Nothing more is started, and what runs is to end. */
+static inline bool kb__pod_ends(const struct kb_pod_core *core)
+{
+    return core->deleting || core->failed || core->ended || core->finished;
+}
+
 /* pod_stop.c */
+kb_ms kb__pod_grace_of(kb_val pod);
 kb_ms kb__pod_grace_ms(const struct kb_pod_core *core);
 /* What is left of the grace of a deletion that was before us. */
 kb_ms kb__pod_grace_left_ms(const struct kb_pod_core *core, struct kb_pod_time now);

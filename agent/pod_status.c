@@ -130,7 +130,7 @@ static void put_states(struct kb_arena *a, const struct kb_pod_core *core,
                        const struct kb__container *c, struct kb_node *status)
 {
     struct kb_node *state, *last = kb_node_map(a);
-    bool over = core->finished || core->deleting;
+    bool over = core->finished || core->ended || core->deleting;
     if (c->state == C_RUNNING)
         state = running(a, c);
     else if (shows_exit(c) || (c->exit.there && over))

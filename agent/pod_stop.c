@@ -12,11 +12,15 @@ enum {
     EVICTION_GRACE_MS = 1000,
 };
 
+kb_ms kb__pod_grace_of(kb_val pod)
+{
+    int64_t spec = kb_val_int_at(pod, "spec.terminationGracePeriodSeconds", 30);
+    return kb_seconds_ms(kb_val_int_at(pod, "metadata.deletionGracePeriodSeconds", spec));
+}
+
 kb_ms kb__pod_grace_ms(const struct kb_pod_core *core)
 {
-    int64_t spec = kb_val_int_at(kb__pod_root(core), "spec.terminationGracePeriodSeconds", 30);
-    return kb_seconds_ms(
-        kb_val_int_at(kb__pod_root(core), "metadata.deletionGracePeriodSeconds", spec));
+    return kb__pod_grace_of(kb__pod_root(core));
 }
 
 /* At least enough for a SIGTERM to be heard: also our clock may be ahead of the API's. */
@@ -162,7 +166,7 @@ void kb__pod_sync_end(struct kb_pod_core *core, struct kb_pod_time now, struct k
 void kb_pod_core_evict(struct kb_pod_core *core, const char *why, struct kb_pod_time now,
                        struct kb_pod_out *out)
 {
-    if (!core->begun || core->deleting || core->failed || core->finished)
+    if (!core->begun || kb__pod_ends(core))
         return;
     core->failed = true;
     core->grace_deadline_ms = now.ms + EVICTION_GRACE_MS;

@@ -132,15 +132,37 @@ KB_TEST(mounter, the_loop_goes_on_while_a_path_hangs)
 KB_TEST(mounter, who_asks_meanwhile_is_told_of_what_came_after_the_question)
 {
     struct world *w = world_new(NEVER_MS);
-    kb_mounter_run(&w->mounter, true);
-    w->version = 10;
     kb_mounter_run(&w->mounter, false);
+    w->version = 10;
+    kb_mounter_run(&w->mounter, true);
     kb_mounter_run(&w->mounter, false);
     answer(w, 2);
     until_told(w, 1);
+    KB_CHECK(!w->answer);
+    KB_CHECK_U64(w->made, ==, VOLUMES);
+    until_told(w, 2);
     KB_CHECK(w->answer);
     KB_CHECK_U64(w->made, ==, 10 + VOLUMES);
     KB_CHECK(w->mounter.run == NULL);
+    world_end(w);
+}
+
+KB_TEST(mounter, who_waits_is_answered_however_often_is_asked_meanwhile)
+{
+    struct world *w = world_new(NEVER_MS);
+    kb_mounter_run(&w->mounter, true);
+    for (int i = 1; i <= 5; i++) {
+        w->version = (uint32_t)i * 10;
+        kb_mounter_run(&w->mounter, false);
+        answer(w, 1);
+        until_told(w, i);
+        KB_CHECK(w->answer == (i == 1));
+        KB_CHECK_U64(w->made, ==, (uint64_t)(i - 1) * 10 + VOLUMES);
+    }
+    answer(w, 1);
+    until_told(w, 6);
+    KB_CHECK(!w->answer && w->mounter.run == NULL);
+    KB_CHECK_U64(w->made, ==, 50 + VOLUMES);
     world_end(w);
 }
 

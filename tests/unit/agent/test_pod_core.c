@@ -518,8 +518,95 @@ KB_TEST(pod_core, a_container_that_looks_around_starts_once_and_ends_with_the_po
     started(w, "b");
     KB_CHECK_STRN(kb_val_str(kb_val_get(kb_pod_core_spec(w->core, at(w, "b")), "image")), "more");
     exits(w, "web", 0);
-    KB_CHECK_STRN(status(w, "phase"), "Succeeded");
     KB_CHECK(said(w, "signal b 15"));
+    KB_CHECK_STRN(status(w, "phase"), "Running"); /* it still takes of the node */
+    exits(w, "b", 143);
+    KB_CHECK_STRN(status(w, "phase"), "Succeeded");
+    world_free(w);
+}
+
+KB_TEST(pod_core, a_deletion_waits_for_who_looks_around_in_a_pod_that_has_ended)
+{
+    struct world *w = world_new(LOOKED_INTO(""));
+    ground(w);
+    started(w, "web");
+    look_into(w, "{\"name\":\"a\",\"image\":\"tools\"}");
+    started(w, "a");
+    exits(w, "web", 0);
+    look_into(w, "{\"name\":\"a\",\"image\":\"tools\"},{\"name\":\"b\",\"image\":\"more\"}");
+    KB_CHECK(said(w, "signal a 15") && !said(w, "image b"));
+    KB_CHECK(!kb_pod_core_over(w->core));
+    mark_deleted(w, 30);
+    run(w, 29000);
+    KB_CHECK(!said(w, "signal a 9") && !said(w, "teardown"));
+    run(w, 2000);
+    KB_CHECK(said(w, "signal a 9") && !said(w, "teardown"));
+    exits(w, "a", 137);
+    KB_CHECK(said(w, "teardown"));
+    KB_CHECK(kb_pod_core_over(w->core));
+    world_free(w);
+}
+
+KB_TEST(pod_core, an_image_that_comes_when_the_pod_has_ended_is_not_started)
+{
+    struct world *w = world_new(LOOKED_INTO(""));
+    ground(w);
+    started(w, "web");
+    look_into(w, "{\"name\":\"a\",\"image\":\"tools\"},{\"name\":\"b\",\"image\":\"more\"}");
+    started(w, "a");
+    exits(w, "web", 0);
+    started(w, "b");
+    KB_CHECK(!said(w, "start b 0"));
+    exits(w, "a", 0);
+    KB_CHECK_STRN(status(w, "phase"), "Succeeded");
+    world_free(w);
+}
+
+KB_TEST(pod_core, who_cannot_look_around_has_ended)
+{
+    struct world *w = world_new(ONE);
+    struct kb_err err = {0};
+    struct kb_rt_container_info info = {.id = "crun://1", .image = "b", .image_id = ""};
+    ground(w);
+    started(w, "web");
+    look_into(w, "{\"name\":\"a\",\"image\":\"tools\"}");
+    DO(w, kb_pod_core_image(w->core, at(w, "a"), NULL, NULL, now(w), out));
+    kb_err_set(&err, KB_EINTERNAL, "exec: \"nosuchcmd\": not found");
+    DO(w, kb_pod_core_started(w->core, at(w, "a"), 0, &err, &info, now(w), out));
+    KB_CHECK_STRN(status(w, "ephemeralContainerStatuses[0].state.terminated.reason"), "StartError");
+    KB_CHECK_STRN(status(w, "ephemeralContainerStatuses[0].state.terminated.message"),
+                  "exec: \"nosuchcmd\": not found");
+    KB_CHECK(!kb_val_present(
+        kb_doc_at(kb_pod_core_status(w->core), "ephemeralContainerStatuses[0].state.waiting")));
+    forget(w);
+    run(w, 600000);
+    KB_CHECK(!said(w, "image a"));
+    world_free(w);
+}
+
+KB_TEST(pod_core, a_version_that_is_not_taken_ends_the_pod_all_the_same)
+{
+    struct world *w = world_new(ONE);
+    KB_AUTO(kb_doc_destroy)
+    struct kb_doc *bad = json("{\"metadata\":{\"name\":\"p\",\"namespace\":\"d\"},"
+                              "\"spec\":{\"containers\":[{\"name\":\"../up\"}]}}");
+    KB_AUTO(kb_doc_destroy)
+    struct kb_doc *deleted = json("{\"metadata\":{\"name\":\"p\",\"namespace\":\"d\","
+                                  "\"deletionTimestamp\":\"2023-11-14T22:13:30Z\","
+                                  "\"deletionGracePeriodSeconds\":10},"
+                                  "\"spec\":{\"containers\":[{\"name\":\"../up\"}]}}");
+    ground(w);
+    started(w, "web");
+    DO(w, kb_pod_core_ends(w->core, kb_doc_root(bad), now(w), out));
+    KB_CHECK(!said(w, "signal web 15"));
+    DO(w, kb_pod_core_ends(w->core, kb_doc_root(deleted), now(w), out));
+    KB_CHECK(said(w, "signal web 15"));
+    run(w, 9000);
+    KB_CHECK(!said(w, "signal web 9"));
+    run(w, 1001);
+    KB_CHECK(said(w, "signal web 9"));
+    exits(w, "web", 137);
+    KB_CHECK(said(w, "teardown"));
     world_free(w);
 }
 
