@@ -368,7 +368,8 @@ static void api_finish(struct kb__api *api)
     kb_loop_fd_del(&api->http_fd);
     if (api->http)
         kb_loop_timer_stop(api->loop, &api->http_timer);
-    kb_loop_timer_stop(api->loop, &api->certs_timer);
+    if (api->loop)
+        kb_loop_timer_stop(api->loop, &api->certs_timer);
     kb_http_server_destroy(&api->http);
     kb_certs_destroy(&api->certs);
     map_destroy_values(&api->hubs, destroy_hub);

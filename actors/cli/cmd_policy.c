@@ -3,6 +3,7 @@
 #include "actors/cli/command.h"
 #include "actors/cli/policies.h"
 #include "actors/cli/policy_new.h"
+#include "bus/base/check.h"
 #include "bus/model/json.h"
 
 #include <limits.h>
@@ -47,28 +48,57 @@ static void show_policy(kb_str profile, kb_val policy)
     printf("\n");
 }
 
-/* Those of one profile, or of all (NULL). False: there is no such profile. */
-static bool show_scheduler(const char *name, bool several, const char *profile, kb_val state)
+static void show_scheduler(kb_str name, bool several, kb_val state)
 {
-    bool found = profile == NULL;
     kb_str message = kb_val_str_at(state, "message");
     if (several)
-        printf("%s:\n", name);
+        printf(KB_STR_FMT ":\n", KB_STR_ARG(name));
     printf("%-20s %-32s %-17s %6s  %-7s %s\n", "PROFILE", "POLICY", "VERSION", "WEIGHT", "STATE",
            "ASKED AT");
-    for (struct kb_iter it = kb_iter(kb_val_get(state, "profiles")); kb_iter_next(&it);) {
-        kb_str own = kb_val_str_at(it.val, "name");
-        if (profile != NULL && !kb_str_is(own, profile))
-            continue;
-        found = true;
+    for (struct kb_iter it = kb_iter(kb_val_get(state, "profiles")); kb_iter_next(&it);)
         for (struct kb_iter k = kb_iter(kb_val_get(it.val, "policies")); kb_iter_next(&k);)
-            show_policy(own, k.val);
-    }
+            show_policy(kb_val_str_at(it.val, "name"), k.val);
     if (message.n)
         printf("\nThe configuration in kube-system/kubus-scheduler is refused; the one before goes "
                "on:\n  " KB_STR_FMT "\n",
                KB_STR_ARG(message));
-    return found;
+}
+
+static void show_json(kb_val state)
+{
+    KB_AUTO(kb_buf_finish) struct kb_buf text = {0};
+    kb_json_write(&text, state, KB_JSON_PRETTY);
+    printf("%s\n", text.p);
+}
+
+/* What a scheduler says, of one profile or of all (NULL). NULL when it has no such profile. */
+static struct kb_doc *of_profile(const struct kb_doc *said, const char *profile)
+{
+    KB_AUTO(kb_arena_finish) struct kb_arena arena = {0};
+    struct kb_node *state = kb_node_of(&arena, kb_doc_root(said));
+    struct kb_node *profiles = kb_node_get(state, "profiles");
+    for (uint32_t i = profile && profiles ? profiles->count : 0; i-- > 0;)
+        if (!kb_str_is(kb_node_text_at(profiles->items[i].val, "name"), profile))
+            kb_node_remove(profiles, i);
+    bool has = profile == NULL || (profiles && profiles->count > 0);
+    return has ? kb_node_doc(state) : NULL;
+}
+
+/* One scheduler may have a profile that another lacks: all are asked before anything is said. */
+static int ask_all(struct run *run, const struct kb_node *names, struct kb_doc **states,
+                   struct kb_err *err)
+{
+    bool found = false;
+    for (uint32_t i = 0; i < names->count; i++) {
+        KB_AUTO(kb_auto_free) char *name = kb_str_dup(kb_node_text(names->items[i].val));
+        KB_AUTO(kb_doc_destroy) struct kb_doc *said = NULL;
+        int rc = kb_policies_call(&run->p, name, "scheduler.policies", (kb_val){0}, &said, err);
+        if (rc < 0)
+            return rc;
+        states[i] = of_profile(said, run->profile);
+        found |= states[i] != NULL;
+    }
+    return found ? 0 : kb_err_set(err, KB_ENOTFOUND, "there is no profile %s", run->profile);
 }
 
 static int cmd_list(struct run *run, const char *what, struct kb_err *err)
@@ -76,21 +106,20 @@ static int cmd_list(struct run *run, const char *what, struct kb_err *err)
     (void)what;
     struct kb_node *names;
     int rc = kb_policies_schedulers(&run->p, &names, err);
-    for (uint32_t i = 0; rc == 0 && i < names->count; i++) {
-        KB_AUTO(kb_auto_free) char *name = kb_str_dup(kb_node_text(names->items[i].val));
-        KB_AUTO(kb_doc_destroy) struct kb_doc *state = NULL;
-        KB_AUTO(kb_buf_finish) struct kb_buf text = {0};
-        rc = kb_policies_call(&run->p, name, "scheduler.policies", (kb_val){0}, &state, err);
-        if (rc < 0)
-            return rc;
-        if (run->json) {
-            kb_json_write(&text, kb_doc_root(state), KB_JSON_PRETTY);
-            printf("%s\n", text.p);
-        } else {
-            if (!show_scheduler(name, names->count > 1, run->profile, kb_doc_root(state)))
-                rc = kb_err_set(err, KB_ENOTFOUND, "there is no profile %s", run->profile);
-        }
+    if (rc < 0)
+        return rc;
+    struct kb_doc **states = calloc(names->count, sizeof(struct kb_doc *));
+    KB_ASSERT(states != NULL);
+    rc = ask_all(run, names, states, err);
+    for (uint32_t i = 0; i < names->count; i++) {
+        if (rc == 0 && states[i] && run->json)
+            show_json(kb_doc_root(states[i]));
+        else if (rc == 0 && states[i])
+            show_scheduler(kb_node_text(names->items[i].val), names->count > 1,
+                           kb_doc_root(states[i]));
+        kb_doc_destroy(&states[i]);
     }
+    free(states);
     return rc;
 }
 

@@ -99,6 +99,18 @@ class Policies(unittest.TestCase):
         self.pods("packed", 4, "other")
         self.policy("unload", "BestFit", "--profile", "other")
 
+    def test_the_list_may_be_of_one_profile(self):
+        rest, listed = self.policy("list", "--profile", "other", "-o", "json").strip(), []
+        while rest:
+            state, end = json.JSONDecoder().raw_decode(rest)
+            listed += [p["name"] for p in state["profiles"]]
+            rest = rest[end:].strip()
+        self.assertEqual(listed, ["other"] * 3)  # one a scheduler
+        for output in ((), ("-o", "json")):
+            done = self.policy("list", "--profile", "none", *output, check=False)
+            self.assertEqual((done.returncode != 0, done.stdout), (True, ""))
+            self.assertIn("there is no profile none", done.stderr)
+
     def test_a_bad_edit_is_refused_and_the_cluster_goes_on(self):
         good = self.cluster.get("configmap", "kubus-scheduler", "-n", "kube-system")["data"]
         self.cluster.kubectl("patch", "configmap", "kubus-scheduler", "-n", "kube-system", "--type=merge",

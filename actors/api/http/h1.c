@@ -122,7 +122,7 @@ static ptrdiff_t h1_input(struct kb__conn *conn, kb_str data)
         conn->keep_alive = false;
         conn->discard = true;
         on_complete(conn);
-    } else if (n == -KB_ECANCELED && req == NULL) {
+    } else if (n == -KB_ECANCELED && (req == NULL || req->crowded_out)) {
         refuse(conn, "503 Service Unavailable");
     } else if (n == -KB_ECANCELED) {
         refuse(conn, "431 Request Header Fields Too Large");

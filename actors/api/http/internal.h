@@ -90,9 +90,10 @@ struct kb_http_req {
     size_t params_n;
 
     void *context;
-    bool delivered; /* on_request was called */
-    bool finished;  /* the final act was done */
-    bool started;   /* a head was given */
+    bool crowded_out; /* its head found no room among those under way */
+    bool delivered;   /* on_request was called */
+    bool finished;    /* the final act was done */
+    bool started;     /* a head was given */
     bool head_staged;
     bool no_body; /* HEAD, 204, 304 */
     bool chunked;
@@ -109,7 +110,8 @@ struct kb_http_req *kb__req_new(struct kb__conn *conn);
 void kb__req_free(struct kb_http_req *req); /* no callback */
 /* on_close when the handler still waits, then free. */
 void kb__req_gone(struct kb_http_req *req);
-/* One byte string of the head; -1 when it goes over max_header_bytes. */
+/* One byte string of the head; -1 when it goes over max_header_bytes, or, `crowded_out`, when heads
+ * that are under way take too much memory. */
 int kb__req_add_target(struct kb_http_req *req, kb_str piece);
 int kb__req_add_name(struct kb_http_req *req, kb_str piece);
 int kb__req_add_value(struct kb_http_req *req, kb_str piece);

@@ -101,8 +101,10 @@ static int text_add(struct kb_http_req *req, kb_str piece)
 {
     if (req->text.n + piece.n > req->conn->server->config.max_header_bytes)
         return -1;
-    if (!head_account(req->conn, 2 * piece.n)) /* it is decoded, or joined with others */
+    if (!head_account(req->conn, 2 * piece.n)) { /* it is decoded, or joined with others */
+        req->crowded_out = true;
         return -1;
+    }
     req->head_accounted += 2 * piece.n;
     kb_buf_add_str(&req->text, piece);
     return 0;

@@ -59,7 +59,7 @@ struct kb_http_config {
     size_t max_header_bytes; /* [64 KiB] request line and headers: 431 */
     size_t max_body_bytes;   /* [KB_BODY_MAX_BYTES] */
     size_t max_body_total;   /* [128 MiB] bodies under way on all connections together */
-    size_t max_head_total;   /* [256 MiB] and their heads; one connection may have a sixteenth */
+    size_t max_head_total;   /* [256 MiB] their heads; of one connection a sixteenth: 503 */
     size_t max_queue_bytes;  /* [16 MiB] unsent bytes of one stream: more closes that client */
     size_t low_water;        /* [256 KiB] */
     size_t max_ws_bytes;     /* [1 MiB] one WebSocket message from a client */

@@ -1,8 +1,9 @@
 /* ServiceAccounts: a pod is made only for one that exists.
  *
  * Known are those that the view has shown; about any other the store is asked, so that an account
- * which was made a moment ago is found, however late the view. A namespace's `default` is written
- * in one transaction with the namespace. */
+ * which was made a moment ago is found, however late the view. What the store says is not kept: the
+ * account may be deleted since, and the view have told it already; it would be known for good. A
+ * namespace's `default` is written in one transaction with the namespace. */
 #include "actors/api/logic/logic.h"
 #include "actors/api/logic/rules_impl.h"
 
@@ -65,13 +66,10 @@ bool kb__admit_account(struct kb_object_op *op)
 
 void kb__account_read(struct kb_object_op *op, bool there)
 {
-    kb_str name = account_of(op->body);
-    if (!there) {
-        not_found(op, name);
-        return;
-    }
-    kb_objects_core_account(op->core, op->req.ns, name, true);
-    kb__op_create(op);
+    if (there)
+        kb__op_create(op);
+    else
+        not_found(op, account_of(op->body));
 }
 
 static void committed(struct kb_object_op *op)

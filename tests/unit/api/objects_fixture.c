@@ -80,6 +80,11 @@ kb_val cluster_get(struct cluster *c, const char *key)
     return object ? kb_doc_root(object->doc) : (kb_val){0};
 }
 
+void cluster_drop(struct cluster *c, const char *key)
+{
+    object_free(kb_map_del(&c->objects, kb_str_of(key)));
+}
+
 size_t cluster_count(struct cluster *c, const char *prefix)
 {
     kb_str key;

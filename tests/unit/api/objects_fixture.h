@@ -33,6 +33,8 @@ struct kb_object_request cluster_target(struct cluster *cluster, unsigned verb, 
 /* Before the next commit is judged, do this in the store: a race. Once. */
 void cluster_race(struct cluster *cluster, void (*fn)(struct cluster *cluster));
 
+/* Gone from the store by another writer's doing, and no view has shown it. */
+void cluster_drop(struct cluster *cluster, const char *key);
 /* In the store: KB_NONE when not there. */
 kb_val cluster_get(struct cluster *cluster, const char *key);
 size_t cluster_count(struct cluster *cluster, const char *prefix);

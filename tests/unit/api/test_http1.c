@@ -214,6 +214,22 @@ KB_TEST(http1, refuses_endless_headers_and_garbage)
     }
 }
 
+/* Below the limit of one head: it is no fault of this request that it finds no room. */
+KB_TEST(http1, heads_that_take_too_much_in_total_are_told_to_come_later)
+{
+    KB_AUTO(served_end)
+    struct served served = serve((struct kb_http_config){.max_head_total = 16 * 40960}, false);
+    KB_AUTO(client_close) struct client client = dial(&served, NO_CERT);
+    KB_AUTO(kb_buf_finish) struct kb_buf out = {0};
+    kb_buf_puts(&out, "GET / HTTP/1.1\r\nHost: t\r\nX: ");
+    for (int i = 0; i < 3000; i++)
+        kb_buf_puts(&out, "0123456789");
+    client_send(&client, kb_buf_str(&out));
+    KB_AUTO(answer_finish) struct answer refused = client_answer(&client, false);
+    KB_CHECK_I64(refused.status, ==, 503);
+    KB_CHECK(refused.closed);
+}
+
 KB_TEST(http1, drops_those_who_send_too_slowly)
 {
     struct kb_http_config config = {

@@ -104,6 +104,19 @@ KB_TEST(objects, a_pod_is_made_only_for_a_service_account_that_is_there)
     KB_CHECK_I64(a->code, ==, 201);
 }
 
+/* What a read says of an account may be out of date when it arrives, and the deletion be known. */
+KB_TEST(objects, an_account_that_a_read_has_found_is_not_known_for_good)
+{
+    KB_AUTO(cluster_destroy) struct cluster *c = cluster_new();
+    cluster_do(c, CREATE, "serviceaccounts/default/", "{\"metadata\":{\"name\":\"robot\"}}");
+    const struct answer *a =
+        cluster_do(c, CREATE, "pods/default/", POD_WITH("p", "\"serviceAccountName\":\"robot\""));
+    KB_CHECK_I64(a->code, ==, 201);
+    cluster_drop(c, "serviceaccounts/default/robot");
+    a = cluster_do(c, CREATE, "pods/default/", POD_WITH("q", "\"serviceAccountName\":\"robot\""));
+    KB_CHECK_I64(a->code, ==, 403);
+}
+
 KB_TEST(objects, priority_classes_are_what_kubernetes_admits)
 {
     KB_AUTO(cluster_destroy) struct cluster *c = cluster_new();
