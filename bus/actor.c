@@ -1,6 +1,7 @@
 /* actor.c - the skeleton of every process: what it owns, in which order it comes and goes. */
 #include "bus/impl.h"
 
+#include "bus/base/limits.h"
 #include "bus/base/log.h"
 #include "bus/base/memory.h"
 #include "bus/loop_impl.h"
@@ -132,6 +133,7 @@ int kb_actor_new(const struct kb_actor_config *config, struct kb_actor **ret_act
         set_process_name(config->name);
     }
     actor->signal_fd = actor->lock_fd = -1;
+    actor->served_max_bytes = KB_SERVED_MAX_BYTES;
     actor->name = kb_strf("%s", config->name);
     actor->data_dir = kb_strf("%s", config->data_dir);
     actor->run_dir =

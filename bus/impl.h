@@ -35,6 +35,7 @@ struct kb_actor {
     struct kb_map methods;   /* name → struct kb__method */
     struct kb__table served; /* struct kb__served by route and id */
     size_t served_bytes;     /* of their messages */
+    size_t served_max_bytes; /* KB_SERVED_MAX_BYTES, or less for a test */
     kb_subscription_fn *on_subscription;
     void *subscription_user;
     struct kb_map gauges; /* name → int64_t on the heap */

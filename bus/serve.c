@@ -78,7 +78,7 @@ static int admit(const struct kb_actor *actor, kb_str route, uint64_t id, size_t
     if (served_find(actor, route, id))
         return kb_err_set(err, KB_EINVAL, "call id %llu is in use", (unsigned long long)id);
     if (actor->served.count >= KB_SERVED_MAX ||
-        (actor->served.count > 0 && actor->served_bytes + bytes > KB_SERVED_MAX_BYTES))
+        (actor->served.count > 0 && actor->served_bytes + bytes > actor->served_max_bytes))
         return kb_err_set(err, KB_EFULL, "%s has %zu calls under way", actor->name,
                           actor->served.count);
     return 0;

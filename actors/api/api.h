@@ -46,6 +46,7 @@ struct kb__api {
     struct kb_map requests; /* labels of the metric -> uint64_t on the heap */
     struct kb_buf labels;   /* scratch, to look one up */
     uint64_t answers[600];  /* by HTTP status */
+    uint64_t cached_gets;   /* that needed no store.get */
     struct kb_map openapi;  /* "GROUP/VERSION" -> struct kb_blob */
     size_t watchers;
     bool bootstrapped, stopping;

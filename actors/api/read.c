@@ -85,6 +85,7 @@ static void get_ready(struct kb__read *read, struct kb__hub *hub)
         get_from_store(get, key);
         return;
     }
+    get->op.api->cached_gets++;
     if (entry)
         get_answer_entry(get, hub, entry);
     else

@@ -160,6 +160,8 @@ static void metrics_http(struct kb__api *api, struct kb_buf *out)
     metric(out, "kubus_http_tls_failures_total", "counter", "Failed handshakes.",
            (double)s.tls_failures);
     metric(out, "apiserver_longrunning_requests", "gauge", "Watches.", (double)api->watchers);
+    metric(out, "kubus_api_cached_gets_total", "counter", "Gets of what is kept in memory.",
+           (double)api->cached_gets);
 }
 
 static void answer_metrics(struct kb__api *api, struct kb_http_req *req)

@@ -288,6 +288,26 @@ KB_TEST(store, malformed_requests_are_refused)
     stop();
 }
 
+KB_TEST(store, a_view_with_a_name_that_is_too_long_is_refused_and_not_published)
+{
+    char name[KB_VIEW_MAX_BYTES + 2] = "pods?name=", json[sizeof(name) + 64];
+    memset(name + strlen(name), 'x', sizeof(name) - 1 - strlen(name));
+    start();
+    snprintf(json, sizeof(json), "{\"view\":\"%s\"}", name);
+    KB_CHECK_I64(ask(KB_STORE_LIST, json), ==, -KB_EINVAL);
+    snprintf(json, sizeof(json), "{\"view\":\"%s\",\"since\":0}", name);
+    KB_CHECK_I64(ask(KB_STORE_REPLAY, json), ==, -KB_EINVAL);
+    subscribe(name, true);
+    KB_CHECK_STR(events, "");
+    subscribe(name, false);
+    name[KB_VIEW_MAX_BYTES] = '\0'; /* the longest */
+    snprintf(json, sizeof(json), "{\"view\":\"%s\"}", name);
+    KB_CHECK_I64(ask(KB_STORE_LIST, json), ==, 0);
+    subscribe(name, true);
+    KB_CHECK(kb_str_starts(kb_str_of(events), "beat pods?name=xxx"));
+    stop();
+}
+
 KB_TEST(store, the_object_before_is_told_where_asked)
 {
     start();
