@@ -1,5 +1,6 @@
 /* A pod's volumes are set up in a child process: a path of the node that hangs (a file system
- * behind a network) holds this pod, and no other.
+ * behind a network) holds this pod, and no other. (What a container mounts of them, be it a
+ * subPath, is looked up by the job that starts it: a child as well.)
  *
  * One child at a time. What is asked for while one works is done by another after it, so that what
  * is told of is never older than the question; who asked before is told when the first has ended,

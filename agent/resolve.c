@@ -1,6 +1,5 @@
 #include "agent/resolve.h"
 #include "agent/files.h"
-#include "agent/inside.h"
 #include "agent/pod_core.h"
 #include "bus/base/base64.h"
 #include "bus/model/json.h"
@@ -289,26 +288,6 @@ static kb_val volume_named(kb_val pod, kb_str name)
     return (kb_val){0};
 }
 
-/* A path below a volume, as something to mount: bound to a place of ours, since what stands in the
- * volume may be changed, by who uses it, until the runtime comes to mount it. NULL: *err. */
-static const char *sub_path(const struct kb_resolve *r, const char *base, const char *sub,
-                            const char *place, struct kb_arena *a, struct kb_err *err)
-{
-    char real[4096], link[64];
-    KB_AUTO(kb_auto_close) int fd = kb_inside_make(base, sub, err);
-    if (fd < 0) {
-        kb_err_wrap(err, "failed to prepare subPath for volumeMount");
-        return NULL;
-    }
-    const char *target = kb_arena_printf(a, "%s/subpaths/%s", r->pod_dir, place).p;
-    if (geteuid() == 0)
-        return kb_inside_bind(fd, target, err) < 0 ? NULL : target;
-    /* Without root nothing is mounted in any case. */
-    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
-    ssize_t n = readlink(link, real, sizeof real);
-    return kb_arena_str(a, kb_str_n(real, n > 0 ? (size_t)n : 0)).p;
-}
-
 static bool is_reflecting(kb_val volume)
 {
     static const char *const kinds[] = {"configMap", "secret", "downwardAPI", "projected"};
@@ -318,7 +297,8 @@ static bool is_reflecting(kb_val volume)
     return false;
 }
 
-/* `place`: where a subPath of it is bound to, below the pod's folder. */
+/* `place`: where a subPath of it is bound to, below the pod's folder; the runtime does it, for the
+ * volume's file system may hang. */
 static int one_mount(const struct kb_resolve *r, kb_val mount, const char *const *env,
                      const char *place, struct kb_arena *a, struct kb_rt_mount *out,
                      struct kb_err *err)
@@ -334,11 +314,12 @@ static int one_mount(const struct kb_resolve *r, kb_val mount, const char *const
             : kb_arena_printf(a, "%s/volumes/" KB_STR_FMT, r->pod_dir, KB_STR_ARG(name)).p;
     kb_str sub = kb_val_str_at(mount, "subPath"), expr = kb_val_str_at(mount, "subPathExpr");
     const char *below = expr.n ? kb_resolve_expand(expr, env, a) : kb_arena_str(a, sub).p;
-    if (below != NULL && *below && (source = sub_path(r, source, below, place, a, err)) == NULL)
-        return -err->code;
+    bool in_it = below != NULL && *below != '\0';
     *out = (struct kb_rt_mount){
         .kind = KB_RT_BIND,
         .source = source,
+        .below = in_it ? below : NULL,
+        .place = in_it ? kb_arena_printf(a, "%s/subpaths/%s", r->pod_dir, place).p : NULL,
         .target = kb_arena_str(a, kb_val_str_at(mount, "mountPath")).p,
         .read_only = kb_val_bool_at(mount, "readOnly", false) || is_reflecting(volume),
         .propagation = kb_str_is(how, "Bidirectional")     ? KB_RT_BIDIRECTIONAL

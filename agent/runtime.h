@@ -44,6 +44,10 @@ enum kb_rt_propagation { KB_RT_PRIVATE, KB_RT_HOST_TO_CONTAINER, KB_RT_BIDIRECTI
 struct kb_rt_mount {
     enum kb_rt_mount_kind kind;
     const char *source, *target;
+    /* Not NULL: not the source itself is mounted but this path below it (agent/inside.h), which is
+     * made when it is missing and bound to `place` when the container is started, for what stands
+     * in a volume may be changed until then by who uses it. */
+    const char *below, *place;
     bool read_only;
     enum kb_rt_propagation propagation;
 };

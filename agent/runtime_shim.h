@@ -71,6 +71,10 @@ extern const struct kb_runtime_impl kb__shim_impl_oci, kb__shim_impl_process;
 
 /* shim_start.c: in a job's child; does not return on success (it has become the shim). */
 int kb__shim_start_child(void *box, struct kb_buf *out, struct kb_err *err);
+/* Those of `n` mounts that are of something below their source, bound to their place (without root
+ * only looked up), which becomes the source. -KB_EFORBIDDEN: it leads out. May hang with a volume.
+ */
+int kb__shim_sub_paths(struct kb_rt_mount *mounts, size_t n, struct kb_err *err);
 
 /* shim_adopt.c */
 int kb__shim_adopt(struct kb_runtime *base, kb_rt_found_fn *found, void *arg, struct kb_err *err);

@@ -1,6 +1,7 @@
 /* shim_start.c - inside the job that becomes a container's shim. Straight-line, blocking code: the
  * agent waits for nobody here. */
 #include "agent/files.h"
+#include "agent/inside.h"
 #include "agent/oci_config.h"
 #include "agent/runtime_shim.h"
 #include "bus/base/check.h"
@@ -61,6 +62,25 @@ static int write_records(const struct kb_box *box, const struct kb_image *image,
     if (put_in(box->dir, "shim", kb_buf_str(&stamp), err) < 0)
         return -err->code;
     return put_in(box->dir, "meta", kb_buf_str(&meta), err);
+}
+
+int kb__shim_sub_paths(struct kb_rt_mount *mounts, size_t n, struct kb_err *err)
+{
+    for (size_t i = 0; i < n; i++) {
+        struct kb_rt_mount *m = &mounts[i];
+        if (m->below == NULL)
+            continue;
+        KB_AUTO(kb_auto_close) int fd = kb_inside_make(m->source, m->below, err);
+        if (fd < 0) {
+            kb_err_wrap(err, "failed to prepare subPath for volumeMount");
+            return -err->code;
+        }
+        if (geteuid() == 0 && kb_inside_bind(fd, m->place, err) < 0)
+            return -err->code;
+        m->source = m->place;
+        m->below = m->place = NULL;
+    }
+    return 0;
 }
 
 /* Overlay of the image's layers and a writable folder. Layers are named relative to their common
@@ -246,8 +266,16 @@ static int start_process(struct kb_box *box, struct kb_err *err)
 int kb__shim_start_child(void *user, struct kb_buf *out, struct kb_err *err)
 {
     struct kb_box *box = user;
+    struct kb_rt_container_spec spec = *box->spec;
+    KB_AUTO(kb_arena_finish) struct kb_arena arena = {0};
+    struct kb_rt_mount *mounts = kb_arena_alloc(&arena, (spec.n_mounts + 1) * sizeof *mounts);
     (void)out;
-    if (take_lock(box->dir, err) < 0 || log_folder(box->spec->log_path, err) < 0)
+    for (size_t i = 0; i < spec.n_mounts; i++)
+        mounts[i] = spec.mounts[i];
+    spec.mounts = mounts;
+    box->spec = &spec;
+    if (take_lock(box->dir, err) < 0 || log_folder(spec.log_path, err) < 0 ||
+        kb__shim_sub_paths(mounts, spec.n_mounts, err) < 0)
         return -err->code;
     return box->rt->oci ? start_oci(box, err) : start_process(box, err);
 }

@@ -173,6 +173,9 @@ class Hangs(Case):
     def test_a_path_that_hangs_holds_its_pod_alone(self):
         node = self.get("nodes")["items"][0]["metadata"]["name"]
         with folder_that_hangs() as folder:
+            self.apply(pod("deep", nodeName=node, volumes=[{"name": "v", "hostPath": {"path": folder}}],
+                           container={"volumeMounts": [{"name": "v", "mountPath": "/v", "subPath": "data"}]}))
+            self.k("wait", "pod/deep", "--for=condition=PodReadyToStartContainers", "--timeout=120s")
             self.apply(pod("stuck", nodeName=node, volumes=[{"name": "v", "hostPath": {"path": f"{folder}/data"}}],
                            container={"volumeMounts": [{"name": "v", "mountPath": "/v"}]}))
             until(lambda: self.get("pod", "stuck")["status"].get("startTime"), 60, "the node has begun with it")
@@ -181,8 +184,9 @@ class Hangs(Case):
             self.k("wait", "pod/free", "--for=condition=Ready", "--timeout=120s")
             self.assertEqual(self.out("exec", "free", "--", "echo", "here"), "here\n")
             self.assertEqual(self.get("pod", "stuck")["status"]["phase"], "Pending")
+            self.assertEqual(self.get("pod", "deep")["status"]["phase"], "Pending")
             self.k("delete", "pod", "stuck", "--timeout=60s")
-        self.k("delete", "pod", "free", "--timeout=60s")
+        self.k("delete", "pod", "free", "deep", "--timeout=60s")
 
 
 class Evictions(Case):

@@ -48,11 +48,12 @@ class Run(Case):
         self.assertRegex(self.out("get", "pod", "bad"), r"(?m)^bad +0/1 +Error +0 ")
 
     def test_init_containers_and_volumes(self):
-        body = pod("init", ["sh", "-c", "cat /a/made /c/key /s/pw; echo $KEY; exec " + " ".join(["sleep", "86400"])],
+        body = pod("init", ["sh", "-c", "cat /one /a/made /c/key /s/pw; echo $KEY; exec " + " ".join(["sleep", "86400"])],
                    initContainers=[{"name": "i", "image": "busybox", "imagePullPolicy": "IfNotPresent",
                                     "command": ["sh", "-c", "echo made by init > /a/made"],
                                     "volumeMounts": [{"name": "a", "mountPath": "/a"}]}],
-                   container={"volumeMounts": [{"name": n, "mountPath": f"/{n}"} for n in "acs"],
+                   container={"volumeMounts": [{"name": n, "mountPath": f"/{n}"} for n in "acs"] +
+                                             [{"name": "a", "mountPath": "/one", "subPath": "made"}],
                               "env": [{"name": "KEY", "valueFrom": {"configMapKeyRef": {"name": "c", "key": "key"}}}]},
                    volumes=[{"name": "a", "emptyDir": {}}, {"name": "c", "configMap": {"name": "c"}},
                             {"name": "s", "secret": {"secretName": "s"}}])
@@ -60,8 +61,9 @@ class Run(Case):
         self.k("create", "secret", "generic", "s", "--from-literal=pw=from-secret\n")
         self.apply(body)
         self.k("wait", "pod/init", "--for=condition=Ready", "--timeout=120s")
-        until(lambda: self.out("logs", "init").count("\n") >= 4, what="four lines")
-        self.assertEqual(self.out("logs", "init").split("\n")[:3], ["made by init", "from-config", "from-secret"])
+        until(lambda: self.out("logs", "init").count("\n") >= 5, what="five lines")
+        self.assertEqual(self.out("logs", "init").split("\n")[:4],
+                         ["made by init", "made by init", "from-config", "from-secret"])
 
     def test_what_takes_more_disk_than_it_may_is_evicted(self):
         fill = "dd if=/dev/zero of={} bs=1M count=5; " + " ".join(STAY[2:])
@@ -376,9 +378,15 @@ class Attach(Case):
 
 
 class Debug(Case):
+    def state_of(self, name):
+        statuses = self.get("pod", "p")["status"].get("ephemeralContainerStatuses", [])
+        return next((s["state"] for s in statuses if s["name"] == name), {})
+
     @needs_kubectl(1, 27, "debug --profile")
     def test_a_container_is_put_into_a_running_pod_to_look_around(self):
-        self.apply(pod("p", ["sleep", "1d"], terminationGracePeriodSeconds=1))
+        self.apply(pod("p", ["sleep", "1d"], terminationGracePeriodSeconds=1,
+                       initContainers=[{"name": "before", "image": "busybox", "imagePullPolicy": "IfNotPresent",
+                                        "command": ["true"]}]))
         self.k("wait", "--for=condition=Ready", "pod/p", "--timeout=60s")
         self.k("debug", "p", "--image=busybox", "--profile=general", "--target=main", "-c", "look", "--",
                "sh", "-c", "ps; exit 3")
@@ -390,6 +398,13 @@ class Debug(Case):
         result = self.fails("patch", "pod", "p", "--subresource=ephemeralcontainers", "--type=json", "-p",
                             '[{"op":"remove","path":"/spec/ephemeralContainers/0"}]')
         self.assertIn('existing ephemeral containers "look" may not be removed', result.err)
+        self.k("debug", "p", "--image=busybox", "--profile=general", "-c", "cannot", "--", "nosuchcommand")
+        until(lambda: self.state_of("cannot").get("terminated", {}).get("reason") == "StartError",
+              60, "the end of what cannot be run")
+        self.k("debug", "p", "--image=busybox", "--profile=general", "--target=before", "-c", "lost", "--", "true")
+        until(lambda: self.state_of("lost").get("waiting", {}).get("reason") == "CreateContainerConfigError",
+              60, "it is told that there is nothing to look at")
+        self.assertEqual(self.state_of("lost")["waiting"]["message"], "unable to find target container before")
         self.k("delete", "pod", "p")
 
 

@@ -87,7 +87,7 @@ KB_TEST(oci, an_agent_that_comes_back_adopts_and_loses_nothing)
     char first[128];
     KB_AUTO(kb_auto_free) char *go = kb_strf("%s/go", kb_test_dir());
     KB_AUTO(kb_auto_free) char *pods = kb_strf("%s", kb_test_dir());
-    struct kb_rt_mount mount = {KB_RT_BIND, pods, "/shared", false, KB_RT_PRIVATE};
+    struct kb_rt_mount mount = {.kind = KB_RT_BIND, .source = pods, .target = "/shared"};
     const char *const argv[] = {
         "sh", "-c", "echo one; while [ ! -e /shared/go ]; do sleep 0.05; done; echo two; exit 7",
         NULL};
